@@ -1,0 +1,33 @@
+"""The one door to tabpfn: nothing else in this package imports it.
+
+tabpfn changes its private names between releases; only this folder knows them. Written against
+tabpfn 9.2.
+"""
+
+from finetune_tabpfn._tabpfn.files import (
+    cached_path,
+    default_version,
+    download,
+    has_token,
+    read_licence,
+    save_checkpoint,
+)
+from finetune_tabpfn._tabpfn.network import Blueprint, Specs, TabPFN, load, load_fit
+from finetune_tabpfn._tabpfn.prepared import Batch, PreparedTable, prepare
+
+__all__ = [
+    "Batch",
+    "Blueprint",
+    "PreparedTable",
+    "Specs",
+    "TabPFN",
+    "cached_path",
+    "default_version",
+    "download",
+    "has_token",
+    "load",
+    "load_fit",
+    "prepare",
+    "read_licence",
+    "save_checkpoint",
+]

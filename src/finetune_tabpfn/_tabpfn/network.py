@@ -1,0 +1,166 @@
+"""A network in memory: loading it, and the plain TabPFN estimator built around it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from tabpfn import TabPFNClassifier, TabPFNRegressor, load_fitted_tabpfn_model
+from tabpfn.architectures.interface import PerformanceOptions
+from tabpfn.base import ModelSpecs as Specs
+from tabpfn.base import initialize_tabpfn_model
+from torch import nn
+
+from finetune_tabpfn._tabpfn.files import WHICH, Kind
+
+TabPFN: TypeAlias = TabPFNClassifier | TabPFNRegressor
+
+
+def load(path: Path, kind: Kind, device: torch.device) -> Specs:
+    """Load a checkpoint as a network of its own, in float32.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        An existing file: tabpfn would try to download a missing one.
+    kind : {"classification", "regression"}
+    device : torch.device
+
+    Returns
+    -------
+    Specs
+        tabpfn's ``ModelSpecs``: network, architecture, inference settings, and for regression
+        the distribution over the standardised target. Dates and text are expanded into
+        features, which tabpfn can but does not do by default.
+
+    Raises
+    ------
+    ValueError
+        When the file is no TabPFN checkpoint of this task.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]):  # building a network draws random weights
+            models, configs, distribution, inference = initialize_tabpfn_model(path, WHICH[kind])
+    except Exception as error:  # torch, pickle, safetensors, pydantic: whatever reading met
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(
+            f"base_model={str(path)!r} cannot be read as a TabPFN checkpoint for {kind}: "
+            f"{reason[:300]}"
+        ) from error
+    return Specs(
+        # tabpfn may hand out a network that its own cache keeps and shares
+        model=copy.deepcopy(models[0]).float().to(device),
+        architecture_config=configs[0],
+        inference_config=dataclasses.replace(inference, TRANSFORM_DATES=True, TRANSFORM_TEXT=True),
+        norm_criterion=None if distribution is None else copy.deepcopy(distribution).to(device),
+    )
+
+
+def load_fit(path: Path, device: str = "auto") -> TabPFN:
+    """Load a ".tabpfn_fit" archive, a fitted estimator as tabpfn itself saves it."""
+    return load_fitted_tabpfn_model(path, device=device)
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """How the deployed TabPFN estimator is built; the one that is trained is built alike.
+
+    Attributes
+    ----------
+    kind : {"classification", "regression"}
+    specs : Specs
+        The network is held by reference: what is trained is what predicts.
+    n_estimators : int
+        Members.
+    device : torch.device
+    categorical_features : sequence of int, optional
+        Positions of the columns declared categorical.
+    random_state : int
+    precision : str
+        "fp32" keeps inference in float32; anything else leaves the choice to tabpfn.
+    """
+
+    kind: Kind
+    specs: Specs
+    n_estimators: int
+    device: torch.device
+    categorical_features: Sequence[int] | None
+    random_state: int
+    precision: str
+
+    def build(self) -> TabPFN:
+        """Return an unfitted TabPFN estimator."""
+        estimator = TabPFNClassifier if self.kind == "classification" else TabPFNRegressor
+        return estimator(
+            model_path=self.specs,
+            n_estimators=self.n_estimators,
+            device=str(self.device),
+            categorical_features_indices=self.categorical_features,
+            random_state=self.random_state,
+            inference_precision=torch.float32 if self.precision == "fp32" else "auto",
+            # rows and columns beyond the pretraining are allowed: fine-tuning is for them too
+            ignore_pretraining_limits=True,
+        )
+
+    def deploy(self, weights: dict[str, torch.Tensor] | None) -> TabPFN:
+        """Return an unfitted TabPFN estimator with the given weights, None for those it has."""
+        if weights is not None:
+            self.specs.model.load_state_dict(weights)
+        self.specs.model.eval().zero_grad(set_to_none=True)
+        return self.build()
+
+    @property
+    def max_classes(self) -> int:
+        """Number of classes that the network can tell apart."""
+        return min(
+            int(self.specs.inference_config.MAX_NUMBER_OF_CLASSES),
+            int(self.specs.architecture_config.max_num_classes),
+        )
+
+
+def forward(
+    model: nn.Module,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    *,
+    categorical: list[list[int]],
+    kind: Kind,
+    options: PerformanceOptions,
+) -> torch.Tensor:
+    """Run the network once.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    x : Tensor of shape (N + Q, B, C)
+        Context rows, then query rows.
+    y : Tensor of shape (N, B)
+        Targets of the context rows.
+    categorical : list of list of int
+        Positions of the categorical columns, per table of the batch.
+    kind : {"classification", "regression"}
+        Selects the head of a multitask network.
+    options : PerformanceOptions
+
+    Returns
+    -------
+    Tensor of shape (Q, B, L)
+        Logits over classes or buckets.
+    """
+    arguments: dict[str, Any] = {}
+    if "task_type" in inspect.signature(model.forward).parameters:
+        arguments["task_type"] = "multiclass" if kind == "classification" else "regression"
+    return model(
+        x,
+        y,
+        only_return_standard_out=True,
+        categorical_inds=categorical,
+        performance_options=options,
+        **arguments,
+    )

@@ -1,0 +1,303 @@
+"""A table prepared once: what TabPFN's preprocessing makes of it, kept as tensors.
+
+Shape letters: N training rows (or context rows of a split), H hold-out rows, Q query rows,
+B splits in one forward pass, C columns after preprocessing, L outputs of the network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tabpfn.constants import DEFAULT_SAVE_PEAK_MEMORY_FACTOR
+from tabpfn.preprocessing.clean import clean_data_transform
+from tabpfn.preprocessing.datamodel import FeatureModality
+from tabpfn.regressor import _logits_to_output
+from tabpfn.utils import get_autocast_context, translate_probs_across_borders
+from tabpfn.validation import ensure_compatible_predict_input_sklearn
+from torch import nn
+
+from finetune_tabpfn._tabpfn.network import Blueprint, TabPFN, forward
+from finetune_tabpfn.data import Rows, Split
+from finetune_tabpfn.tasks import Regression, Task
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The splits of one forward pass."""
+
+    x: torch.Tensor  # (N + Q, B, C)
+    context: torch.Tensor  # (N, B) targets
+    query: torch.Tensor  # (Q, B) targets
+    categorical: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One preprocessed view of the table."""
+
+    x: torch.Tensor  # (N + H, C): all training rows in their order, then the hold-out
+    targets: npt.NDArray[np.float32]  # (N,): of the training rows, as the loss is taken
+    context_rows: torch.Tensor  # rows that this member deploys as context: all, unless subsampled
+    context_y: torch.Tensor  # their targets as the deployed member shows them to the network
+    categorical: list[int]
+    config: Any
+
+
+class PreparedTable:
+    """Training rows and hold-out rows as the network sees them, for every deployed member."""
+
+    def __init__(self, estimator: TabPFN, members: list[Member], task: Task, device: Any) -> None:
+        self.estimator, self.members, self.task, self.device = estimator, members, task, device
+        self.temperature = float(estimator.softmax_temperature_)
+        if isinstance(task, Regression):
+            task.distribution = estimator.znorm_space_bardist_
+        # the estimator's own post-processing then runs on what we forward
+        estimator.executor_ = _HoldOutEngine(self)
+
+    @property
+    def network(self) -> nn.Module:
+        """What is trained, by reference."""
+        return self.estimator.models_[0]
+
+    @property
+    def n_rows(self) -> int:
+        """Training rows."""
+        return len(self.members[0].targets)
+
+    @property
+    def n_held_out(self) -> int:
+        """Hold-out rows."""
+        return len(self.members[0].x) - self.n_rows
+
+    def batch(self, splits: Sequence[Split], member: int) -> Batch:
+        """Gather the rows of splits of equal size and permute their features and labels.
+
+        A fresh order of the columns, and of the class codes, for each split: with a fixed one a
+        small network memorises the table instead of learning to read the context.
+        """
+        view = self.members[member]
+        xs, contexts, queries, categorical = [], [], [], []
+        for split in splits:
+            columns = np.random.default_rng((split.seed, 1)).permutation(view.x.shape[1])
+            rows = torch.from_numpy(np.concatenate([split.context, split.query]))
+            order = torch.from_numpy(columns)
+            xs.append(view.x[rows.to(self.device)][:, order.to(self.device)])
+            context, query = self.task.split_targets(
+                view.targets[split.context], view.targets[split.query], split.seed
+            )
+            contexts.append(torch.from_numpy(context))
+            queries.append(torch.from_numpy(query))
+            categorical.append(np.flatnonzero(np.isin(columns, view.categorical)).tolist())
+        return Batch(
+            x=torch.stack(xs, dim=1),
+            context=torch.stack(contexts, dim=1).to(self.device),
+            query=torch.stack(queries, dim=1).to(self.device),
+            categorical=categorical,
+        )
+
+    def loss(self, model: nn.Module, batch: Batch, *, recompute: bool = False) -> torch.Tensor:
+        """Return the loss of one forward pass, a scalar with a graph.
+
+        Parameters
+        ----------
+        model : torch.nn.Module
+        batch : Batch
+        recompute : bool
+            Compute activations again in the backward pass instead of keeping them.
+        """
+        options = dataclasses.replace(
+            model.get_default_performance_options(),  # type: ignore[operator]
+            use_chunkwise_inference=False,
+            force_recompute_layer=recompute,
+        )
+        logits = forward(
+            model,
+            batch.x,
+            batch.context,
+            categorical=batch.categorical,
+            kind=self.task.kind,
+            options=options,
+        )
+        # the temperature that prediction will divide by: the loss sees what is deployed
+        return self.task.loss(logits.float() / self.temperature, batch.context, batch.query)
+
+    def predict(self) -> npt.NDArray[Any]:
+        """Predict the hold-out with the members as they are deployed, all as context.
+
+        Returns
+        -------
+        ndarray
+            Probabilities of shape (H, n_classes), or means of shape (H,).
+        """
+        if self.task.kind == "classification":
+            proba = self.estimator.forward(None, use_inference_mode=True)
+            return proba.float().cpu().numpy()
+        return _predict_mean(self.estimator)
+
+    def forward_member(self, view: Member, n_context: int | None = None) -> torch.Tensor:
+        """Forward the hold-out of one member, shape (H, 1, L).
+
+        With `n_context`, a cheaper forward of a like shape: as many context rows, and query
+        rows in proportion. It serves to forecast the cost of the full one.
+        """
+        model = self.network
+        rows, n_held_out = view.context_rows, self.n_held_out
+        if n_context is not None and n_context < len(rows):
+            n_held_out = max(1, n_held_out * n_context // len(rows))
+            rows = rows[:n_context]
+        y = view.context_y[: len(rows)]
+        held_out = view.x[self.n_rows : self.n_rows + n_held_out]
+        options = model.get_default_performance_options()
+        if self.device.type == "cpu":  # smaller chunks stay in the processor's cache
+            options = dataclasses.replace(
+                options, save_peak_memory_factor=DEFAULT_SAVE_PEAK_MEMORY_FACTOR
+            )
+        with (
+            get_autocast_context(self.device, enabled=self.estimator.use_autocast_),
+            torch.inference_mode(),
+        ):
+            return forward(
+                model,
+                torch.cat([view.x[rows], held_out])[:, None],
+                y[:, None],
+                categorical=[view.categorical],
+                kind=self.task.kind,
+                options=options,
+            )
+
+
+class _HoldOutEngine:
+    """Takes the place of tabpfn's inference engine: serves the prepared hold-out."""
+
+    def __init__(self, table: PreparedTable) -> None:
+        self.table = table
+
+    def use_torch_inference_mode(self, *, use_inference: bool) -> None:
+        """Satisfy tabpfn's protocol; the prepared table decides for itself."""
+
+    def iter_outputs(self, X: None, **_: Any) -> Iterator[tuple[torch.Tensor, Any]]:
+        """Yield each member's logits (H, L) with its configuration."""
+        for view in self.table.members:
+            yield self.table.forward_member(view).squeeze(1), view.config
+
+
+def prepare(
+    blueprint: Blueprint, task: Task, X_train: Any, y_train: npt.NDArray[Any], X_held_out: Any
+) -> PreparedTable:
+    """Fit TabPFN's preprocessing on the training rows, once, and keep what it makes of all rows.
+
+    Parameters
+    ----------
+    blueprint : Blueprint
+    task : Task
+    X_train, X_held_out : DataFrame or ndarray
+    y_train : ndarray of shape (n_train,)
+    """
+    estimator = blueprint.build().fit(X_train, y_train)
+    cleaned_train = _clean(estimator, X_train)
+    cleaned_held_out = _clean(estimator, X_held_out)
+    y_standard = task.encode(y_train)
+    members = [
+        _prepare_member(
+            member, rows, task, cleaned_train, cleaned_held_out, y_standard, blueprint.device
+        )
+        for member, rows in zip(
+            estimator.executor_.ensemble_members, _context_rows(estimator), strict=True
+        )
+    ]
+    return PreparedTable(estimator, members, task, blueprint.device)
+
+
+def _context_rows(estimator: TabPFN) -> list[Rows]:
+    """Return the training rows that each member uses as context."""
+    preprocessor = estimator.ensemble_preprocessor_
+    if preprocessor.subsample_row_indices is not None:
+        return [np.asarray(rows) for rows in preprocessor.subsample_row_indices]
+    return [np.arange(estimator.n_train_samples_)] * estimator.n_estimators_
+
+
+def _clean(estimator: TabPFN, X: Any) -> npt.NDArray[Any]:
+    """Take rows through the cleaning that TabPFN's predict does before its members."""
+    X = estimator.date_transformer_.transform(X)
+    X = estimator.text_transformer_.transform(X)
+    X = ensure_compatible_predict_input_sklearn(X, estimator)
+    return clean_data_transform(
+        X,
+        cat_indices=estimator.inferred_feature_schema_.indices_for(FeatureModality.CATEGORICAL),
+        ord_encoder=estimator.ordinal_encoder_,
+        passthrough_inf=estimator.inference_config_.PASSTHROUGH_INF,
+    )
+
+
+def _prepare_member(
+    member: Any,
+    rows: Rows,
+    task: Task,
+    train: npt.NDArray[Any],
+    held_out: npt.NDArray[Any],
+    y_standard: npt.NDArray[np.float32],
+    device: torch.device,
+) -> Member:
+    """Put a member's rows into one tensor: training rows in their order, then the hold-out."""
+    rest = np.setdiff1d(np.arange(len(train)), rows)  # empty unless the member subsamples
+    parts = [member.X_train]
+    parts += [member.transform_X_test(part) for part in (train[rest], held_out) if len(part)]
+    x = torch.cat([torch.as_tensor(part, dtype=torch.float32) for part in parts]).to(device)
+    schema = member.feature_schema
+    if member.gpu_preprocessor is not None:
+        # once for all: outlier limits and the like come from all context rows, as in prediction
+        result = member.gpu_preprocessor(
+            x[:, None], feature_schema=schema, num_train_rows=len(rows), use_fitted_cache=False
+        )
+        x, schema = result.x[:, 0], result.feature_schema
+    position = np.argsort(np.concatenate([rows, rest]))
+    x = torch.cat([x[torch.from_numpy(position).to(device)], x[len(train) :]])
+    return Member(
+        x=x,
+        targets=_targets(member, rows, rest, task, y_standard),
+        context_rows=torch.from_numpy(rows).to(device),
+        context_y=torch.as_tensor(member.y_train, dtype=torch.float32, device=device),
+        categorical=schema.indices_for(FeatureModality.CATEGORICAL),
+        config=member.config,
+    )
+
+
+def _targets(
+    member: Any, rows: Rows, rest: Rows, task: Task, y_standard: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Return the targets of all training rows in the space where the loss is taken.
+
+    Classes stay in the task's codes. A regression target goes through the member's own target
+    transform, so that loss and prediction agree.
+    """
+    transform = getattr(member.config, "target_transform", None)
+    if task.kind == "classification" or transform is None:
+        return y_standard
+    targets = np.empty(len(y_standard), dtype=np.float32)
+    targets[rows] = member.y_train
+    if len(rest):
+        targets[rest] = transform.transform(y_standard[rest][:, None]).ravel()
+    return targets
+
+
+def _predict_mean(estimator: TabPFN) -> npt.NDArray[np.float64]:
+    """Average the members' distributions and return their means, as TabPFNRegressor.predict."""
+    to = estimator.znorm_space_bardist_.borders
+    total: Any = 0.0
+    for borders, logits in estimator._iter_forward_executor(None, use_inference_mode=True):
+        frm = torch.as_tensor(borders, device=logits.device)
+        total = total + translate_probs_across_borders(logits, frm=frm, to=to.to(logits.device))
+    return _logits_to_output(
+        output_type="mean",
+        logits=estimator._reduce_accumulated_logits(total, estimator.n_estimators_),
+        znorm_space_bardist=estimator.znorm_space_bardist_,
+        y_mean=estimator.y_train_mean_,
+        y_std=estimator.y_train_std_,
+        quantiles=[],
+    )

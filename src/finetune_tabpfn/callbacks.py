@@ -1,0 +1,135 @@
+"""Guests of the loop that end a run. Each answers one question."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from finetune_tabpfn.training import Callback, TrainState
+
+
+class MaxSteps(Callback):
+    """Ends a run after a number of steps."""
+
+    def __init__(self, max_steps: int) -> None:
+        self.max_steps = max_steps
+
+    def before_step(self, state: TrainState) -> str | None:
+        """Stop when the steps have been made."""
+        return "max_steps" if state.step >= self.max_steps else None
+
+
+class EarlyStopping(Callback):
+    """Ends a run whose score has stopped improving.
+
+    Patience is counted in rounds and grows with the best round: a run that improved late is
+    given longer (Purucker, finetune_tabpfn_v2). What counts as an improvement is decided in one
+    place, the loop.
+
+    Parameters
+    ----------
+    patience : int
+        Rounds without an improvement before the run ends.
+    growth : float
+        The patience is at least this share of the best round.
+    """
+
+    def __init__(self, patience: int, growth: float = 0.5) -> None:
+        self.patience, self.growth = patience, growth
+
+    def after_round(self, state: TrainState) -> str | None:
+        """Stop when the patience is over."""
+        waited = state.history[-1].round - state.best_round
+        allowed = max(self.patience, round(self.growth * state.best_round))
+        return "early_stopping" if waited >= allowed else None
+
+
+class DivergenceGuard(Callback):
+    """Ends a run whose training loss explodes.
+
+    Losses that are not finite end a run in the loop itself; this one ends it when the loss is
+    finite but far above that of the first steps.
+
+    Parameters
+    ----------
+    window : int
+        Steps that are averaged, at the start as the reference and at the end as the verdict.
+    rise : float
+        The mean may rise by this much, times the size of the reference where that is above 1
+        (the losses here are negative log-likelihoods: nats, whatever the table).
+    """
+
+    def __init__(self, window: int = 5, rise: float = 5.0) -> None:
+        self.window, self.rise = window, rise
+        self.losses: list[float] = []
+
+    def on_train_begin(self, state: TrainState) -> None:
+        """Forget the losses of an earlier run."""
+        self.losses = []
+
+    def after_step(self, state: TrainState) -> str | None:
+        """Stop when the recent losses are far above the first ones."""
+        self.losses.append(state.train_loss)
+        reference = math.fsum(self.losses[: self.window]) / self.window
+        current = math.fsum(self.losses[-self.window :]) / self.window
+        if current > reference + self.rise * max(1.0, abs(reference)):
+            return f"diverged: the training loss rose from {reference:.3g} to {current:.3g}"
+        return None
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Seconds that the parts of a fit are expected to take, before they have been measured."""
+
+    step: float
+    validation: float
+    finish: float
+
+
+class TimeBudget(Callback):
+    """Ends a run while there is still time to finish the fit.
+
+    Before every step it adds up the step, the validation that closes the round and the rest of
+    the fit, each as it was measured last or, before that, as it was forecast.
+
+    Parameters
+    ----------
+    deadline : float
+        Reading of `clock` at which the fit must be over.
+    forecast : Forecast
+        `finish` is the time to keep for what follows the training.
+    clock : callable
+        Seconds, monotonic.
+    """
+
+    margin = 1.1  # a step or validation may take this much longer than the slowest recent one
+
+    def __init__(
+        self, deadline: float, forecast: Forecast, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.deadline, self.forecast, self.clock = deadline, forecast, clock
+
+    def before_step(self, state: TrainState) -> str | None:
+        """Stop when a step and the validation after it would take too long."""
+        step = self._next(state.step_seconds, self.forecast.step)
+        return self._unless_time_for(step + self.validation(state))
+
+    def before_validation(self, state: TrainState) -> str | None:
+        """Refuse a validation that would take too long."""
+        return self._unless_time_for(self.validation(state))
+
+    def validation(self, state: TrainState) -> float:
+        """Return the seconds that the next validation is expected to take."""
+        return self._next(state.validation_seconds, self.forecast.validation)
+
+    def time_for(self, seconds: float) -> bool:
+        """Tell whether `seconds` of work still leave time to finish the fit."""
+        return self.clock() + seconds + self.forecast.finish <= self.deadline
+
+    def _unless_time_for(self, seconds: float) -> str | None:
+        return None if self.time_for(seconds) else "time_limit"
+
+    def _next(self, measured: list[float], forecast: float) -> float:
+        return self.margin * max(measured[-3:]) if measured else forecast

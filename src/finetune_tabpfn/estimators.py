@@ -1,0 +1,318 @@
+"""The two estimators. `fit` is the table of contents of the whole package."""
+
+from __future__ import annotations
+
+import copy
+import time
+import warnings
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from finetune_tabpfn import _tabpfn, base_models, recipe
+from finetune_tabpfn.data import hold_out, rows_of
+from finetune_tabpfn.finetuning import Outcome, Timer, fine_tune
+from finetune_tabpfn.inputs import Table, check_table, check_target, positions_of
+from finetune_tabpfn.parameters import Parameters, documented
+from finetune_tabpfn.scoring import HoldOutScore
+from finetune_tabpfn.tasks import Classification, Regression, Task
+from finetune_tabpfn.training import Round
+
+MIN_TRAIN_ROWS = 8  # fewer leave nothing to split into context and query rows
+
+
+@dataclass(frozen=True)
+class LabelledTable:
+    """Rows with their targets."""
+
+    X: Table
+    y: npt.NDArray[Any]
+
+
+class _FinetunedTabPFN(Parameters):
+    """What both estimators share."""
+
+    _kind: Literal["classification", "regression"]
+
+    def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> Any:
+        """Fine-tune the base model to a table and fit the predictor.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+            Numbers, text, categories, dates, booleans, missing values.
+        y : array-like of shape (n_rows,)
+        X_val, y_val : like `X` and `y`, optional
+            Rows to validate on. Then all of `X` trains and none of it is held out; the
+            validation rows never become context of the predictor.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For input that cannot be used; the message names the parameter.
+        """
+        timer = Timer(self.time_limit)
+        self._validate_params()
+        table, validation = self._check_tables(X, y, X_val, y_val)
+        task = self._task(table, validation)
+        seed = _seed(self.random_state)
+        blueprint = self._load_base_model(task, table, seed, timer)
+        if validation is None:
+            training, validation = self._hold_out(task, table, seed)
+        else:
+            training = table
+        outcome = self._fine_tune(task, blueprint, training, validation, len(table.y), seed, timer)
+        self.predictor_ = blueprint.deploy(outcome.weights).fit(table.X, table.y)
+        self._record(outcome)
+        return self
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """Predict the target of rows.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+        """
+        return self.predictor_.predict(self._check_rows(X))
+
+    def _check_tables(
+        self, X: Any, y: Any, X_val: Any, y_val: Any
+    ) -> tuple[LabelledTable, LabelledTable | None]:
+        """Check everything that came in and note the features."""
+        validate_data(self, X, skip_check_array=True)
+        table = self._labelled(X, y, "", min_rows=2)
+        if X_val is None and y_val is None:
+            return table, None
+        if X_val is None or y_val is None:
+            missing = "X_val" if X_val is None else "y_val"
+            raise ValueError(f"{missing} is None; X_val and y_val go together.")
+        validation = self._labelled(X_val, y_val, "_val", min_rows=1)
+        validate_data(self, X_val, reset=False, skip_check_array=True)
+        return table, validation
+
+    def _labelled(self, X: Any, y: Any, suffix: str, min_rows: int) -> LabelledTable:
+        X = check_table(X, name=f"X{suffix}", min_rows=min_rows)
+        numeric = self._kind == "regression"
+        y = check_target(y, n_rows=len(X), numeric=numeric, name=f"y{suffix}", table=f"X{suffix}")
+        return LabelledTable(X, y)
+
+    def _task(self, table: LabelledTable, validation: LabelledTable | None) -> Task:
+        """Return the task of the target."""
+        raise NotImplementedError
+
+    def _load_base_model(
+        self, task: Task, table: LabelledTable, seed: int, timer: Timer
+    ) -> _tabpfn.Blueprint:
+        """Load the base model and return the plan of the predictor around it."""
+        device = recipe.device(self.device)
+        self.base_model_ = base_models.resolve(
+            self.base_model, task.kind, download_timeout=timer.remaining
+        )
+        blueprint = _tabpfn.Blueprint(
+            kind=task.kind,
+            specs=_tabpfn.load(self.base_model_.path, task.kind, device),
+            n_estimators=self.n_estimators,
+            device=device,
+            categorical_features=positions_of(self.categorical_features, table.X),
+            random_state=seed,
+            precision=self.precision,
+        )
+        task.check_network(blueprint.max_classes, self.base_model_.name)
+        return blueprint
+
+    def _hold_out(
+        self, task: Task, table: LabelledTable, seed: int
+    ) -> tuple[LabelledTable, LabelledTable]:
+        """Divide the table into training rows and hold-out rows."""
+        rng = np.random.default_rng((seed, 0))
+        parts = hold_out(task.strata(table.y), self.validation_fraction, rng)
+        training, held_out = (
+            LabelledTable(rows_of(table.X, rows), table.y[rows]) for rows in parts
+        )
+        return training, held_out
+
+    def _fine_tune(
+        self,
+        task: Task,
+        blueprint: _tabpfn.Blueprint,
+        training: LabelledTable,
+        validation: LabelledTable,
+        n_rows: int,
+        seed: int,
+        timer: Timer,
+    ) -> Outcome:
+        """Prepare the rows once and train on them, unless there is nothing to train on."""
+        score = HoldOutScore(task, self.scoring, validation.X, validation.y)
+        self.scoring_ = score.name
+        if len(training.y) < MIN_TRAIN_ROWS or not len(validation.y):
+            return Outcome.untouched("too few rows")
+        if len(np.unique(training.y)) == 1:
+            return Outcome.untouched("constant target")
+        began = time.monotonic()
+        prepared = _tabpfn.prepare(blueprint, task, training.X, training.y, validation.X)
+        seconds = time.monotonic() - began
+        return fine_tune(
+            prepared,
+            score,
+            self,
+            seed=seed,
+            timer=timer,
+            # what is still to come is preparing again, with all rows
+            finish_seconds=0.2 + 1.2 * seconds * n_rows / len(training.y),
+        )
+
+    def _record(self, outcome: Outcome) -> None:
+        """Set the fitted attributes and say what the user should know."""
+        columns = [column.name for column in fields(Round)]
+        self.history_ = pd.DataFrame([asdict(row) for row in outcome.history], columns=columns)
+        self.base_score_, self.best_score_ = outcome.base_score, outcome.score
+        self.best_step_, self.n_steps_ = outcome.best_step, outcome.n_steps
+        self.stop_reason_ = outcome.stop_reason
+        self.deployed_weights_ = outcome.deployed
+        warning = _warning(outcome)
+        if warning:
+            warnings.warn(warning, stacklevel=3)
+
+    def _check_rows(self, X: Any) -> Table:
+        """Check the rows to predict."""
+        check_is_fitted(self)
+        validate_data(self, X, reset=False, skip_check_array=True)
+        return check_table(X)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the predictor on the CPU, so that a machine without this GPU can load it."""
+        state = dict(super().__getstate__())
+        predictor = state.get("predictor_")
+        if predictor is not None and predictor.devices_[0].type != "cpu":
+            state["predictor_"] = copy.deepcopy(predictor)
+            state["predictor_"].to("cpu")
+        return state
+
+
+@documented(
+    attributes="classes_ : ndarray of shape (n_classes,)\n    ",
+    example="""
+    >>> from sklearn.datasets import load_iris
+    >>> from finetune_tabpfn import FinetunedTabPFNClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = FinetunedTabPFNClassifier(base_model="mini", max_steps=20, random_state=0)
+    >>> model.fit(X, y).predict_proba(X[:2]).shape
+    (2, 3)
+    """,
+)
+class FinetunedTabPFNClassifier(ClassifierMixin, _FinetunedTabPFN):
+    """A TabPFN classifier that adapts its network to the table in `fit`."""
+
+    _kind = "classification"
+
+    def predict_proba(self, X: Any) -> npt.NDArray[np.floating[Any]]:
+        """Predict class probabilities.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_classes)
+            Columns in the order of `classes_`.
+        """
+        return self.predictor_.predict_proba(self._check_rows(X))
+
+    def _task(self, table: LabelledTable, validation: LabelledTable | None) -> Task:
+        task = Classification.of(table.y)
+        self.classes_ = task.classes
+        unseen: Any = [] if validation is None else np.setdiff1d(validation.y, task.classes)
+        if len(unseen):
+            raise ValueError(
+                f"y_val holds the label {unseen[0]!r}, which y does not; every label to "
+                "validate on needs training rows."
+            )
+        return task
+
+
+@documented(
+    example="""
+    >>> from sklearn.datasets import load_diabetes
+    >>> from finetune_tabpfn import FinetunedTabPFNRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = FinetunedTabPFNRegressor(base_model="mini", max_steps=20, random_state=0)
+    >>> model.fit(X, y).predict(X[:2], output_type="median").shape
+    (2,)
+    """,
+)
+class FinetunedTabPFNRegressor(RegressorMixin, _FinetunedTabPFN):
+    """A TabPFN regressor that adapts its network to the table in `fit`."""
+
+    _kind = "regression"
+
+    def predict(
+        self, X: Any, *, output_type: str = "mean", quantiles: list[float] | None = None
+    ) -> Any:
+        """Predict the target, or its distribution.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+        output_type : {"mean", "median", "mode", "quantiles", "main", "full"}, default="mean"
+            As in ``TabPFNRegressor.predict``: "main" is a dict of the first four, "full" adds
+            the distribution itself ("criterion") and its "logits".
+        quantiles : list of float, optional
+            Between 0 and 1, for "quantiles", "main" and "full"; 0.1 ... 0.9 if not given.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,), list of ndarray of that shape, or dict
+        """
+        rows = self._check_rows(X)
+        return self.predictor_.predict(rows, output_type=output_type, quantiles=quantiles)
+
+    def _task(self, table: LabelledTable, validation: LabelledTable | None) -> Task:
+        return Regression()
+
+
+def _seed(random_state: int | np.random.RandomState | None) -> int:
+    """Return the seed of a fit; numpy's global state is not touched, even for None."""
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    if random_state is None:
+        return int(np.random.default_rng().integers(2**31 - 1))
+    return int(random_state)
+
+
+def _warning(outcome: Outcome) -> str | None:
+    """Return what a user should hear about how the run ended, if anything."""
+    reason = outcome.stop_reason
+    kept = {"base": "the base model"}.get(outcome.deployed, f"the {outcome.deployed}")
+    if reason.startswith("diverged"):
+        return f"Fine-tuning {reason}; {kept} is deployed. A lower learning_rate may help."
+    if reason == "out of memory":
+        return f"Fine-tuning ran out of memory; {kept} is deployed."
+    if reason == "interrupted":
+        return f"Fine-tuning was interrupted; {kept} is deployed."
+    if reason == "time_limit" and len(outcome.history) < 2:
+        return "time_limit left no room for a round of fine-tuning; the base model is deployed."
+    if reason in ("too few rows", "constant target"):
+        return f"Nothing to fine-tune on ({reason}); the base model is deployed."
+    return None

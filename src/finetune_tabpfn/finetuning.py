@@ -1,0 +1,234 @@
+"""From a prepared table to the weights that will be deployed: the middle of a fit."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import nn
+
+from finetune_tabpfn import recipe
+from finetune_tabpfn._tabpfn import PreparedTable
+from finetune_tabpfn.callbacks import DivergenceGuard, EarlyStopping, MaxSteps, TimeBudget
+from finetune_tabpfn.data import SplitSampler
+from finetune_tabpfn.forecasting import forecast
+from finetune_tabpfn.loggers import ProgressBar
+from finetune_tabpfn.parameters import Parameters
+from finetune_tabpfn.scoring import HoldOutScore
+from finetune_tabpfn.splits import SplitBatches, available_memory
+from finetune_tabpfn.tasks import Classification
+from finetune_tabpfn.training import (
+    Round,
+    TrainConfig,
+    TrainState,
+    Weights,
+    mix_weights,
+    train,
+)
+
+
+@dataclass(frozen=True)
+class Timer:
+    """Seconds since the fit began, and how many it may take.
+
+    Parameters
+    ----------
+    limit : float or None
+        Seconds for the whole fit.
+    started : float
+        Reading of `time.monotonic`.
+    """
+
+    limit: float | None
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.started
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds that are left, None without a limit."""
+        return None if self.limit is None else max(0.0, self.limit - self.elapsed)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a fine-tuning came to.
+
+    Attributes
+    ----------
+    deployed : {"base", "best round", "average"}
+        Which weights scored best on the hold-out.
+    weights : dict of str to Tensor, or None
+        Those weights; None leaves the base model as it is.
+    base_score, score : float
+        Of the base model and of those weights; NaN when nothing was scored.
+    history : list of Round
+    best_step, n_steps : int
+    stop_reason : str
+    """
+
+    deployed: Literal["base", "best round", "average"]
+    weights: Weights | None
+    base_score: float
+    score: float
+    history: list[Round]
+    best_step: int
+    n_steps: int
+    stop_reason: str
+
+    @classmethod
+    def untouched(cls, reason: str) -> Outcome:
+        """Return the outcome of a table that cannot be trained on."""
+        return cls("base", None, math.nan, math.nan, [], 0, 0, reason)
+
+
+def fine_tune(
+    table: PreparedTable,
+    score: HoldOutScore,
+    parameters: Parameters,
+    *,
+    seed: int,
+    timer: Timer,
+    finish_seconds: float,
+) -> Outcome:
+    """Train the table's network and choose among base, best round and their average.
+
+    Parameters
+    ----------
+    table : PreparedTable
+        Its network is trained in place and holds some weights or other afterwards.
+    score : HoldOutScore
+    parameters : Parameters
+        Of the estimator.
+    seed : int
+    timer : Timer
+    finish_seconds : float
+        Time to keep for what follows.
+    """
+    model = table.network
+    batches = _batches(table, parameters, seed)
+    optimizer = _optimizer(model, parameters)
+    budget = _budget(table, batches, model, timer, finish_seconds)
+
+    def evaluate(model: nn.Module) -> float:
+        return score(table.predict())
+
+    state = train(
+        model,
+        optimizer,
+        batches=batches,
+        loss_fn=batches.loss,
+        evaluate=evaluate,
+        config=_config(table, batches, parameters),
+        callbacks=_callbacks(parameters, budget),
+    )
+    return _choose(state, evaluate, budget)
+
+
+def _batches(table: PreparedTable, parameters: Parameters, seed: int) -> SplitBatches:
+    """Return the batches of every step, cut to the memory that is free."""
+    sizes = recipe.split_sizes(
+        table.n_rows, table.device, parameters.context_size, parameters.query_size
+    )
+    classes = table.members[0].targets if isinstance(table.task, Classification) else None
+    sampler = SplitSampler(table.n_rows, sizes.context, sizes.query, seed, classes)
+    passes = parameters.gradient_accumulation_steps
+    batches = SplitBatches(table, sampler, parameters.batch_size, passes)
+    model = table.network.train()
+    for measure in batches.fit_memory(model, available_memory(table.device)):
+        warnings.warn(f"To fit the memory of {table.device}: {measure}.", stacklevel=4)
+    return batches
+
+
+def _optimizer(model: nn.Module, parameters: Parameters) -> torch.optim.Optimizer:
+    """Return AdamW over the whole network; what a task does not use gets no gradient."""
+    n_parameters = sum(parameter.numel() for parameter in model.parameters())
+    rate = parameters.learning_rate or recipe.learning_rate(n_parameters)
+    return torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=parameters.weight_decay)
+
+
+def _budget(
+    table: PreparedTable, batches: SplitBatches, model: nn.Module, timer: Timer, finish: float
+) -> TimeBudget | None:
+    """Return the time budget, None without a limit."""
+    if timer.limit is None:
+        return None
+    costs = forecast(table, batches, model, limit=timer.limit, finish=finish)
+    return TimeBudget(timer.started + timer.limit, costs)
+
+
+def _config(table: PreparedTable, batches: SplitBatches, parameters: Parameters) -> TrainConfig:
+    """Return the settings of the loop."""
+    sampler = batches.sampler
+    context_rows = sum(len(member.context_rows) for member in table.members)
+    return TrainConfig(
+        eval_interval=recipe.round_steps(
+            parameters.eval_interval,
+            split_rows=sampler.context_size + sampler.query_size,
+            batch_size=parameters.batch_size,
+            validation_rows=context_rows + len(table.members) * table.n_held_out,
+        ),
+        min_delta=parameters.min_delta,
+        max_grad_norm=parameters.max_grad_norm,
+        precision=recipe.precision(parameters.precision, table.device),
+    )
+
+
+def _callbacks(parameters: Parameters, budget: TimeBudget | None) -> list[object]:
+    """Return all guests of the loop, the user's last."""
+    guests: list[object] = [DivergenceGuard(), MaxSteps(parameters.max_steps)]
+    if budget is not None:
+        guests.append(budget)
+    if parameters.early_stopping:
+        guests.append(EarlyStopping(parameters.patience))
+    if parameters.verbose:
+        guests.append(ProgressBar(parameters.max_steps))
+    return guests + list(parameters.callbacks or ())
+
+
+def _choose(
+    state: TrainState, evaluate: Callable[[nn.Module], float], budget: TimeBudget | None
+) -> Outcome:
+    """Return what scored best: the base, the best round or, if there is time, their average."""
+    scored: dict[str, tuple[Weights, float]] = {"base": (state.base_weights, state.base_score)}
+    if state.best_round > 0:
+        scored["best round"] = (state.best_weights, state.best_score)
+        average = _average(state, evaluate, budget)
+        if average is not None:
+            scored["average"] = average
+    deployed = max(scored, key=lambda name: scored[name][1])
+    weights, score = scored[deployed]
+    return Outcome(
+        deployed=deployed,  # type: ignore[arg-type]
+        weights=weights,
+        base_score=state.base_score,
+        score=score,
+        history=state.history,
+        best_step=state.best_step,
+        n_steps=state.step,
+        stop_reason=state.stop_reason or "",
+    )
+
+
+def _average(
+    state: TrainState, evaluate: Callable[[nn.Module], float], budget: TimeBudget | None
+) -> tuple[Weights, float] | None:
+    """Return the average of base and best round with its score, None where it was not scored."""
+    no_time = budget is not None and not budget.time_for(budget.validation(state))
+    if no_time or state.stop_reason == "interrupted":
+        return None
+    weights = mix_weights(state.base_weights, state.best_weights, 0.5)
+    state.model.load_state_dict(weights)
+    state.model.eval()
+    try:
+        return weights, evaluate(state.model)
+    except (FloatingPointError, KeyboardInterrupt):
+        return None

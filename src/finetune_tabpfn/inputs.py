@@ -1,0 +1,158 @@
+"""What may come in: tables and targets are checked here and otherwise left as they are.
+
+DataFrames stay DataFrames, because TabPFN's own cleaning handles categories, text, dates,
+booleans and missing values. What training sees, validation and prediction see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.utils import check_array
+from sklearn.utils.validation import column_or_1d
+
+Table = pd.DataFrame | npt.NDArray[Any]
+
+
+def check_table(X: Any, *, name: str = "X", min_rows: int = 1) -> Table:
+    """Return a table as a DataFrame or a two-dimensional array.
+
+    Parameters
+    ----------
+    X : DataFrame, array-like or list of lists of shape (n_rows, n_features)
+    name : str
+        Of the parameter, for messages.
+    min_rows : int
+
+    Raises
+    ------
+    ValueError
+        For anything but a table with rows and columns, or for infinite numbers in it.
+    TypeError
+        For sparse matrices.
+    """
+    if isinstance(X, (list, tuple)) and X and isinstance(X[0], (list, tuple)):
+        X = _table_of_lists(X, name)
+    if not isinstance(X, pd.DataFrame):
+        X = check_array(
+            X,
+            dtype=None,
+            ensure_all_finite=False,
+            ensure_min_samples=min_rows,
+            input_name=name,
+        )
+    for axis, minimum, what in ((0, min_rows, "sample(s)"), (1, 1, "feature(s)")):
+        if X.shape[axis] < minimum:
+            raise ValueError(
+                f"{name} has {X.shape[axis]} {what} (shape={X.shape}) while a minimum of "
+                f"{minimum} is required."
+            )
+    _refuse_infinity(X, name)
+    return X
+
+
+def check_target(
+    y: Any, *, n_rows: int, numeric: bool, name: str = "y", table: str = "X"
+) -> npt.NDArray[Any]:
+    """Return a target as a one-dimensional array without missing values.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_rows,) or (n_rows, 1)
+    n_rows : int
+        Of the table it belongs to.
+    numeric : bool
+        Whether it has to be numbers, which are returned as float64.
+    name, table : str
+        Of the parameters, for messages.
+    """
+    if y is None:
+        raise ValueError(f"fit requires {name} to be passed, but the target {name} is None.")
+    y = column_or_1d(np.asarray(y) if isinstance(y, pd.Categorical) else y, warn=True)
+    if len(y) != n_rows:
+        raise ValueError(f"{table} has {n_rows} rows but {name} has {len(y)}; they must agree.")
+    missing = int(pd.isna(y).sum())
+    if missing:
+        raise ValueError(
+            f"Input {name} contains NaN in {missing} of {n_rows} rows; drop the rows without "
+            "a label."
+        )
+    if numeric:
+        try:
+            y = np.asarray(y, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{name} holds values that are no numbers ({error}); a regressor needs numbers, "
+                "FinetunedTabPFNClassifier takes labels."
+            ) from error
+    if y.dtype.kind == "f" and np.isinf(y).any():
+        raise ValueError(f"Input {name} contains infinity; a target must be finite.")
+    return y
+
+
+def positions_of(columns: Sequence[Any] | None, X: Table) -> list[int] | None:
+    """Return positions of the columns that are given as positions, names or a mask.
+
+    Raises
+    ------
+    ValueError
+        For a column that `X` does not have.
+    """
+    if columns is None:
+        return None
+    given = list(columns)
+    n_features = X.shape[1]
+    if given and all(isinstance(column, (bool, np.bool_)) for column in given):
+        if len(given) != n_features:
+            raise ValueError(
+                f"categorical_features is a mask of {len(given)} columns, X has {n_features}."
+            )
+        return [int(position) for position in np.flatnonzero(given)]
+    names = list(X.columns) if isinstance(X, pd.DataFrame) else []
+    positions = []
+    for column in given:
+        if isinstance(column, str) and column in names:
+            positions.append(names.index(column))
+        elif isinstance(column, (int, np.integer)) and 0 <= column < n_features:
+            positions.append(int(column))
+        else:
+            raise ValueError(
+                f"categorical_features={column!r} is no column of X; give positions below "
+                f"{n_features}, column names or a mask."
+            )
+    return positions
+
+
+def _table_of_lists(X: Sequence[Sequence[Any]], name: str) -> Table:
+    """Return lists of rows as a table; numpy alone would turn mixed rows into text."""
+    if len({len(row) for row in X}) > 1:
+        raise ValueError(f"{name} is a list of rows of different lengths.")
+    frame = pd.DataFrame(X)
+    numeric = all(pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes)
+    return frame.to_numpy() if numeric else frame
+
+
+def _refuse_infinity(X: Table, name: str) -> None:
+    """Raise for infinite numbers, which TabPFN does not take."""
+    if isinstance(X, pd.DataFrame):
+        numbers = X.select_dtypes(include="number")
+        infinite = [
+            column
+            for column in range(numbers.shape[1])
+            if np.isinf(numbers.iloc[:, column].to_numpy(dtype=np.float64, na_value=np.nan)).any()
+        ]
+        if infinite:
+            raise ValueError(
+                f"{name} contains infinity in column {numbers.columns[infinite[0]]!r}; replace it "
+                "by NaN, which TabPFN takes as missing, or by a finite number."
+            )
+    elif X.dtype.kind == "f" and np.isinf(X).any():
+        column = int(np.flatnonzero(np.isinf(X).any(axis=0))[0])
+        raise ValueError(
+            f"{name} contains infinity in column {column}; replace it by NaN, which TabPFN takes "
+            "as missing, or by a finite number."
+        )

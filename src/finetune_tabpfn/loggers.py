@@ -1,0 +1,121 @@
+"""Guests of the loop that show what happens: a progress bar, and the training curve."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from tqdm import tqdm
+
+from finetune_tabpfn.training import Callback, TrainState
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+
+class ProgressBar(Callback):
+    """One live line: steps, train loss, score, best score.
+
+    Parameters
+    ----------
+    total : int
+        Steps at most.
+    file : text stream, optional
+        Standard error if not given.
+    """
+
+    def __init__(self, total: int, file: TextIO | None = None) -> None:
+        self.total, self.file = total, file
+        self._bar: Any = None
+
+    def on_train_begin(self, state: TrainState) -> None:
+        """Show the bar."""
+        self._bar = tqdm(
+            total=self.total,
+            desc="fine-tuning",
+            unit="step",
+            file=self.file or sys.stderr,
+            dynamic_ncols=True,
+        )
+
+    def after_step(self, state: TrainState) -> None:
+        """Move the bar on."""
+        self._bar.update(1)
+        self._show(state)
+
+    def after_round(self, state: TrainState) -> None:
+        """Show the new score."""
+        self._show(state)
+
+    def on_train_end(self, state: TrainState) -> None:
+        """Say what ended the run and leave the line."""
+        if self._bar is not None:
+            self._bar.set_description_str(f"fine-tuning ({state.stop_reason})")
+            self._bar.close()
+
+    def _show(self, state: TrainState) -> None:
+        score = f"{state.history[-1].score:.4g}" if state.history else "-"
+        self._bar.set_postfix_str(
+            f"loss {state.train_loss:.4g}, score {score}, "
+            f"best {state.best_score:.4g} at {state.best_step}"
+        )
+
+
+def plot_history(estimator: Any, ax: Axes | None = None) -> Axes:
+    """Plot the training curve of a fitted estimator.
+
+    Parameters
+    ----------
+    estimator : FinetunedTabPFNClassifier or FinetunedTabPFNRegressor
+        Fitted.
+    ax : matplotlib.axes.Axes, optional
+        Drawn on a new figure if not given.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The score on the left axis, with the base's score as a line and the best round marked;
+        the train loss on a second axis.
+    """
+    history: pd.DataFrame = estimator.history_
+    ax = ax if ax is not None else _new_axes()
+    loss_ax = ax.twinx()
+    trained = history.dropna(subset="train_loss")
+    (loss,) = loss_ax.plot(
+        trained["step"], trained["train_loss"], color="tab:orange", alpha=0.7, label="train loss"
+    )
+    (score,) = ax.plot(
+        history["step"], history["score"], color="tab:blue", marker="o", ms=3, label="score"
+    )
+    base = ax.axhline(estimator.base_score_, color="gray", ls="--", lw=1, label="base model")
+    (best,) = ax.plot(
+        estimator.best_step_,
+        history.loc[history["step"] == estimator.best_step_, "score"].max(),
+        "*",
+        color="tab:green",
+        ms=14,
+        label="best round",
+    )
+    ax.set_xlabel("step (optimizer updates)")
+    ax.set_ylabel(f"score on the hold-out ({estimator.scoring_}), greater is better")
+    loss_ax.set_ylabel("train loss (nats per query row)")
+    ax.set_title(f"Fine-tuning of {estimator.base_model_.name}: {estimator.stop_reason_}")
+    ax.legend(
+        handles=[score, base, best, loss], loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4
+    )
+    return ax
+
+
+def save_curve(estimator: Any, path: Path) -> None:
+    """Write the training curve of a fitted estimator as PNG."""
+    figure: Any = plot_history(estimator).figure
+    figure.savefig(path, dpi=120, bbox_inches="tight", format="png")
+
+
+def _new_axes() -> Axes:
+    """Return axes on a figure of their own, off pyplot: no window, nothing to close."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(8, 5), layout="constrained").add_subplot()

@@ -1,0 +1,225 @@
+"""The one list of parameters: both estimators, the configuration and the command line read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+
+from finetune_tabpfn.scoring import Scoring
+
+PARAMETERS = """\
+base_model : str or path, default="auto"
+        The pretrained checkpoint to start from: "auto", "mini", "v2", "v2.5", "v2.6", "v3",
+        "v3.5", "v3.5-fast" or the path of a file. "auto" is the version that a plain TabPFN
+        estimator would use if its file is in TabPFN's cache already, else v2 (open licence, no
+        login), from the cache or downloaded, else the mini model that ships with this package,
+        with a warning. Never opens a browser, never waits for a login.
+    learning_rate : float, default=None
+        Peak learning rate of AdamW. None chooses by the size of the base model: 5e-4 for the
+        mini models, about 6e-5 for TabPFN v2, 1e-5 for the largest.
+    batch_size : int, default=1
+        Splits of context and query rows per optimizer update.
+    max_steps : int, default=500
+        Optimizer updates at most.
+    time_limit : float, default=None
+        Seconds for the whole of `fit`: loading, preparing, training, validation and the final
+        fit of the predictor. None sets no limit.
+    eval_interval : int or "auto", default="auto"
+        Steps per round; the hold-out is scored after each round. "auto" is 10, or more where
+        the validation would take more than about a quarter of the work.
+    early_stopping : bool, default=True
+        Whether to end when the score has stopped improving. The best weights are kept in any
+        case.
+    patience : int, default=8
+        Rounds without an improvement before early stopping ends the run; grows to half of the
+        best round.
+    min_delta : float, default=1e-4
+        A round improves when its score exceeds the best one by more than this share of it.
+    scoring : str or callable, default=None
+        Any scorer or scorer name of scikit-learn, greater is better. None is
+        "neg_log_loss" for classification and "neg_root_mean_squared_error" for regression.
+    validation_fraction : float, default=0.2
+        Share of the rows to hold out, stratified by class or by the target's deciles. Unused
+        when `X_val` is given.
+    n_estimators : int, default=4
+        Members: preprocessed views of the table that the deployed ensemble averages. The same
+        members are validated.
+    context_size : int, default=None
+        Context rows of a split. None: what the table and the device allow, at most 10,000 on a
+        GPU and 1,024 together with the query rows on a CPU.
+    query_size : int, default=None
+        Query rows of a split. None: 40 % of the split's rows, at most 1,024.
+    weight_decay : float, default=0.0
+        Of AdamW.
+    max_grad_norm : float or None, default=1.0
+        The gradient is scaled down to this norm; None leaves it alone.
+    gradient_accumulation_steps : int, default=1
+        Forward and backward passes that an update spreads its `batch_size` splits over: the
+        same gradient with less memory.
+    precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
+        Type of the forward and backward pass in training. "auto" is bf16 (fp16 on older cards)
+        on CUDA and fp32 elsewhere. "fp32" keeps prediction in fp32 as well.
+    categorical_features : array-like of int, str or bool, default=None
+        Columns to treat as categorical: positions, names or a mask. None lets TabPFN infer
+        them; columns of pandas' category type are always among them.
+    device : str or torch.device, default="auto"
+        "auto" is the first CUDA GPU, else Apple's GPU, else the CPU.
+    random_state : int, RandomState or None, default=None
+        An int makes the fit reproducible: bitwise on a CPU, with the same number of threads,
+        when no `time_limit` cuts it.
+    callbacks : sequence, default=None
+        Objects with methods of `finetune_tabpfn.Callback`. A hook that returns a text ends the
+        run with that reason.
+    verbose : bool or int, default=False
+        Whether to show a progress bar."""
+
+ATTRIBUTES = """\
+predictor_ : TabPFNClassifier or TabPFNRegressor
+        The fitted plain TabPFN estimator that predicts: the chosen weights, all rows as context.
+    history_ : pandas.DataFrame
+        A row per round: round, step, seconds, train_loss, score, learning_rate. Round 0 is the
+        untouched base model.
+    base_score_, best_score_ : float
+        Score on the hold-out of the base model and of the deployed weights. NaN when the time
+        limit left no room to score, or the table is too small to hold rows out.
+    best_step_ : int
+        Step of the best round; 0 when the base model was best.
+    n_steps_ : int
+        Optimizer updates that were made.
+    stop_reason_ : str
+        "early_stopping", "max_steps", "time_limit", "interrupted", "out of memory",
+        "diverged: ...", "too few rows", "constant target", or what a callback said.
+    deployed_weights_ : {"base", "best round", "average"}
+        What scored best on the hold-out: the base model's weights, those of the best round, or
+        the average of the two.
+    base_model_ : BaseModel
+        Name, path, licence and hash of the base model that was used.
+    scoring_ : str
+        What the scores are.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Only when the columns of `X` have names."""
+
+_DOCSTRING = """{summary}
+
+    Holds out rows, trains the base model's network with early stopping inside a wall-clock
+    budget, keeps what scores best on the hold-out (the untouched base is a candidate) and fits
+    a plain TabPFN estimator with those weights on all rows.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    {attributes}
+
+    Examples
+    --------{example}"""
+
+Estimator = TypeVar("Estimator")
+
+
+def documented(
+    *, attributes: str = "", example: str
+) -> Callable[[type[Estimator]], type[Estimator]]:
+    """Complete a class docstring that is one line by the shared parameters and attributes."""
+
+    def complete(estimator: type[Estimator]) -> type[Estimator]:
+        estimator.__doc__ = _DOCSTRING.format(
+            summary=estimator.__doc__,
+            parameters=PARAMETERS,
+            attributes=attributes + ATTRIBUTES,
+            example=example,
+        )
+        return estimator
+
+    return complete
+
+
+class Parameters(BaseEstimator):
+    """Names, defaults and permitted values of the parameters."""
+
+    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's name and form
+        "base_model": [str, Path],
+        "learning_rate": [Interval(Real, 0, 1, closed="neither"), None],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_steps": [Interval(Integral, 1, None, closed="left")],
+        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+        "eval_interval": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "early_stopping": ["boolean"],
+        "patience": [Interval(Integral, 1, None, closed="left")],
+        "min_delta": [Interval(Real, 0, None, closed="left")],
+        "scoring": [str, callable, None],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "context_size": [Interval(Integral, 1, None, closed="left"), None],
+        "query_size": [Interval(Integral, 1, None, closed="left"), None],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "gradient_accumulation_steps": [Interval(Integral, 1, None, closed="left")],
+        "precision": [StrOptions({"auto", "fp32", "bf16", "fp16"})],
+        "categorical_features": ["array-like", None],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+        "callbacks": [HasMethods(["__iter__"]), None],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        *,
+        base_model: str | Path = "auto",
+        learning_rate: float | None = None,
+        batch_size: int = 1,
+        max_steps: int = 500,
+        time_limit: float | None = None,
+        eval_interval: int | Literal["auto"] = "auto",
+        early_stopping: bool = True,
+        patience: int = 8,
+        min_delta: float = 1e-4,
+        scoring: Scoring = None,
+        validation_fraction: float = 0.2,
+        n_estimators: int = 4,
+        context_size: int | None = None,
+        query_size: int | None = None,
+        weight_decay: float = 0.0,
+        max_grad_norm: float | None = 1.0,
+        gradient_accumulation_steps: int = 1,
+        precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+        categorical_features: Sequence[int] | Sequence[str] | Sequence[bool] | None = None,
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        callbacks: Sequence[object] | None = None,
+        verbose: bool | int = False,
+    ) -> None:
+        self.base_model = base_model
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.max_steps = max_steps
+        self.time_limit = time_limit
+        self.eval_interval = eval_interval
+        self.early_stopping = early_stopping
+        self.patience = patience
+        self.min_delta = min_delta
+        self.scoring = scoring
+        self.validation_fraction = validation_fraction
+        self.n_estimators = n_estimators
+        self.context_size = context_size
+        self.query_size = query_size
+        self.weight_decay = weight_decay
+        self.max_grad_norm = max_grad_norm
+        self.gradient_accumulation_steps = gradient_accumulation_steps
+        self.precision = precision
+        self.categorical_features = categorical_features
+        self.device = device
+        self.random_state = random_state
+        self.callbacks = callbacks
+        self.verbose = verbose

@@ -1,0 +1,139 @@
+"""The score of predictions on the hold-out: any scikit-learn scorer, greater is better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.metrics import get_scorer, log_loss, make_scorer
+
+from finetune_tabpfn.tasks import Classification, Task
+
+Scoring = str | Callable[[Any, Any, Any], float] | None
+Predictions = npt.NDArray[Any]
+
+
+class HoldOutScore:
+    """Scores the predictions made for one hold-out.
+
+    Parameters
+    ----------
+    task : Task
+    scoring : str, callable or None
+        A name or a scorer ``scorer(estimator, X, y)`` as scikit-learn takes them; None is the
+        task's default.
+    X : DataFrame or ndarray of shape (n_held_out, n_features)
+    y : ndarray of shape (n_held_out,)
+
+    Raises
+    ------
+    ValueError
+        For a name that scikit-learn does not know.
+
+    Notes
+    -----
+    A hold-out may lack a class (one that has a single row). The log-loss is told all classes;
+    every other scorer sees the probabilities of the classes that the hold-out holds, scaled to
+    add up to one.
+    """
+
+    def __init__(self, task: Task, scoring: Scoring, X: Any, y: npt.NDArray[Any]) -> None:
+        self.task, self.X, self.y = task, X, y
+        self.scoring = scoring if scoring is not None else task.default_scoring
+        self.name = self.scoring if isinstance(self.scoring, str) else _name_of(self.scoring)
+        self.scorer = self._scorer()
+
+    def __call__(self, predictions: Predictions) -> float:
+        """Return the score.
+
+        Parameters
+        ----------
+        predictions : ndarray
+            Probabilities of shape (n_held_out, n_classes), or predicted means of shape
+            (n_held_out,).
+
+        Raises
+        ------
+        FloatingPointError
+            When predictions or score are not finite.
+        ValueError
+            When the scorer cannot score this hold-out.
+        """
+        if not np.isfinite(predictions).all():
+            raise FloatingPointError("the predictions on the hold-out are not finite")
+        try:
+            score = float(self.scorer(self._estimator(predictions), self.X, self.y))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"scoring={self.scoring!r} cannot score this hold-out of {len(self.y)} rows: "
+                f"{error}"
+            ) from error
+        if not np.isfinite(score):
+            raise FloatingPointError(f"the score ({self.scoring}) on the hold-out is {score}")
+        return score
+
+    def _scorer(self) -> Callable[[Any, Any, Any], float]:
+        if self.scoring == "neg_log_loss" and isinstance(self.task, Classification):
+            return make_scorer(
+                log_loss,
+                response_method="predict_proba",
+                greater_is_better=False,
+                labels=self.task.classes,
+            )
+        try:
+            return get_scorer(self.scoring)
+        except ValueError as error:
+            raise ValueError(
+                f"scoring={self.scoring!r} is not a name that scikit-learn knows; "
+                "sklearn.metrics.get_scorer_names() lists them, any callable scorer will do."
+            ) from error
+
+    def _estimator(self, predictions: Predictions) -> BaseEstimator:
+        if not isinstance(self.task, Classification):
+            return _Regressor(predictions)
+        classes = self.task.classes
+        present = np.isin(classes, self.y)
+        if self.scoring == "neg_log_loss" or present.all():
+            return _Classifier(classes, predictions)
+        predictions = predictions[:, present]
+        return _Classifier(classes[present], predictions / predictions.sum(axis=1, keepdims=True))
+
+
+def _name_of(scorer: Any) -> str:
+    """Return a readable name of a scorer that is a callable."""
+    function = getattr(scorer, "_score_func", scorer)
+    return str(getattr(function, "__name__", repr(scorer)))
+
+
+class _Classifier(ClassifierMixin, BaseEstimator):
+    """Answers a scorer from probabilities that have been computed already."""
+
+    def __init__(self, classes: npt.NDArray[Any], proba: Predictions) -> None:
+        self.classes, self.proba = classes, proba
+        self.classes_ = classes
+
+    def fit(self, X: Any, y: Any) -> _Classifier:
+        return self
+
+    def predict_proba(self, X: Any) -> Predictions:
+        return self.proba
+
+    def predict(self, X: Any) -> Predictions:
+        return self.classes_[self.proba.argmax(axis=1)]
+
+
+class _Regressor(RegressorMixin, BaseEstimator):
+    """Answers a scorer from values that have been computed already."""
+
+    def __init__(self, mean: Predictions) -> None:
+        self.mean = mean
+        self.is_fitted_ = True
+
+    def fit(self, X: Any, y: Any) -> _Regressor:
+        return self
+
+    def predict(self, X: Any) -> Predictions:
+        return self.mean

@@ -1,0 +1,179 @@
+"""What differs between classification and regression: targets and loss.
+
+A task turns the user's target into numbers, the targets of a split into what the network is
+shown and asked, and the network's answer into a loss. Shape letters: N context rows, Q query
+rows, B splits in one forward pass, L outputs of the network (classes or buckets).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.utils.multiclass import check_classification_targets
+
+from finetune_tabpfn.data import Rows, target_bins
+
+IGNORED = -100  # target of a query row that no loss is taken of, as in torch's cross-entropy
+
+
+class Task(Protocol):
+    """What the walk of a fit asks of a task."""
+
+    @property
+    def kind(self) -> Literal["classification", "regression"]:
+        """What TabPFN calls it."""
+        ...
+
+    @property
+    def default_scoring(self) -> str:
+        """The name of the scorer to use when the user names none."""
+        ...
+
+    def strata(self, y: npt.NDArray[Any]) -> Rows:
+        """Return the strata by which the hold-out is drawn, shape (n_rows,)."""
+        ...
+
+    def check_network(self, max_classes: int, name: str) -> None:
+        """Raise ValueError when a base model cannot serve the task."""
+        ...
+
+    def encode(self, y: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return the target as numbers, shape (n_rows,)."""
+        ...
+
+    def split_targets(
+        self, context: npt.NDArray[np.float32], query: npt.NDArray[np.float32], seed: int
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return context targets (N,) and query targets (Q,) as one split shows and asks them."""
+        ...
+
+    def loss(
+        self, logits: torch.Tensor, context: torch.Tensor, query: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the loss of logits (Q, B, L) given targets (N, B) and (Q, B), a scalar."""
+        ...
+
+
+class Classification:
+    """Classes, coded by their place in `classes`.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_classes,)
+        Sorted labels.
+    """
+
+    kind: Final = "classification"
+    default_scoring = "neg_log_loss"
+
+    def __init__(self, classes: npt.NDArray[Any]) -> None:
+        self.classes = classes
+
+    @classmethod
+    def of(cls, y: npt.NDArray[Any]) -> Classification:
+        """Return the task of a target; one sentence for a target that holds no classes."""
+        check_classification_targets(y)
+        try:
+            classes = np.unique(y)
+        except TypeError as error:
+            raise ValueError(f"y mixes labels that cannot be sorted: {error}.") from error
+        if len(classes) < 2:
+            raise ValueError(
+                f"y holds a single class ({classes[0]!r}); a classifier needs at least two."
+            )
+        return cls(classes)
+
+    def strata(self, y: npt.NDArray[Any]) -> Rows:
+        """Return the class codes."""
+        return np.searchsorted(self.classes, y).astype(np.int64)
+
+    def check_network(self, max_classes: int, name: str) -> None:
+        """Raise ValueError when there are more classes than the base model can tell apart."""
+        if len(self.classes) > max_classes:
+            raise ValueError(
+                f"y holds {len(self.classes)} classes, but base_model={name!r} can tell at most "
+                f'{max_classes} apart; base_model="v3" and "v3.5" can tell 160.'
+            )
+
+    def encode(self, y: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return the class codes as the numbers that the network reads."""
+        return self.strata(y).astype(np.float32)
+
+    def split_targets(
+        self, context: npt.NDArray[np.float32], query: npt.NDArray[np.float32], seed: int
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Recode the classes of the context to a random order of 0 ... K-1.
+
+        The networks expect dense codes in the context. A query row of a class that the context
+        lacks cannot be answered and is `IGNORED`. Without the random order a small network
+        memorises which code means what in this table instead of reading the context.
+        """
+        present = np.unique(context)
+        code = np.full(len(self.classes), IGNORED, dtype=np.float32)
+        code[present.astype(np.int64)] = np.random.default_rng(seed).permutation(len(present))
+        return code[context.astype(np.int64)], code[query.astype(np.int64)]
+
+    def loss(
+        self, logits: torch.Tensor, context: torch.Tensor, query: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the mean over splits of the cross-entropy over the classes of the context."""
+        n_classes = context.amax(dim=0) + 1  # (B,)
+        beyond = torch.arange(logits.shape[-1], device=logits.device) >= n_classes[:, None]
+        logits = logits.float().masked_fill(beyond, -torch.inf)
+        losses = [
+            torch.nn.functional.cross_entropy(
+                logits[:, b], query[:, b].long(), ignore_index=IGNORED, reduction="sum"
+            )
+            / (query[:, b] != IGNORED).sum().clamp(min=1)
+            for b in range(logits.shape[1])
+        ]
+        return torch.stack(losses).mean()
+
+
+class Regression:
+    """A real-valued target, predicted as a distribution over buckets.
+
+    Parameters
+    ----------
+    distribution : callable
+        ``distribution(logits, y)`` returns the negative log density, element by element; TabPFN's
+        bar distribution over the standardised target.
+    """
+
+    kind: Final = "regression"
+    default_scoring = "neg_root_mean_squared_error"
+
+    def __init__(
+        self, distribution: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
+    ) -> None:
+        self.distribution = distribution
+
+    def strata(self, y: npt.NDArray[Any]) -> Rows:
+        """Return the decile of each row."""
+        return target_bins(y)
+
+    def check_network(self, max_classes: int, name: str) -> None:
+        """Accept any network: what it was loaded with has a distribution."""
+
+    def encode(self, y: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Standardise, as TabPFN does before its own target transforms."""
+        return ((y - y.mean()) / y.std()).astype(np.float32)
+
+    def split_targets(
+        self, context: npt.NDArray[np.float32], query: npt.NDArray[np.float32], seed: int
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Standardise by the context, as TabPFN would if these were all its rows."""
+        mean, std = context.mean(), context.std()
+        std = std if std > 0 else np.float32(1)
+        return (context - mean) / std, (query - mean) / std
+
+    def loss(
+        self, logits: torch.Tensor, context: torch.Tensor, query: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the mean negative log density of the query targets."""
+        assert self.distribution is not None
+        return self.distribution(logits.float(), query).mean()

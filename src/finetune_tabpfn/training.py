@@ -1,0 +1,356 @@
+"""The training loop. It knows torch, neither TabPFN nor scikit-learn.
+
+A *step* is one optimizer update. A *round* is `eval_interval` steps and the validation
+after them; round 0 is the untouched model. The loop remembers the best weights whatever ends
+it. Stopping, logging and clocks are guests: objects whose hooks stand around the one update.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import nn
+
+logger = logging.getLogger("finetune_tabpfn")
+
+Weights = dict[str, torch.Tensor]
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+class BatchSource(Protocol):
+    """What a step trains on."""
+
+    def __call__(self, step: int) -> Iterable[tuple[float, Any]]:
+        """Yield the passes of one update: (share of the update, batch); the shares add to 1."""
+        ...
+
+    def shrink(self) -> str | None:
+        """Ask less memory of the next pass; say what was done, or None when nothing is left."""
+        ...
+
+
+class Callback:
+    """A guest of the loop; override the hooks you need.
+
+    Every hook may return a non-empty string, the reason to stop; the first one ends the run.
+    An object of any other class with some of these methods serves as well.
+    """
+
+    def on_train_begin(self, state: TrainState) -> str | None:
+        """Before anything is evaluated or trained."""
+
+    def before_validation(self, state: TrainState) -> str | None:
+        """Before the hold-out is scored; a reason skips the validation."""
+
+    def after_round(self, state: TrainState) -> str | None:
+        """After a round: its row is the last of `state.history`."""
+
+    def before_step(self, state: TrainState) -> str | None:
+        """Before an update."""
+
+    def after_step(self, state: TrainState) -> str | None:
+        """After an update: `state.train_loss`, `state.grad_norm` and `state.step` are new."""
+
+    def on_train_end(self, state: TrainState) -> None:
+        """Once, however the run ended: also on an error."""
+
+
+HOOKS = tuple(name for name in vars(Callback) if name.startswith(("on_", "before_", "after_")))
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of the loop.
+
+    Parameters
+    ----------
+    eval_interval : int
+        Steps per round.
+    min_delta : float
+        A round improves when its score exceeds the best one by more than
+        `min_delta * abs(best)`: relative, so that the unit of the score does not matter.
+    max_grad_norm : float or None
+        The gradient is scaled down to this Euclidean norm; None leaves it alone.
+    warmup_steps : int
+        The learning rate rises linearly over this many steps and stays constant then.
+    precision : {"fp32", "bf16", "fp16"}
+        Autocast type of the forward pass; "fp16" scales the loss against underflow.
+    """
+
+    eval_interval: int = 10
+    min_delta: float = 0.0
+    max_grad_norm: float | None = 1.0
+    warmup_steps: int = 5
+    precision: Precision = "fp32"
+
+
+@dataclass(frozen=True)
+class Round:
+    """One row of the history. Round 0 has no train loss (NaN) and no learning rate (0)."""
+
+    round: int
+    step: int
+    seconds: float
+    train_loss: float
+    score: float
+    learning_rate: float
+
+
+@dataclass
+class TrainState:
+    """Everything that outlives a step. A score is better when it is greater."""
+
+    model: nn.Module
+    step: int = 0
+    train_loss: float = math.nan
+    grad_norm: float = math.nan
+    learning_rate: float = 0.0
+    history: list[Round] = field(default_factory=list)
+    base_weights: Weights = field(default_factory=dict)
+    best_weights: Weights = field(default_factory=dict)
+    best_round: int = 0
+    best_step: int = 0
+    best_score: float = math.nan
+    step_seconds: list[float] = field(default_factory=list)
+    validation_seconds: list[float] = field(default_factory=list)
+    round_losses: list[float] = field(default_factory=list)
+    stop_reason: str | None = None
+
+    @property
+    def base_score(self) -> float:
+        """Score of round 0, the untouched model; NaN when it was never scored."""
+        return self.history[0].score if self.history else math.nan
+
+    @property
+    def steps_since_validation(self) -> int:
+        """Updates that no score speaks for yet."""
+        return self.step - (self.history[-1].step if self.history else 0)
+
+
+def train(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    batches: BatchSource,
+    loss_fn: Callable[[nn.Module, Any], torch.Tensor],
+    evaluate: Callable[[nn.Module], float],
+    config: TrainConfig,
+    callbacks: Sequence[object] = (),
+    clock: Callable[[], float] = time.monotonic,
+) -> TrainState:
+    """Train `model` in place until a callback gives a reason to stop.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Trained in place; holds the last weights afterwards, not the best ones.
+    optimizer : torch.optim.Optimizer
+        Over the parameters to train. The learning rate of each group is its peak.
+    batches : BatchSource
+        Called with the number of the step (from 0); gives the passes of the update.
+    loss_fn : callable
+        ``loss_fn(model, batch)`` returns a scalar tensor.
+    evaluate : callable
+        ``evaluate(model)`` returns the score on the hold-out, greater is better. It raises
+        FloatingPointError when the predictions are not finite.
+    config : TrainConfig
+    callbacks : sequence of Callback
+        Asked in order. At least one of them should be able to end the run.
+    clock : callable
+        Seconds, monotonic.
+
+    Returns
+    -------
+    TrainState
+        With `best_weights`, `history` and the `stop_reason`. A loss or prediction that is not
+        finite ends the run with a reason that begins with "diverged", Ctrl-C with "interrupted",
+        memory that cannot be asked less of with "out of memory"; none of them raises.
+    """
+    run = _Run(model, optimizer, batches, loss_fn, evaluate, config, callbacks, clock)
+    try:
+        run.ask("on_train_begin")
+        run.close_round()
+        while run.state.stop_reason is None:
+            run.train_round()
+            run.close_round()
+    except FloatingPointError as error:
+        if not run.state.history:
+            raise  # the untouched model itself predicts nonsense: nothing to fall back on
+        run.state.stop_reason = f"diverged: {error}"
+    except torch.OutOfMemoryError:
+        run.state.stop_reason = "out of memory"
+    except KeyboardInterrupt:
+        run.state.stop_reason = "interrupted"
+    finally:
+        run.ask("on_train_end")
+    return run.state
+
+
+class _Run:
+    """The parts of one call of `train`, so that its stages need not pass them around."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        batches: BatchSource,
+        loss_fn: Callable[[nn.Module, Any], torch.Tensor],
+        evaluate: Callable[[nn.Module], float],
+        config: TrainConfig,
+        callbacks: Sequence[object],
+        clock: Callable[[], float],
+    ) -> None:
+        self.model, self.optimizer = model, optimizer
+        self.batches, self.loss_fn, self.evaluate = batches, loss_fn, evaluate
+        self.config, self.callbacks, self.clock = config, callbacks, clock
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.device = self.parameters[0].device
+        self.peak_rates = [group["lr"] for group in optimizer.param_groups]
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
+        self.started = clock()
+        weights = copy_weights(model)
+        self.state = TrainState(model=model, base_weights=weights, best_weights=weights)
+
+    def ask(self, hook: str) -> None:
+        """Call one hook of every callback; the run's first reason to stop is kept."""
+        for callback in self.callbacks:
+            method = getattr(callback, hook, None)
+            reason = method(self.state) if method is not None else None
+            self.state.stop_reason = self.state.stop_reason or reason or None
+
+    def train_round(self) -> None:
+        """Make `eval_interval` steps, fewer when a callback stops the run."""
+        for _ in range(self.config.eval_interval):
+            self.ask("before_step")
+            if self.state.stop_reason is not None:
+                return
+            self.train_step()
+            self.ask("after_step")
+
+    def train_step(self) -> None:
+        """Make one update."""
+        state, started = self.state, self.clock()
+        self.model.train()
+        self._set_learning_rate()
+        state.train_loss = self._backward_within_memory()
+        self.scaler.unscale_(self.optimizer)
+        limit = self.config.max_grad_norm or math.inf
+        state.grad_norm = float(nn.utils.clip_grad_norm_(self.parameters, limit))
+        if not (math.isfinite(state.grad_norm) or self.scaler.is_enabled()):
+            norm, step = state.grad_norm, state.step + 1
+            raise FloatingPointError(f"the gradient norm was {norm} at step {step}")
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        state.step += 1
+        state.round_losses.append(state.train_loss)
+        state.step_seconds.append(self.clock() - started)
+
+    def _set_learning_rate(self) -> None:
+        """Rise linearly over the warm-up; a function of the step alone, so nothing to resume."""
+        share = min(1.0, (self.state.step + 1) / max(1, self.config.warmup_steps))
+        for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
+            group["lr"] = share * peak
+        self.state.learning_rate = share * self.peak_rates[0]
+
+    def _backward_within_memory(self) -> float:
+        """Accumulate the gradient of one update; ask for less memory where it runs out."""
+        while True:
+            try:
+                return self._backward()
+            except torch.OutOfMemoryError:
+                self.optimizer.zero_grad(set_to_none=True)
+                done = self.batches.shrink()
+                if done is None:
+                    raise
+                warnings.warn(f"Out of memory on {self.device}: {done}.", stacklevel=2)
+
+    def _backward(self) -> float:
+        """Accumulate the gradient over the passes of one update and return their mean loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        for share, batch in self.batches(self.state.step):
+            with autocast(self.device, self.config.precision):
+                loss = self.loss_fn(self.model, batch)
+            total += share * loss.item()
+            if not math.isfinite(total):
+                step = self.state.step + 1
+                raise FloatingPointError(f"the training loss was {total} at step {step}")
+            self.scaler.scale(share * loss).backward()
+        return total
+
+    def close_round(self) -> None:
+        """Score the hold-out, write the round's row, keep the weights if they are the best."""
+        if self.state.history and self.state.steps_since_validation == 0:
+            return
+        if self._validation_refused():
+            return
+        started = self.clock()
+        self.model.eval()
+        score = self.evaluate(self.model)
+        self.state.validation_seconds.append(self.clock() - started)
+        self._record(score)
+        self.ask("after_round")
+
+    def _validation_refused(self) -> bool:
+        """Ask for leave to validate; a run that is stopping anyway may still be refused."""
+        earlier, self.state.stop_reason = self.state.stop_reason, None
+        self.ask("before_validation")
+        refused = self.state.stop_reason is not None
+        self.state.stop_reason = earlier or self.state.stop_reason
+        return refused
+
+    def _record(self, score: float) -> None:
+        """Append a row to the history and track the best weights."""
+        state, losses = self.state, self.state.round_losses
+        row = Round(
+            round=len(state.history),
+            step=state.step,
+            seconds=self.clock() - self.started,
+            train_loss=sum(losses) / len(losses) if losses else math.nan,
+            score=score,
+            learning_rate=state.learning_rate,
+        )
+        state.history.append(row)
+        state.round_losses = []
+        if row.round == 0 or improves(score, state.best_score, self.config.min_delta):
+            state.best_round, state.best_step, state.best_score = row.round, row.step, score
+            state.best_weights = copy_weights(self.model) if row.round else state.base_weights
+        logger.info(
+            "round %d, step %d, %.1f s: train loss %.4f, score %.5g, best %.5g at step %d",
+            row.round, row.step, row.seconds, row.train_loss, score,
+            state.best_score, state.best_step,
+        )  # fmt: skip
+
+
+def improves(score: float, best: float, min_delta: float) -> bool:
+    """Tell whether `score` beats `best` by more than the share `min_delta` of its size."""
+    return score > best + min_delta * abs(best)
+
+
+def copy_weights(model: nn.Module) -> Weights:
+    """Return a copy of the model's state that later updates leave alone."""
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def mix_weights(first: Weights, second: Weights, share: float) -> Weights:
+    """Return ``(1 - share) * first + share * second``; integer tensors come from `first`."""
+    return {
+        name: torch.lerp(tensor, second[name], share) if tensor.is_floating_point() else tensor
+        for name, tensor in first.items()
+    }
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
+    """Return the autocast context of `precision`, which does nothing for fp32."""
+    if precision == "fp32":
+        return nullcontext()
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    return torch.autocast(device.type, dtype=dtype)
