@@ -87,7 +87,8 @@ class _FinetunedTabPFN(Parameters):
         -------
         ndarray of shape (n_rows,)
         """
-        return self.predictor_.predict(self._check_rows(X))
+        rows = self._check_rows(X)
+        return self.predictor_.predict(rows)
 
     def _check_tables(
         self, X: Any, y: Any, X_val: Any, y_val: Any
@@ -190,8 +191,9 @@ class _FinetunedTabPFN(Parameters):
     def _check_rows(self, X: Any) -> Table:
         """Check the rows to predict."""
         check_is_fitted(self)
+        rows = check_table(X)
         validate_data(self, X, reset=False, skip_check_array=True)
-        return check_table(X)
+        return rows
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -238,7 +240,8 @@ class FinetunedTabPFNClassifier(ClassifierMixin, _FinetunedTabPFN):
         ndarray of shape (n_rows, n_classes)
             Columns in the order of `classes_`.
         """
-        return self.predictor_.predict_proba(self._check_rows(X))
+        rows = self._check_rows(X)
+        return self.predictor_.predict_proba(rows)
 
     def _task(self, table: LabelledTable, validation: LabelledTable | None) -> Task:
         task = Classification.of(table.y)

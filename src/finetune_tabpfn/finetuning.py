@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -138,7 +139,8 @@ def _batches(table: PreparedTable, parameters: Parameters, seed: int) -> SplitBa
     sizes = recipe.split_sizes(
         table.n_rows, table.device, parameters.context_size, parameters.query_size
     )
-    classes = table.members[0].targets if isinstance(table.task, Classification) else None
+    targets = table.members[0].targets
+    classes = targets.astype(np.int64) if isinstance(table.task, Classification) else None
     sampler = SplitSampler(table.n_rows, sizes.context, sizes.query, seed, classes)
     passes = parameters.gradient_accumulation_steps
     batches = SplitBatches(table, sampler, parameters.batch_size, passes)

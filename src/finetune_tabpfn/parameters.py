@@ -27,7 +27,7 @@ base_model : str or path, default="auto"
     batch_size : int, default=1
         Splits of context and query rows per optimizer update.
     max_steps : int, default=500
-        Optimizer updates at most.
+        Optimizer updates at most; 0 deploys the base model as it is.
     time_limit : float, default=None
         Seconds for the whole of `fit`: loading, preparing, training, validation and the final
         fit of the predictor. None sets no limit.
@@ -151,7 +151,7 @@ class Parameters(BaseEstimator):
         "base_model": [str, Path],
         "learning_rate": [Interval(Real, 0, 1, closed="neither"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "max_steps": [Interval(Integral, 1, None, closed="left")],
+        "max_steps": [Interval(Integral, 0, None, closed="left")],
         "time_limit": [Interval(Real, 0, None, closed="neither"), None],
         "eval_interval": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "early_stopping": ["boolean"],

@@ -10,7 +10,7 @@ from finetune_tabpfn._tabpfn.files import (
     download,
     has_token,
     read_licence,
-    save_checkpoint,
+    write_checkpoint,
 )
 from finetune_tabpfn._tabpfn.network import Blueprint, Specs, TabPFN, load, load_fit
 from finetune_tabpfn._tabpfn.prepared import Batch, PreparedTable, prepare
@@ -29,5 +29,5 @@ __all__ = [
     "load_fit",
     "prepare",
     "read_licence",
-    "save_checkpoint",
+    "write_checkpoint",
 ]

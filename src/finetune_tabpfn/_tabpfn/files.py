@@ -115,7 +115,7 @@ def read_licence(path: Path) -> str | None:
     return metadata.get("licence")
 
 
-def save_checkpoint(specs: Specs, path: Path, metadata: dict[str, Any]) -> None:
+def write_checkpoint(specs: Specs, path: Path, metadata: dict[str, Any]) -> None:
     """Write a checkpoint that a plain TabPFN estimator takes as ``model_path``.
 
     Parameters
@@ -123,7 +123,7 @@ def save_checkpoint(specs: Specs, path: Path, metadata: dict[str, Any]) -> None:
     specs : Specs
         Network, configuration and, for regression, the distribution of its output.
     path : pathlib.Path
-        A ".safetensors" or ".ckpt" file; it appears whole or not at all.
+        A ".safetensors" file, or torch's format for any other ending.
     metadata : dict
         JSON-like; kept under the key "finetune_tabpfn".
     """
@@ -134,17 +134,11 @@ def save_checkpoint(specs: Specs, path: Path, metadata: dict[str, Any]) -> None:
         "inference_config": asdict(specs.inference_config),
         METADATA_KEY: metadata,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        if path.suffix == ".safetensors":
-            save_as_safetensors(checkpoint, part)
-            part.chmod(0o644)  # safetensors writes files that only their owner can read
-        else:
-            torch.save(checkpoint, part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    if path.suffix == ".safetensors":
+        save_as_safetensors(checkpoint, path)
+        path.chmod(0o644)  # safetensors writes files that only their owner can read
+    else:
+        torch.save(checkpoint, path)
 
 
 def _state_with_distribution(specs: Specs) -> dict[str, torch.Tensor]:

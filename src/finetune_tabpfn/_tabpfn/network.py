@@ -12,10 +12,8 @@ from typing import Any, TypeAlias
 
 import torch
 from tabpfn import TabPFNClassifier, TabPFNRegressor, load_fitted_tabpfn_model
-from tabpfn.architectures.interface import PerformanceOptions
 from tabpfn.base import ModelSpecs as Specs
 from tabpfn.base import initialize_tabpfn_model
-from torch import nn
 
 from finetune_tabpfn._tabpfn.files import WHICH, Kind
 
@@ -125,13 +123,13 @@ class Blueprint:
 
 
 def forward(
-    model: nn.Module,
+    model: Any,
     x: torch.Tensor,
     y: torch.Tensor,
     *,
     categorical: list[list[int]],
     kind: Kind,
-    options: PerformanceOptions,
+    **options: Any,
 ) -> torch.Tensor:
     """Run the network once.
 
@@ -146,7 +144,8 @@ def forward(
         Positions of the categorical columns, per table of the batch.
     kind : {"classification", "regression"}
         Selects the head of a multitask network.
-    options : PerformanceOptions
+    **options
+        Changes to the architecture's default ``PerformanceOptions``.
 
     Returns
     -------
@@ -161,6 +160,6 @@ def forward(
         y,
         only_return_standard_out=True,
         categorical_inds=categorical,
-        performance_options=options,
+        performance_options=dataclasses.replace(model.get_default_performance_options(), **options),
         **arguments,
     )

@@ -6,7 +6,6 @@ B splits in one forward pass, C columns after preprocessing, L outputs of the ne
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -111,18 +110,14 @@ class PreparedTable:
         recompute : bool
             Compute activations again in the backward pass instead of keeping them.
         """
-        options = dataclasses.replace(
-            model.get_default_performance_options(),  # type: ignore[operator]
-            use_chunkwise_inference=False,
-            force_recompute_layer=recompute,
-        )
         logits = forward(
             model,
             batch.x,
             batch.context,
             categorical=batch.categorical,
             kind=self.task.kind,
-            options=options,
+            use_chunkwise_inference=False,
+            force_recompute_layer=recompute,
         )
         # the temperature that prediction will divide by: the loss sees what is deployed
         return self.task.loss(logits.float() / self.temperature, batch.context, batch.query)
@@ -153,11 +148,8 @@ class PreparedTable:
             rows = rows[:n_context]
         y = view.context_y[: len(rows)]
         held_out = view.x[self.n_rows : self.n_rows + n_held_out]
-        options = model.get_default_performance_options()
-        if self.device.type == "cpu":  # smaller chunks stay in the processor's cache
-            options = dataclasses.replace(
-                options, save_peak_memory_factor=DEFAULT_SAVE_PEAK_MEMORY_FACTOR
-            )
+        # smaller chunks stay in a processor's cache
+        chunks = DEFAULT_SAVE_PEAK_MEMORY_FACTOR if self.device.type == "cpu" else None
         with (
             get_autocast_context(self.device, enabled=self.estimator.use_autocast_),
             torch.inference_mode(),
@@ -168,7 +160,7 @@ class PreparedTable:
                 y[:, None],
                 categorical=[view.categorical],
                 kind=self.task.kind,
-                options=options,
+                save_peak_memory_factor=chunks,
             )
 
 
