@@ -38,12 +38,13 @@ class ProgressBar(Callback):
             unit="step",
             file=self.file or sys.stderr,
             dynamic_ncols=True,
+            mininterval=0.5,
         )
 
     def after_step(self, state: TrainState) -> None:
         """Move the bar on."""
-        self._bar.update(1)
         self._show(state)
+        self._bar.update(1)
 
     def after_round(self, state: TrainState) -> None:
         """Show the new score."""
@@ -59,7 +60,8 @@ class ProgressBar(Callback):
         score = f"{state.history[-1].score:.4g}" if state.history else "-"
         self._bar.set_postfix_str(
             f"loss {state.train_loss:.4g}, score {score}, "
-            f"best {state.best_score:.4g} at {state.best_step}"
+            f"best {state.best_score:.4g} at {state.best_step}",
+            refresh=False,
         )
 
 
