@@ -246,10 +246,10 @@ class FinetunedTabPFNClassifier(ClassifierMixin, _FinetunedTabPFN):
     def _task(self, table: LabelledTable, validation: LabelledTable | None) -> Task:
         task = Classification.of(table.y)
         self.classes_ = task.classes
-        unseen: Any = [] if validation is None else np.setdiff1d(validation.y, task.classes)
+        unseen = np.empty(0) if validation is None else np.setdiff1d(validation.y, task.classes)
         if len(unseen):
             raise ValueError(
-                f"y_val holds the label {unseen[0]!r}, which y does not; every label to "
+                f"y_val holds the label {unseen.tolist()[0]!r}, which y does not; every label to "
                 "validate on needs training rows."
             )
         return task

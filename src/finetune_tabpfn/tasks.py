@@ -76,14 +76,14 @@ class Classification:
     @classmethod
     def of(cls, y: npt.NDArray[Any]) -> Classification:
         """Return the task of a target; one sentence for a target that holds no classes."""
-        check_classification_targets(y)
         try:
             classes = np.unique(y)
         except TypeError as error:
             raise ValueError(f"y mixes labels that cannot be sorted: {error}.") from error
+        check_classification_targets(y)
         if len(classes) < 2:
             raise ValueError(
-                f"y holds a single class ({classes[0]!r}); a classifier needs at least two."
+                f"y holds a single class ({classes.tolist()[0]!r}); a classifier needs two or more."
             )
         return cls(classes)
 

@@ -94,7 +94,7 @@ def download(version: str, kind: Kind, timeout: float | None = None) -> str | No
             )
             file.replace(target)
     except subprocess.TimeoutExpired as error:
-        return f"no answer within {error.timeout:.0f} s"
+        return f"no answer within {error.timeout:.3g} s"
     except subprocess.CalledProcessError as error:
         lines = error.stderr.strip().splitlines()
         return lines[-1] if lines else f"exit status {error.returncode}"

@@ -1,0 +1,78 @@
+"""Every official architecture fine-tunes, from small random checkpoints of tabpfn's own classes."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_diabetes, load_iris
+from tabpfn import TabPFNClassifier, TabPFNRegressor
+
+from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn._tabpfn import load
+from finetune_tabpfn.checkpoints import save_model
+
+VERSIONS = ["v2", "v2.5", "v2.6", "v3", "v3.5"]
+TASKS = {
+    "classification": (FinetunedTabPFNClassifier, TabPFNClassifier, load_iris),
+    "regression": (FinetunedTabPFNRegressor, TabPFNRegressor, load_diabetes),
+}
+
+
+def predict(model, X):
+    return model.predict_proba(X) if hasattr(model, "predict_proba") else model.predict(X)
+
+
+@pytest.mark.parametrize("kind", list(TASKS))
+@pytest.mark.parametrize("version", VERSIONS)
+def test_weights_move_and_predictions_stay_finite(version, kind, random_checkpoint, tmp_path):
+    finetuned, plain, data = TASKS[kind]
+    X, y = data(return_X_y=True)
+    path = random_checkpoint(version, kind)
+    model = finetuned(
+        base_model=path,
+        max_steps=6,
+        eval_interval=2,
+        learning_rate=1e-3,
+        n_estimators=2,
+        batch_size=2,
+        precision="fp32",
+        scoring=_always_better(),  # so that the last round is what is deployed
+        random_state=0,
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=RuntimeWarning)
+        model.fit(X, y)
+        expected = predict(model, X)
+    assert model.deployed_weights_ in ("best round", "average")
+    assert np.isfinite(expected).all()
+
+    moved = _moved(path, kind, model)
+    assert moved
+    if version == "v3.5":  # one network for both tasks trains only what this task uses
+        other = "many_class_decoder" if kind == "regression" else "output_projection"
+        assert not [name for name in moved if name.startswith(other)]
+
+    saved = save_model(model, tmp_path / f"tuned-{version}.ckpt")
+    again = plain(
+        model_path=str(saved),
+        n_estimators=2,
+        device="cpu",
+        random_state=0,
+        inference_precision=model.predictor_.inference_precision,
+        ignore_pretraining_limits=True,
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=RuntimeWarning)
+        again.fit(X, y)
+        np.testing.assert_allclose(predict(again, X), expected, rtol=1e-5, atol=1e-6)
+
+
+def _always_better():
+    rounds = iter(range(1000))
+    return lambda estimator, X, y: float(next(rounds))
+
+
+def _moved(path, kind, model):
+    before = load(path, kind, model.predictor_.devices_[0]).model.state_dict()
+    after = model.predictor_.model_.state_dict()
+    return [name for name in before if not before[name].equal(after[name])]

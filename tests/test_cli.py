@@ -1,0 +1,117 @@
+"""The installed program, called as a user would."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_diabetes, load_iris
+from tabpfn import TabPFNClassifier
+
+PROGRAM = Path(sys.executable).with_name("finetune-tabpfn")
+QUICK = ["--base-model", "mini", "--max-steps", "2", "--n-estimators", "1", "--random-state", "0"]
+
+
+def run(*arguments, status=0):
+    done = subprocess.run(
+        [PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status, done.stderr
+    return done
+
+
+@pytest.fixture
+def flowers(tmp_path):
+    data = load_iris(as_frame=True)
+    frame = data.frame.rename(columns={"target": "kind"})
+    frame["kind"] = data.target_names[frame["kind"]]
+    frame.to_csv(tmp_path / "flowers.csv", index=False)
+    return tmp_path / "flowers.csv"
+
+
+def test_fit_and_predict_classes(flowers, tmp_path):
+    model, predictions = tmp_path / "model.joblib", tmp_path / "predictions.csv"
+    done = run("fit", flowers, "--target", "kind", "--out", model, *QUICK)
+    assert "classification of 'kind': 150 rows, 4 columns, base model mini" in done.stdout
+    assert "fine-tuning" in done.stderr  # progress is no result
+    run("predict", model, flowers, "--out", predictions)
+    table = pd.read_csv(predictions)
+    kinds = ["setosa", "versicolor", "virginica"]
+    assert list(table.columns) == ["prediction", *(f"probability_{kind}" for kind in kinds)]
+    assert (table["prediction"] == pd.read_csv(flowers)["kind"]).mean() > 0.9
+
+
+def test_fit_and_predict_a_quantity_from_json_and_parquet(tmp_path):
+    frame = load_diabetes(as_frame=True).frame
+    frame.to_parquet(tmp_path / "data.parquet")
+    frame.drop(columns="target").to_json(tmp_path / "new.jsonl", orient="records", lines=True)
+    model, predictions = tmp_path / "model.joblib", tmp_path / "predictions.jsonl"
+    done = run(
+        "fit", tmp_path / "data.parquet", "--target", "target", "--out", model, "--quiet", *QUICK
+    )
+    assert done.stdout.startswith("regression of 'target'")
+    assert done.stderr == ""
+    run("predict", model, tmp_path / "new.jsonl", "--out", predictions)
+    table = pd.read_json(predictions, lines=True)
+    assert list(table.columns) == ["prediction"]
+    assert np.corrcoef(table["prediction"], frame["target"])[0, 1] > 0.6
+
+
+def test_the_task_can_be_set(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=60), "stars": rng.integers(1, 6, 60)})
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    base = ["fit", tmp_path / "data.csv", "--target", "stars", "--out", tmp_path / "m.joblib"]
+    assert run(*base, *QUICK).stdout.startswith("classification")
+    assert run(*base, "--task", "regression", *QUICK).stdout.startswith("regression")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit", "no.csv", "--target", "y", "--out", "m.joblib"], "no.csv is not a file"),
+        (["fit", "{data}", "--target", "y", "--out", "m.joblib"], "There is no column 'y'"),
+        (
+            ["fit", "{data}", "--target", "kind", "--out", "m.joblib", "--learning-rate", "-1"],
+            "The 'learning_rate' parameter of FinetunedTabPFNClassifier must be",
+        ),
+        (["predict", "{data}", "{data}", "--out", "p.csv"], "is no fitted estimator"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(arguments, message, flowers):
+    done = run(*(argument.format(data=flowers) for argument in arguments), status=1)
+    assert done.stdout == ""
+    assert done.stderr.startswith("finetune-tabpfn: error: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_missing_column_at_prediction(flowers, tmp_path):
+    run("fit", flowers, "--target", "kind", "--out", tmp_path / "m.joblib", *QUICK)
+    pd.read_csv(flowers).iloc[:, 1:].to_csv(tmp_path / "less.csv", index=False)
+    done = run("predict", tmp_path / "m.joblib", tmp_path / "less.csv", "--out", "p.csv", status=1)
+    assert "lacks the column 'sepal length (cm)'" in done.stderr
+
+
+def test_wrong_usage():
+    assert "usage: finetune-tabpfn" in run("fit", status=2).stderr
+    assert "invalid choice" in run("frobnicate", status=2).stderr
+
+
+def test_help_explains_every_parameter():
+    shown = run("fit", "--help").stdout
+    assert "--learning-rate" in shown
+    assert "Peak learning rate of AdamW" in " ".join(shown.split())
+
+
+@pytest.mark.slow
+def test_demo(tmp_path):
+    done = run("demo", "--out", tmp_path, "--time-limit", "20")
+    assert "base" in done.stdout
+    assert "fine-tuned" in done.stdout
+    assert "on this table" in done.stdout
+    assert (tmp_path / "training_curve.png").read_bytes().startswith(b"\x89PNG")
+    model = TabPFNClassifier(model_path=str(tmp_path / "digits-v3.safetensors"), device="cpu")
+    model.fit(np.eye(8), np.arange(8) % 2)

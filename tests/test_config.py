@@ -1,0 +1,70 @@
+"""The estimators' parameters as options of the command line."""
+
+import argparse
+import ast
+import inspect
+
+import pytest
+
+from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn.config import (
+    NOT_TEXT,
+    add_parameters,
+    chosen_parameters,
+    parameter_help,
+    parse_value,
+)
+from finetune_tabpfn.parameters import Parameters
+
+NAMES = [name for name in inspect.signature(Parameters.__init__).parameters if name != "self"]
+
+
+@pytest.mark.parametrize("estimator", [FinetunedTabPFNClassifier, FinetunedTabPFNRegressor])
+def test_one_list_of_parameters(estimator):
+    assert sorted(estimator().get_params()) == sorted(NAMES)
+    assert sorted(Parameters._parameter_constraints) == sorted(NAMES)
+    assert sorted(parameter_help()) == sorted(NAMES)
+    for name in NAMES:
+        assert f"\n    {name} : " in estimator.__doc__
+
+
+def test_every_default_is_a_permitted_value():
+    FinetunedTabPFNClassifier()._validate_params()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_documented_default_is_the_default(name):
+    default = inspect.signature(Parameters.__init__).parameters[name].default
+    lines = FinetunedTabPFNClassifier.__doc__.splitlines()
+    line = next(line for line in lines if line.startswith(f"    {name} : "))
+    assert ast.literal_eval(line.rsplit("default=", 1)[1]) == default
+
+
+def test_options_become_parameters():
+    parser = argparse.ArgumentParser()
+    add_parameters(parser, time_limit=5.0)
+    arguments = parser.parse_args(["--learning-rate", "3e-5", "--categorical-features", "a,b"])
+    chosen = chosen_parameters(arguments)
+    assert set(chosen) == set(NAMES) - set(NOT_TEXT)
+    assert chosen["learning_rate"] == 3e-5
+    assert chosen["categorical_features"] == ["a", "b"]
+    assert chosen["time_limit"] == 5.0
+    assert chosen["patience"] == FinetunedTabPFNClassifier().patience
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("3e-5", 3e-5),
+        ("true", True),
+        ("False", False),
+        ("none", None),
+        ("auto", "auto"),
+        ("0,2,5", [0, 2, 5]),
+        ("age,", ["age"]),
+        ("cuda:0", "cuda:0"),
+    ],
+)
+def test_values_from_text(text, value):
+    assert parse_value(text) == value

@@ -1,0 +1,506 @@
+"""The promises of the estimators, as a user would notice them."""
+
+import logging
+import os
+import pickle
+import random
+import socket
+import time
+import warnings
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_digits,
+    load_iris,
+    make_classification,
+)
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from tabpfn import TabPFNClassifier, TabPFNRegressor
+
+from finetune_tabpfn import Callback, FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+
+IRIS = load_iris(return_X_y=True)
+DIABETES = load_diabetes(return_X_y=True)
+QUICK = {
+    "base_model": "mini",
+    "max_steps": 4,
+    "eval_interval": 2,
+    "n_estimators": 2,
+    "random_state": 0,
+}
+
+
+def classifier(**parameters):
+    return FinetunedTabPFNClassifier(**{**QUICK, **parameters})
+
+
+def regressor(**parameters):
+    return FinetunedTabPFNRegressor(**{**QUICK, **parameters})
+
+
+# --- what comes out ---------------------------------------------------------------------------
+
+
+def test_fine_tuning_improves_a_real_table_on_rows_it_never_saw():
+    X, y = load_digits(return_X_y=True)
+    X_train, X_test, y_train, y_test = train_test_split(
+        X, y, train_size=600, stratify=y, random_state=0
+    )
+    parameters = {"max_steps": 30, "eval_interval": 10}
+    tuned = classifier(**parameters).fit(X_train, y_train)
+    base = classifier(**{**parameters, "max_steps": 0}).fit(X_train, y_train)
+    assert base.n_steps_ == 0
+    assert base.deployed_weights_ == "base"
+    assert tuned.best_score_ > tuned.base_score_
+    loss = log_loss(y_test, tuned.predict_proba(X_test))
+    assert loss < 0.95 * log_loss(y_test, base.predict_proba(X_test))
+
+
+def test_fitted_attributes_of_the_classifier():
+    X, y = IRIS
+    model = classifier().fit(pd.DataFrame(X, columns=list("abcd")), np.array(list("xyz"))[y])
+    assert model.classes_.tolist() == ["x", "y", "z"]
+    assert model.feature_names_in_.tolist() == list("abcd")
+    assert model.n_features_in_ == 4
+    columns = ["round", "step", "seconds", "train_loss", "score", "learning_rate"]
+    assert model.history_.columns.tolist() == columns
+    assert model.history_["step"].tolist() == [0, 2, 4]
+    assert model.history_["score"][0] == model.base_score_
+    assert model.best_score_ >= model.base_score_
+    assert model.best_step_ in (0, 2, 4)
+    assert model.n_steps_ == 4
+    assert model.stop_reason_ == "max_steps"
+    assert model.base_model_.name == "mini"
+    assert model.scoring_ == "neg_log_loss"
+    assert isinstance(model.predictor_, TabPFNClassifier)
+    assert model.predictor_.n_train_samples_ == len(X)  # refitted on all rows
+    assert is_classifier(model)
+
+
+def test_predictions_of_the_classifier():
+    X, y = IRIS
+    labels = np.array(["setosa", "versicolor", "virginica"])[y]
+    model = classifier().fit(X, labels)
+    proba = model.predict_proba(X)
+    assert proba.shape == (150, 3)
+    np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-5)
+    assert model.predict(X).tolist() == model.classes_[proba.argmax(axis=1)].tolist()
+    assert model.score(X, labels) > 0.9
+    np.testing.assert_array_equal(proba, model.predictor_.predict_proba(X))
+
+
+def test_predictions_of_the_regressor():
+    X, y = DIABETES
+    model = regressor().fit(X, y)
+    assert is_regressor(model)
+    assert isinstance(model.predictor_, TabPFNRegressor)
+    for output_type in ("mean", "median", "mode"):
+        assert model.predict(X[:5], output_type=output_type).shape == (5,)
+    low, high = model.predict(X[:5], output_type="quantiles", quantiles=[0.1, 0.9])
+    assert (low < high).all()
+    full = model.predict(X[:5], output_type="full")
+    assert {"mean", "median", "mode", "quantiles", "criterion", "logits"} <= set(full)
+    np.testing.assert_allclose(full["mean"], model.predict(X[:5]))
+    assert model.scoring_ == "neg_root_mean_squared_error"
+    assert model.score(X, y) > 0.4
+
+
+@pytest.mark.parametrize("labels", [[True, False], [1.0, 2.0], [10, -3], ["b", "a"]])
+def test_labels_of_any_kind_come_back_as_they_were(labels):
+    X, y = IRIS
+    y = np.array(labels)[(y > 0).astype(int)]
+    model = classifier(max_steps=1).fit(X, y)
+    assert model.predict(X).dtype == y.dtype
+    assert (model.predict(X) == y).mean() > 0.9
+
+
+def test_every_kind_of_column(mixed_table):
+    X, labels, amount = mixed_table
+    assert (classifier().fit(X, labels).predict(X) == labels).mean() > 0.7
+    assert np.isfinite(regressor().fit(X, amount).predict(X)).all()
+
+
+def test_categorical_features_by_name(mixed_table):
+    X, labels, _ = mixed_table
+    model = classifier(max_steps=1, categorical_features=["text"]).fit(X, labels)
+    assert model.predictor_.categorical_features_indices == [4]
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_the_unit_of_the_target_does_not_matter(unit):
+    X, y = DIABETES
+    y = np.exp(y / 50)  # skewed
+    plain, scaled = regressor().fit(X, y), regressor().fit(X, y * unit)
+    assert scaled.best_step_ == plain.best_step_
+    assert scaled.base_score_ == pytest.approx(plain.base_score_ * unit, rel=1e-3)
+    np.testing.assert_allclose(scaled.predict(X[:20]), plain.predict(X[:20]) * unit, rtol=1e-2)
+
+
+def test_rare_classes_are_trained_and_scored():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 3))
+    y = np.array(
+        ["common"] * 60 + ["other"] * 50 + ["four"] * 4 + ["three"] * 3 + ["two"] * 2 + ["one"]
+    )
+    model = classifier().fit(X, y)
+    assert len(model.classes_) == 6
+    assert np.isfinite(model.history_["score"]).all()
+    assert model.n_steps_ == 4
+
+
+# --- time ---------------------------------------------------------------------------------------
+
+
+def test_fit_ends_within_its_time_limit():
+    X, y = make_classification(3000, 20, random_state=0)
+    classifier(max_steps=1).fit(X[:50], y[:50])  # what a process does once is not the question
+    started = time.monotonic()
+    model = classifier(time_limit=8, max_steps=100_000, early_stopping=False).fit(X, y)
+    assert time.monotonic() - started < 1.05 * 8 + 1
+    assert model.stop_reason_ == "time_limit"
+    assert model.n_steps_ > 0
+
+
+def test_no_time_deploys_the_base_and_says_so():
+    X, y = make_classification(1500, 20, random_state=0)
+    with pytest.warns(UserWarning, match="time_limit left no room"):
+        model = classifier(time_limit=0.2).fit(X, y)
+    assert (model.stop_reason_, model.deployed_weights_) == ("time_limit", "base")
+    assert model.predict(X[:3]).shape == (3,)
+
+
+# --- never worse, nothing lost -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_an_absurd_learning_rate_does_no_harm(make):
+    X, y = IRIS
+    parameters = {"learning_rate": 0.99, "max_grad_norm": None, "max_steps": 30, "eval_interval": 5}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Fine-tuning diverged")
+        model = make(**parameters).fit(X, y)
+    assert model.best_score_ >= model.base_score_
+    assert np.isfinite(model.predict(X).astype(float)).all()
+
+
+def test_a_broken_gradient_ends_with_one_warning_and_the_best_weights():
+    class Breaks(Callback):
+        def after_step(self, state):
+            if state.step == 3:
+                with torch.no_grad():
+                    next(iter(state.model.parameters())).fill_(float("nan"))
+
+    X, y = IRIS
+    with pytest.warns(UserWarning, match="Fine-tuning diverged") as caught:
+        model = classifier(max_steps=20, callbacks=[Breaks()]).fit(X, y)
+    assert len(caught) == 1
+    assert model.stop_reason_.startswith("diverged")
+    assert model.best_step_ in (0, 2)
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
+def test_ctrl_c_deploys_the_best_so_far():
+    class Interrupts(Callback):
+        def after_step(self, state):
+            if state.step == 3:
+                raise KeyboardInterrupt
+
+    X, y = IRIS
+    with pytest.warns(UserWarning, match="interrupted"):
+        model = classifier(callbacks=[Interrupts()]).fit(X, y)
+    assert model.stop_reason_ == "interrupted"
+    assert model.predict(X).shape == (150,)
+
+
+def test_running_out_of_memory_halves_the_work_and_goes_on():
+    class Crowded(Callback):
+        """Takes the place of a device on which nothing above sixty rows fits."""
+
+        def on_train_begin(self, state):
+            state.model.register_forward_pre_hook(self.refuse)
+
+        @staticmethod
+        def refuse(model, arguments):
+            if torch.is_grad_enabled() and len(arguments[0]) > 60:
+                raise torch.OutOfMemoryError("on purpose")
+
+    X, y = IRIS
+    with pytest.warns(UserWarning, match="Out of memory"):
+        model = classifier(callbacks=[Crowded()]).fit(X, y)
+    assert model.n_steps_ == 4
+
+
+def test_the_deployed_weights_are_the_ones_that_scored_best():
+    X, y = DIABETES
+    model = regressor(max_steps=20, learning_rate=1e-3, precision="fp32")
+    model.fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:])
+    rmse = np.sqrt(np.mean((model.predict(X[300:]) - y[300:]) ** 2))
+    assert -rmse == pytest.approx(model.best_score_, rel=1e-5)
+    assert model.best_score_ >= model.history_["score"].max() - 1e-9
+
+
+def test_validation_rows_of_the_user_never_become_context():
+    X, y = DIABETES
+    model = regressor().fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:])
+    assert model.predictor_.n_train_samples_ == 300
+
+
+def test_scoring_by_another_metric_is_never_worse_there():
+    X, y = load_breast_cancer(return_X_y=True)
+    model = classifier(scoring="roc_auc", max_steps=6).fit(X, y)
+    assert model.scoring_ == "roc_auc"
+    assert model.best_score_ >= model.base_score_
+
+
+# --- small tables -------------------------------------------------------------------------------
+
+
+def test_a_table_too_small_to_train_on_deploys_the_base():
+    with pytest.warns(UserWarning, match="too few rows"):
+        model = classifier().fit([[0.0], [1.0], [2.0], [3.0]], ["a", "b", "a", "b"])
+    assert model.stop_reason_ == "too few rows"
+    assert len(model.history_) == 0
+    assert model.predict([[0.5]]).shape == (1,)
+
+
+def test_a_constant_target_is_predicted():
+    with pytest.warns(UserWarning, match="constant target"):
+        model = regressor().fit(np.arange(40.0)[:, None], np.full(40, 3.5))
+    assert model.predict([[1.0]]).tolist() == [3.5]
+
+
+# --- reproducible, self-contained ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_the_same_seed_gives_bitwise_the_same_predictions(make):
+    X, y = IRIS
+    first, second = make().fit(X, y), make().fit(X, y)
+    other = make(random_state=1).fit(X, y)
+    predict = "predict_proba" if is_classifier(first) else "predict"
+    expected = getattr(first, predict)(X)
+    assert getattr(second, predict)(X).tobytes() == expected.tobytes()
+    assert getattr(other, predict)(X).tobytes() != expected.tobytes()
+    pd.testing.assert_frame_equal(
+        first.history_.drop(columns="seconds"), second.history_.drop(columns="seconds")
+    )
+
+
+def test_nothing_global_is_touched(monkeypatch, tmp_path):
+    def state():
+        return (
+            random.getstate(),
+            repr(np.random.get_state()),  # noqa: NPY002 - this is what must not change
+            torch.get_rng_state().tolist(),
+            dict(os.environ),
+            list(warnings.filters),
+            logging.getLogger().handlers[:],
+            torch.get_default_dtype(),
+            torch.is_grad_enabled(),
+        )
+
+    monkeypatch.chdir(tmp_path)
+    before = state()
+    classifier(random_state=None).fit(*IRIS).predict(IRIS[0])
+    assert state() == before
+    assert os.listdir(tmp_path) == []
+
+
+def test_fitting_a_local_model_never_touches_the_network(monkeypatch):
+    def refuse(*arguments, **keywords):
+        raise AssertionError("somebody asked the network")
+
+    for name in ("connect", "connect_ex", "bind"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    classifier().fit(*IRIS).predict(IRIS[0])
+
+
+def test_fit_is_silent_and_leaves_parameters_alone(capsys):
+    model = classifier(random_state=np.random.RandomState(3), callbacks=[])
+    before = {key: repr(value) for key, value in model.get_params().items()}
+    before.pop("random_state")  # drawing a seed from the user's own generator advances it
+    model.fit(*IRIS)
+    after = {key: repr(value) for key, value in model.get_params().items()}
+    after.pop("random_state")
+    assert before == after
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_when_verbose(capsys):
+    classifier(verbose=True).fit(*IRIS)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "fine-tuning (max_steps)" in shown.err
+
+
+def test_one_line_per_round_in_the_log(caplog):
+    with caplog.at_level(logging.INFO, logger="finetune_tabpfn"):
+        classifier().fit(*IRIS)
+    assert [record.message.split(":")[0].split(",")[0] for record in caplog.records] == [
+        "round 0",
+        "round 1",
+        "round 2",
+    ]
+
+
+def test_fit_twice_leaves_nothing_behind(mixed_table):
+    X, labels, _ = mixed_table
+    model = classifier().fit(X, labels).fit(*IRIS)
+    fresh = classifier().fit(*IRIS)
+    assert not hasattr(model, "feature_names_in_")
+    assert model.predict_proba(IRIS[0]).tobytes() == fresh.predict_proba(IRIS[0]).tobytes()
+
+
+# --- scikit-learn -------------------------------------------------------------------------------
+
+
+def test_clone_and_parameters():
+    model = classifier(learning_rate=1e-4)
+    copy = clone(model.fit(*IRIS))
+    assert not hasattr(copy, "predictor_")
+    assert copy.get_params() == model.get_params()
+    assert copy.set_params(patience=3).patience == 3
+    assert "learning_rate=0.0001" in repr(copy)
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_pickle_and_joblib_after_fit(make, tmp_path):
+    model = make().fit(*IRIS)
+    expected = model.predict(IRIS[0])
+    data = pickle.dumps(model)
+    np.testing.assert_array_equal(pickle.loads(data).predict(IRIS[0]), expected)
+    joblib.dump(model, tmp_path / "model.joblib")
+    np.testing.assert_array_equal(joblib.load(tmp_path / "model.joblib").predict(IRIS[0]), expected)
+    network = sum(
+        t.numel() * t.element_size() for t in model.predictor_.model_.state_dict().values()
+    )
+    assert len(data) < 1.3 * network  # one copy of the weights
+
+
+def test_grid_search_over_the_learning_rate_in_a_pipeline():
+    X, y = IRIS
+    labels = np.array(["s", "c", "g"])[y]
+    pipeline = make_pipeline(StandardScaler(), classifier(max_steps=2))
+    grid = {"finetunedtabpfnclassifier__learning_rate": [1e-5, 1e-3]}
+    search = GridSearchCV(pipeline, grid, cv=2, scoring="neg_log_loss").fit(X, labels)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.predict(X).shape == (150,)
+
+
+def test_callbacks_see_the_run():
+    class Notes(Callback):
+        def __init__(self):
+            self.heard = []
+
+        def after_round(self, state):
+            self.heard.append(state.history[-1].step)
+            return "heard enough" if state.step == 2 else None
+
+    notes = Notes()
+    model = classifier(callbacks=[notes]).fit(*IRIS)
+    assert notes.heard == [0, 2]
+    assert model.stop_reason_ == "heard enough"
+
+
+# --- wrong input gets one sentence --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"learning_rate": -1e-3}, "The 'learning_rate' parameter of FinetunedTabPFNClassifier"),
+        ({"learning_rate": float("nan")}, "The 'learning_rate' parameter"),
+        ({"learning_rate": 1e6}, "The 'learning_rate' parameter"),
+        ({"time_limit": 0}, "The 'time_limit' parameter"),
+        ({"time_limit": -5}, "The 'time_limit' parameter"),
+        ({"max_steps": -1}, "The 'max_steps' parameter"),
+        ({"max_steps": 2.5}, "The 'max_steps' parameter"),
+        ({"batch_size": 0}, "The 'batch_size' parameter"),
+        ({"eval_interval": 0}, "The 'eval_interval' parameter"),
+        ({"patience": 0}, "The 'patience' parameter"),
+        ({"min_delta": -1}, "The 'min_delta' parameter"),
+        ({"validation_fraction": 1.0}, "The 'validation_fraction' parameter"),
+        ({"n_estimators": 0}, "The 'n_estimators' parameter"),
+        ({"context_size": 0}, "The 'context_size' parameter"),
+        ({"query_size": -1}, "The 'query_size' parameter"),
+        ({"weight_decay": -1}, "The 'weight_decay' parameter"),
+        ({"max_grad_norm": 0}, "The 'max_grad_norm' parameter"),
+        ({"gradient_accumulation_steps": 0}, "The 'gradient_accumulation_steps' parameter"),
+        ({"precision": "fp8"}, "The 'precision' parameter"),
+        ({"random_state": "seed"}, "The 'random_state' parameter"),
+        ({"callbacks": 3}, "The 'callbacks' parameter"),
+        ({"scoring": "log_los"}, "scoring='log_los' is not a name"),
+        ({"scoring": "roc_auc"}, "scoring='roc_auc' cannot score"),  # three classes
+        ({"device": "warp"}, "device='warp' cannot be used here"),
+        ({"base_model": "v7"}, "base_model='v7' is neither a file nor one of auto, mini"),
+        ({"categorical_features": [9]}, "categorical_features=9 is no column of X"),
+    ],
+)
+def test_wrong_parameters(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        classifier(**parameters).fit(*IRIS)
+
+
+X4, Y4 = np.arange(80.0).reshape(20, 4), np.array(["a", "b"] * 10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((X4[:0], Y4[:0]), r"0 sample\(s\)"),
+        ((X4[:1], Y4[:1]), "minimum of 2 is required"),
+        ((X4, Y4[:5]), "X has 20 rows but y has 5"),
+        ((X4, np.full(20, "a")), "y holds a single class"),
+        ((X4, [None, *Y4[1:]]), "Input y contains NaN"),
+        ((X4, np.linspace(0, 1, 20)), "Unknown label type"),
+        ((X4, np.arange(20)), "y holds 20 classes, but base_model='mini' can tell at most 10"),
+        ((X4, Y4, X4), "y_val is None; X_val and y_val go together"),
+        ((X4, Y4, None, Y4), "X_val is None; X_val and y_val go together"),
+        ((X4, Y4, X4[:, :3], Y4), "X has 3 features, but"),
+        ((X4, Y4, X4[:2], ["a", "z"]), "y_val holds the label 'z'"),
+    ],
+)
+def test_wrong_tables(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        classifier().fit(*arguments)
+
+
+def test_a_regressor_needs_numbers():
+    with pytest.raises(ValueError, match="y holds values that are no numbers"):
+        regressor().fit(X4, Y4)
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint at all", b"PK\x03\x04 half a zip"])
+@pytest.mark.parametrize("name", ["broken.ckpt", "broken-v3.safetensors"])
+def test_a_damaged_checkpoint(content, name, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="cannot be read as a TabPFN checkpoint") as caught:
+        classifier(base_model=path).fit(*IRIS)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_of_the_other_task(random_checkpoint):
+    with pytest.raises(ValueError, match="cannot be read as a TabPFN checkpoint for regression"):
+        regressor(base_model=random_checkpoint("v2", "classification")).fit(*DIABETES)
+
+
+def test_predict_checks_its_rows():
+    model = classifier()
+    with pytest.raises(AttributeError, match="not fitted"):
+        model.predict(IRIS[0])
+    model.fit(*IRIS)
+    with pytest.raises(ValueError, match="X has 3 features, but FinetunedTabPFNClassifier"):
+        model.predict(IRIS[0][:, :3])

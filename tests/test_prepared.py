@@ -1,0 +1,159 @@
+"""The prepared table against what plain TabPFN computes from the raw rows."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from finetune_tabpfn import base_models
+from finetune_tabpfn._tabpfn import Blueprint, load, prepare
+from finetune_tabpfn.data import Split, SplitSampler
+from finetune_tabpfn.splits import SplitBatches, saved_bytes
+from finetune_tabpfn.tasks import Classification, Regression
+
+CPU = torch.device("cpu")
+TRAIN, HELD_OUT = slice(0, 110), slice(110, 150)
+
+
+def blueprint(path, kind, **changes):
+    settings = {
+        "n_estimators": 3,
+        "categorical_features": None,
+        "random_state": 0,
+        "precision": "fp32",
+    }
+    return Blueprint(kind=kind, specs=load(path, kind, CPU), device=CPU, **{**settings, **changes})
+
+
+def prepared(path, kind, mixed_table, **changes):
+    X, labels, amount = mixed_table
+    y = labels if kind == "classification" else amount
+    task = Classification.of(labels) if kind == "classification" else Regression()
+    plan = blueprint(path, kind, **changes)
+    return plan, prepare(plan, task, X.iloc[TRAIN], y[TRAIN], X.iloc[HELD_OUT]), y
+
+
+def plain_predictions(plan, X, y):
+    model = plan.build().fit(X.iloc[TRAIN], y[TRAIN])
+    rows = X.iloc[HELD_OUT]
+    return model.predict_proba(rows) if plan.kind == "classification" else model.predict(rows)
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+@pytest.mark.parametrize("version", ["mini", "v2", "v2.5", "v2.6", "v3", "v3.5"])
+def test_validation_sees_what_plain_tabpfn_predicts(version, kind, random_checkpoint, mixed_table):
+    mini = version == "mini"
+    path = base_models.mini(kind).path if mini else random_checkpoint(version, kind)
+    plan, table, y = prepared(path, kind, mixed_table)
+    expected = plain_predictions(plan, mixed_table[0], y)
+    np.testing.assert_allclose(table.predict(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+def test_members_that_subsample_rows(kind, random_checkpoint, mixed_table):
+    plan = blueprint(random_checkpoint("v2.5", kind), kind)
+    specs = dataclasses.replace(
+        plan.specs,
+        inference_config=dataclasses.replace(plan.specs.inference_config, SUBSAMPLE_SAMPLES=60),
+    )
+    plan = dataclasses.replace(plan, specs=specs)
+    X, labels, amount = mixed_table
+    y = labels if kind == "classification" else amount
+    task = Classification.of(labels) if kind == "classification" else Regression()
+    table = prepare(plan, task, X.iloc[TRAIN], y[TRAIN], X.iloc[HELD_OUT])
+    assert [len(member.context_rows) for member in table.members] == [60, 60, 60]
+    assert all(len(member.x) == 150 for member in table.members)
+    assert all(np.isfinite(member.targets).all() for member in table.members)
+    expected = plain_predictions(plan, X, y)
+    np.testing.assert_allclose(table.predict(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_regression_target_goes_through_the_members_own_transform(random_checkpoint, mixed_table):
+    """TabPFN v2.5 shows half of its members a power-transformed target."""
+    _, table, y = prepared(random_checkpoint("v2.5", "regression"), "regression", mixed_table)
+    standard = (y[TRAIN] - y[TRAIN].mean()) / y[TRAIN].std()
+    transformed = [not np.allclose(m.targets, standard, atol=1e-4) for m in table.members]
+    assert any(transformed)
+    assert not all(transformed)
+    for member in table.members:
+        np.testing.assert_allclose(member.targets, member.context_y.numpy(), atol=1e-6)
+
+
+def test_a_batch_permutes_columns_and_keeps_rows(mixed_table):
+    path = base_models.mini("classification").path
+    _, table, _ = prepared(path, "classification", mixed_table, categorical_features=[3])
+    split = Split(np.arange(50), np.arange(50, 80), seed=5)
+    batch = table.batch([split, Split(split.context, split.query, seed=6)], member=1)
+    original = table.members[1].x[:80]
+    assert batch.x.shape == (80, 2, original.shape[1])
+    assert batch.context.shape == (50, 2)
+    assert batch.query.shape == (30, 2)
+    for b in range(2):
+        columns = batch.x[:, b]
+        order = [
+            next(i for i in range(original.shape[1]) if columns[:, i].equal(original[:, j]))
+            for j in table.members[1].categorical
+        ]
+        assert sorted(order) == batch.categorical[b]
+    assert not batch.x[:, 0].equal(batch.x[:, 1])
+
+
+def test_loss_has_a_gradient_and_recomputation_does_not_change_it(mixed_table):
+    _, table, _ = prepared(base_models.mini("regression").path, "regression", mixed_table)
+    batch = table.batch([Split(np.arange(60), np.arange(60, 110), seed=0)], member=0)
+    gradients = []
+    for recompute in (False, True):
+        table.network.zero_grad(set_to_none=True)
+        table.loss(table.network.train(), batch, recompute=recompute).backward()
+        gradients.append([p.grad.clone() for p in table.network.parameters() if p.grad is not None])
+    assert len(gradients[0]) > 10
+    for kept, computed in zip(*gradients, strict=True):
+        torch.testing.assert_close(kept, computed)
+
+
+def test_passes_of_a_step_give_one_gradient(mixed_table):
+    _, table, _ = prepared(base_models.mini("classification").path, "classification", mixed_table)
+    sampler = SplitSampler(table.n_rows, 60, 40, seed=0)
+    gradients = []
+    for passes in (1, 4):
+        table.network.train().zero_grad(set_to_none=True)
+        batches = SplitBatches(table, sampler, batch_size=4, passes=passes)
+        shares = 0.0
+        for share, batch in batches(step=0):
+            (share * batches.loss(table.network, batch)).backward()
+            shares += share
+        assert shares == pytest.approx(1)
+        gradients.append([p.grad.clone() for p in table.network.parameters() if p.grad is not None])
+    for whole, parts in zip(*gradients, strict=True):
+        torch.testing.assert_close(whole, parts, rtol=1e-3, atol=1e-5)
+
+
+def test_measures_against_running_out_of_memory(mixed_table):
+    _, table, _ = prepared(base_models.mini("classification").path, "classification", mixed_table)
+    model = table.network.train()
+    batches = SplitBatches(table, SplitSampler(table.n_rows, 60, 40, seed=0), 4, passes=1)
+    assert batches.fit_memory(model, available=None) == []
+    assert batches.fit_memory(model, available=10**12) == []
+    measures = batches.fit_memory(model, available=1)  # no device is that small: take them all
+    assert [measure.split(" ")[0] for measure in measures] == [
+        "activations",
+        "a",
+        "a",
+        "splits",
+    ]
+    assert batches.recompute
+    assert batches.passes == 4
+    assert batches.sampler.context_size == 30
+    assert batches.shrink() is None
+
+
+def test_recomputation_keeps_less(mixed_table):
+    _, table, _ = prepared(base_models.mini("classification").path, "classification", mixed_table)
+    batch = table.batch([Split(np.arange(60), np.arange(60, 110), seed=0)], member=0)
+    model, kept = table.network.train(), []
+    for recompute in (False, True):
+        with saved_bytes(model) as by_storage:
+            table.loss(model, batch, recompute=recompute)
+        kept.append(sum(by_storage.values()))
+    assert 0 < kept[1] < kept[0]
