@@ -9,8 +9,8 @@ READY   = $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/finetune-tabpfn demo --out demo-output
 
-test: lint test-fast
-	$(BIN)/python -m pytest -m slow
+test: lint
+	$(BIN)/python -m pytest
 
 test-fast: $(READY)
 	$(BIN)/python -m pytest -m "not slow"
