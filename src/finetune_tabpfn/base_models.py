@@ -12,11 +12,9 @@ import warnings
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Literal
 
 from finetune_tabpfn import _tabpfn
-
-Kind = Literal["classification", "regression"]
+from finetune_tabpfn.tasks import Kind
 
 MINI_FILES: dict[Kind, str] = {
     "classification": "mini-classifier-v3.safetensors",
@@ -115,7 +113,7 @@ def _resolve_auto(kind: Kind, download_timeout: float | None) -> BaseModel:
         f"TabPFN's cache ({_tabpfn.cached_path('v2', kind).parent}) and downloading v2 failed "
         f"({problem}). To get a full one, run once with network access, or pass "
         'base_model="path/to/checkpoint". base_model="mini" silences this warning.',
-        stacklevel=4,
+        stacklevel=5,
     )
     return mini(kind)
 

@@ -6,7 +6,7 @@ import copy
 import time
 import warnings
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from finetune_tabpfn.finetuning import Outcome, Timer, fine_tune
 from finetune_tabpfn.inputs import Table, check_table, check_target, positions_of
 from finetune_tabpfn.parameters import Parameters, documented
 from finetune_tabpfn.scoring import HoldOutScore
-from finetune_tabpfn.tasks import Classification, Regression, Task
+from finetune_tabpfn.tasks import Classification, Kind, Regression, Task
 from finetune_tabpfn.training import Round
 
 MIN_TRAIN_ROWS = 8  # fewer leave nothing to split into context and query rows
@@ -38,7 +38,7 @@ class LabelledTable:
 class _FinetunedTabPFN(Parameters):
     """What both estimators share."""
 
-    _kind: Literal["classification", "regression"]
+    _kind: Kind
 
     def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> Any:
         """Fine-tune the base model to a table and fit the predictor.

@@ -146,7 +146,7 @@ def _batches(table: PreparedTable, parameters: Parameters, seed: int) -> SplitBa
     batches = SplitBatches(table, sampler, parameters.batch_size, passes)
     model = table.network.train()
     for measure in batches.fit_memory(model, available_memory(table.device)):
-        warnings.warn(f"To fit the memory of {table.device}: {measure}.", stacklevel=4)
+        warnings.warn(f"To fit the memory of {table.device}: {measure}.", stacklevel=5)
     return batches
 
 

@@ -17,6 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from finetune_tabpfn.data import Rows, target_bins
 
+Kind = Literal["classification", "regression"]
 IGNORED = -100  # target of a query row that no loss is taken of, as in torch's cross-entropy
 
 
@@ -24,7 +25,7 @@ class Task(Protocol):
     """What the walk of a fit asks of a task."""
 
     @property
-    def kind(self) -> Literal["classification", "regression"]:
+    def kind(self) -> Kind:
         """What TabPFN calls it."""
         ...
 

@@ -174,7 +174,7 @@ def train(
         finite ends the run with a reason that begins with "diverged", Ctrl-C with "interrupted",
         memory that cannot be asked less of with "out of memory"; none of them raises.
     """
-    run = _Run(model, optimizer, batches, loss_fn, evaluate, config, callbacks, clock)
+    run = _Run(model, optimizer, batches, loss_fn, evaluate, config, tuple(callbacks), clock)
     try:
         run.ask("on_train_begin")
         run.close_round()
@@ -194,30 +194,29 @@ def train(
     return run.state
 
 
+@dataclass
 class _Run:
     """The parts of one call of `train`, so that its stages need not pass them around."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        batches: BatchSource,
-        loss_fn: Callable[[nn.Module, Any], torch.Tensor],
-        evaluate: Callable[[nn.Module], float],
-        config: TrainConfig,
-        callbacks: Sequence[object],
-        clock: Callable[[], float],
-    ) -> None:
-        self.model, self.optimizer = model, optimizer
-        self.batches, self.loss_fn, self.evaluate = batches, loss_fn, evaluate
-        self.config, self.callbacks, self.clock = config, callbacks, clock
-        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    batches: BatchSource
+    loss_fn: Callable[[nn.Module, Any], torch.Tensor]
+    evaluate: Callable[[nn.Module], float]
+    config: TrainConfig
+    callbacks: tuple[object, ...]
+    clock: Callable[[], float]
+
+    def __post_init__(self) -> None:
+        groups = self.optimizer.param_groups
+        self.parameters = [parameter for group in groups for parameter in group["params"]]
+        self.peak_rates = [group["lr"] for group in groups]
         self.device = self.parameters[0].device
-        self.peak_rates = [group["lr"] for group in optimizer.param_groups]
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "fp16")
-        self.started = clock()
-        weights = copy_weights(model)
-        self.state = TrainState(model=model, base_weights=weights, best_weights=weights)
+        scaled = self.config.precision == "fp16"
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
+        self.started = self.clock()
+        base = copy_weights(self.model)
+        self.state = TrainState(model=self.model, base_weights=base, best_weights=base)
 
     def ask(self, hook: str) -> None:
         """Call one hook of every callback; the run's first reason to stop is kept."""

@@ -9,20 +9,19 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
 from tabpfn.architectures import ARCHITECTURES
+from tabpfn.base import ModelSpecs as Specs
 from tabpfn.browser_auth import get_cached_token
 from tabpfn.checkpoint import save_as_safetensors
 from tabpfn.model_loading import resolve_model_path
 from tabpfn.settings import settings
 
-if TYPE_CHECKING:
-    from finetune_tabpfn._tabpfn.network import Specs
+from finetune_tabpfn.tasks import Kind
 
-Kind = Literal["classification", "regression"]
 WHICH: dict[Kind, Literal["classifier", "regressor"]] = {
     "classification": "classifier",
     "regression": "regressor",

@@ -15,7 +15,8 @@ from tabpfn import TabPFNClassifier, TabPFNRegressor, load_fitted_tabpfn_model
 from tabpfn.base import ModelSpecs as Specs
 from tabpfn.base import initialize_tabpfn_model
 
-from finetune_tabpfn._tabpfn.files import WHICH, Kind
+from finetune_tabpfn._tabpfn.files import WHICH
+from finetune_tabpfn.tasks import Kind
 
 TabPFN: TypeAlias = TabPFNClassifier | TabPFNRegressor
 

@@ -56,8 +56,7 @@ class PreparedTable:
         self.temperature = float(estimator.softmax_temperature_)
         if isinstance(task, Regression):
             task.distribution = estimator.znorm_space_bardist_
-        # the estimator's own post-processing then runs on what we forward
-        estimator.executor_ = _HoldOutEngine(self)
+        estimator.executor_ = None
 
     @property
     def network(self) -> nn.Module:
@@ -130,10 +129,15 @@ class PreparedTable:
         ndarray
             Probabilities of shape (H, n_classes), or means of shape (H,).
         """
-        if self.task.kind == "classification":
-            proba = self.estimator.forward(None, use_inference_mode=True)
-            return proba.float().cpu().numpy()
-        return _predict_mean(self.estimator)
+        # so the estimator's own post-processing runs on what we forward
+        self.estimator.executor_ = _HoldOutEngine(self)
+        try:
+            if self.task.kind == "classification":
+                proba = self.estimator.forward(None, use_inference_mode=True)
+                return proba.float().cpu().numpy()
+            return _predict_mean(self.estimator)
+        finally:
+            self.estimator.executor_ = None  # no circle: memory is free when the fit is over
 
     def forward_member(self, view: Member, n_context: int | None = None) -> torch.Tensor:
         """Forward the hold-out of one member, shape (H, 1, L).
