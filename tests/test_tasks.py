@@ -33,6 +33,13 @@ def test_cross_entropy_is_over_the_classes_of_the_context():
     torch.testing.assert_close(task.loss(logits, context, query), expected)
 
 
+def test_codes_of_the_context_need_not_be_dense():
+    task = Classification(np.arange(5))
+    logits = torch.tensor([[9.0, 1.0, 9.0, 9.0, 2.0]])[:, None]  # only codes 1 and 4 are shown
+    loss = task.loss(logits, torch.tensor([[1.0], [4.0]]), torch.tensor([[4.0]]))
+    assert loss.item() == pytest.approx(np.log1p(np.exp(-1)))
+
+
 def test_splits_weigh_the_same_however_many_rows_are_ignored():
     task = Classification(np.array([0, 1]))
     logits = torch.zeros(4, 2, 2)

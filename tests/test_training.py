@@ -142,20 +142,34 @@ def test_accumulation_gives_the_gradient_of_the_whole(passes):
 
 def test_gradients_are_clipped():
     model = line()
-    run(model, steps=1, lr=1.0, config={"max_grad_norm": 0.5, "warmup_steps": 1})
+    run(model, steps=1, lr=1.0, config={"max_grad_norm": 0.5, "schedule": lambda step: 1.0})
     moved = torch.cat([model.weight.flatten(), model.bias])
     assert moved.norm().item() == pytest.approx(0.5, rel=1e-4)
 
 
-def test_learning_rate_warms_up_and_stays():
+def test_learning_rate_warms_up_and_stays_unless_told_otherwise():
     rates = []
 
     class Rates(Callback):
         def after_step(self, state):
             rates.append(state.learning_rate)
 
-    run(lr=0.1, steps=7, config={"warmup_steps": 4}, callbacks=[Rates()])
-    assert rates == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1, 0.1, 0.1])
+    run(lr=0.1, steps=7, callbacks=[Rates()])
+    assert rates == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1, 0.1, 0.1])
+    rates.clear()
+    run(lr=0.1, steps=3, config={"schedule": lambda step: 1 / (step + 1)}, callbacks=[Rates()])
+    assert rates == pytest.approx([0.1, 0.05, 0.1 / 3])
+
+
+def test_a_run_continued_after_a_round_ends_where_an_uninterrupted_one_does():
+    whole, parts = line(), line()
+    uninterrupted = run(whole, steps=20, lr=0.05)
+    halfway = run(parts, steps=10, lr=0.05)
+    continued = run(parts, steps=20, lr=0.05, state=halfway)
+    assert torch.equal(whole.weight, parts.weight)
+    assert [row.score for row in continued.history] == [row.score for row in uninterrupted.history]
+    assert continued.best_step == uninterrupted.best_step
+    assert continued.stop_reason == "max_steps"
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

@@ -122,17 +122,15 @@ class Classification:
         self, logits: torch.Tensor, context: torch.Tensor, query: torch.Tensor
     ) -> torch.Tensor:
         """Return the mean over splits of the cross-entropy over the classes of the context."""
-        n_classes = context.amax(dim=0) + 1  # (B,)
-        beyond = torch.arange(logits.shape[-1], device=logits.device) >= n_classes[:, None]
-        logits = logits.float().masked_fill(beyond, -torch.inf)
-        losses = [
-            torch.nn.functional.cross_entropy(
-                logits[:, b], query[:, b].long(), ignore_index=IGNORED, reduction="sum"
-            )
-            / (query[:, b] != IGNORED).sum().clamp(min=1)
-            for b in range(logits.shape[1])
-        ]
-        return torch.stack(losses).mean()
+        absent = torch.ones(logits.shape[1:], dtype=torch.bool, device=logits.device)  # (B, L)
+        absent.scatter_(1, context.T.long(), False)
+        losses = torch.nn.functional.cross_entropy(
+            logits.float().masked_fill(absent, -torch.inf).movedim(-1, 1),
+            query.long(),
+            ignore_index=IGNORED,
+            reduction="none",
+        )  # (Q, B)
+        return (losses.sum(0) / (query != IGNORED).sum(0).clamp(min=1)).mean()
 
 
 class Regression:

@@ -66,6 +66,11 @@ class Callback:
 HOOKS = tuple(name for name in vars(Callback) if name.startswith(("on_", "before_", "after_")))
 
 
+def constant_after_warmup(step: int, warmup_steps: int = 5) -> float:
+    """Return the share of the learning rate: rises linearly, then stays at 1."""
+    return min(1.0, (step + 1) / warmup_steps)
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Settings of the loop.
@@ -79,8 +84,10 @@ class TrainConfig:
         `min_delta * abs(best)`: relative, so that the unit of the score does not matter.
     max_grad_norm : float or None
         The gradient is scaled down to this Euclidean norm; None leaves it alone.
-    warmup_steps : int
-        The learning rate rises linearly over this many steps and stays constant then.
+    schedule : callable
+        ``schedule(step)`` returns the share of the peak learning rate at a step (from 0): a
+        function of the step alone, so that there is nothing to resume. By default it rises
+        linearly over five steps and stays at 1.
     precision : {"fp32", "bf16", "fp16"}
         Autocast type of the forward pass; "fp16" scales the loss against underflow.
     """
@@ -88,7 +95,7 @@ class TrainConfig:
     eval_interval: int = 10
     min_delta: float = 0.0
     max_grad_norm: float | None = 1.0
-    warmup_steps: int = 5
+    schedule: Callable[[int], float] = constant_after_warmup
     precision: Precision = "fp32"
 
 
@@ -130,6 +137,11 @@ class TrainState:
         return self.history[0].score if self.history else math.nan
 
     @property
+    def seconds(self) -> float:
+        """Seconds of training up to the last round."""
+        return self.history[-1].seconds if self.history else 0.0
+
+    @property
     def steps_since_validation(self) -> int:
         """Updates that no score speaks for yet."""
         return self.step - (self.history[-1].step if self.history else 0)
@@ -144,6 +156,7 @@ def train(
     evaluate: Callable[[nn.Module], float],
     config: TrainConfig,
     callbacks: Sequence[object] = (),
+    state: TrainState | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> TrainState:
     """Train `model` in place until a callback gives a reason to stop.
@@ -164,6 +177,9 @@ def train(
     config : TrainConfig
     callbacks : sequence of Callback
         Asked in order. At least one of them should be able to end the run.
+    state : TrainState, optional
+        Of an earlier run that is continued after its last round; `model` and `optimizer` are
+        given as they were then.
     clock : callable
         Seconds, monotonic.
 
@@ -174,7 +190,8 @@ def train(
         finite ends the run with a reason that begins with "diverged", Ctrl-C with "interrupted",
         memory that cannot be asked less of with "out of memory"; none of them raises.
     """
-    run = _Run(model, optimizer, batches, loss_fn, evaluate, config, tuple(callbacks), clock)
+    guests = tuple(callbacks)
+    run = _Run(model, optimizer, batches, loss_fn, evaluate, config, guests, clock, state)
     try:
         run.ask("on_train_begin")
         run.close_round()
@@ -206,17 +223,18 @@ class _Run:
     config: TrainConfig
     callbacks: tuple[object, ...]
     clock: Callable[[], float]
+    resumed: TrainState | None
 
     def __post_init__(self) -> None:
         groups = self.optimizer.param_groups
         self.parameters = [parameter for group in groups for parameter in group["params"]]
-        self.peak_rates = [group["lr"] for group in groups]
+        self.peak_rates = [group.setdefault("initial_lr", group["lr"]) for group in groups]
         self.device = self.parameters[0].device
         scaled = self.config.precision == "fp16"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
-        self.started = self.clock()
-        base = copy_weights(self.model)
-        self.state = TrainState(model=self.model, base_weights=base, best_weights=base)
+        self.state = self.resumed or _new_state(self.model)
+        self.state.stop_reason = None
+        self.started = self.clock() - self.state.seconds
 
     def ask(self, hook: str) -> None:
         """Call one hook of every callback; the run's first reason to stop is kept."""
@@ -253,8 +271,8 @@ class _Run:
         state.step_seconds.append(self.clock() - started)
 
     def _set_learning_rate(self) -> None:
-        """Rise linearly over the warm-up; a function of the step alone, so nothing to resume."""
-        share = min(1.0, (self.state.step + 1) / max(1, self.config.warmup_steps))
+        """Set each group's learning rate to the schedule's share of its peak."""
+        share = self.config.schedule(self.state.step)
         for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
             group["lr"] = share * peak
         self.state.learning_rate = share * self.peak_rates[0]
@@ -327,6 +345,12 @@ class _Run:
             row.round, row.step, row.seconds, row.train_loss, score,
             state.best_score, state.best_step,
         )  # fmt: skip
+
+
+def _new_state(model: nn.Module) -> TrainState:
+    """Return the state of a run that has not begun."""
+    base = copy_weights(model)
+    return TrainState(model=model, base_weights=base, best_weights=base)
 
 
 def improves(score: float, best: float, min_delta: float) -> bool:
