@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--out", type=Path, default=Path("demo-output"), help="folder for the results"
     )
-    add_parameters(demo, base_model="mini", time_limit=60.0, random_state=0)
+    add_parameters(demo, base_model="mini", time_limit=45.0, random_state=0)
     demo.set_defaults(run=_demo)
 
     fit = commands.add_parser("fit", help="fine-tune on a file and save the fitted estimator")
