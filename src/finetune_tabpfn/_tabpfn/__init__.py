@@ -4,15 +4,17 @@ tabpfn changes its private names between releases; only this folder knows them. 
 tabpfn 9.2.
 """
 
+from finetune_tabpfn._tabpfn.blank import new_network
 from finetune_tabpfn._tabpfn.files import (
     cached_path,
     default_version,
     download,
     has_token,
+    load_weights,
     read_licence,
     write_checkpoint,
 )
-from finetune_tabpfn._tabpfn.network import Blueprint, Specs, TabPFN, load, load_fit
+from finetune_tabpfn._tabpfn.network import Blueprint, Specs, TabPFN, forward, load, load_fit
 from finetune_tabpfn._tabpfn.prepared import Batch, PreparedTable, prepare
 
 __all__ = [
@@ -24,9 +26,12 @@ __all__ = [
     "cached_path",
     "default_version",
     "download",
+    "forward",
     "has_token",
     "load",
     "load_fit",
+    "load_weights",
+    "new_network",
     "prepare",
     "read_licence",
     "write_checkpoint",

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from tabpfn.architectures import ARCHITECTURES
 from tabpfn.base import ModelSpecs as Specs
 from tabpfn.browser_auth import get_cached_token
-from tabpfn.checkpoint import save_as_safetensors
+from tabpfn.checkpoint import Checkpoint, save_as_safetensors
 from tabpfn.model_loading import resolve_model_path
 from tabpfn.settings import settings
 
@@ -114,7 +114,14 @@ def read_licence(path: Path) -> str | None:
     return metadata.get("licence")
 
 
-def write_checkpoint(specs: Specs, path: Path, metadata: dict[str, Any]) -> None:
+def load_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Return the weights of a checkpoint, by name."""
+    return Checkpoint(path).load()["state_dict"]
+
+
+def write_checkpoint(
+    specs: Specs, path: Path, metadata: dict[str, Any], dtype: torch.dtype | None = None
+) -> None:
     """Write a checkpoint that a plain TabPFN estimator takes as ``model_path``.
 
     Parameters
@@ -125,9 +132,15 @@ def write_checkpoint(specs: Specs, path: Path, metadata: dict[str, Any]) -> None
         A ".safetensors" file, or torch's format for any other ending.
     metadata : dict
         JSON-like; kept under the key "finetune_tabpfn".
+    dtype : torch.dtype, optional
+        Of the stored weights; what is not trained keeps its own.
     """
+    state = _state_with_distribution(specs)
+    if dtype is not None:
+        trained = {name for name, weight in specs.model.named_parameters() if weight.requires_grad}
+        state |= {name: state[name].to(dtype) for name in trained}
     checkpoint = {
-        "state_dict": _state_with_distribution(specs),
+        "state_dict": state,
         "config": asdict(specs.architecture_config),
         "architecture_name": _architecture_name(specs),
         "inference_config": asdict(specs.inference_config),

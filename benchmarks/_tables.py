@@ -1,0 +1,154 @@
+"""Tables and baselines that the benchmarks share."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn import datasets
+from sklearn.base import BaseEstimator
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import log_loss, r2_score, roc_auc_score, root_mean_squared_error
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+
+from finetune_tabpfn.tables import infer_task, read_table, split_target
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table to measure on."""
+
+    name: str
+    task: str
+    X: pd.DataFrame
+    y: pd.Series
+
+    def split(self, seed: int, max_train: int, max_test: int = 2000) -> tuple[Any, Any, Any, Any]:
+        """Return X_train, X_test, y_train, y_test: 70 % of the rows to train on, at most a number.
+
+        Classes with fewer than ten rows are left out: a score on their rows would be luck.
+        """
+        X, y = self.X, self.y
+        stratify = None
+        if self.task == "classification":
+            common = y.map(y.value_counts()) >= 10
+            X, y = X[common].reset_index(drop=True), y[common].reset_index(drop=True)
+            stratify = y
+        rows = len(y)
+        train = min(max_train, int(0.7 * rows))
+        return tuple(
+            train_test_split(
+                X,
+                y,
+                train_size=train,
+                test_size=min(max_test, rows - train),
+                stratify=stratify,
+                random_state=seed,
+            )
+        )
+
+
+def bundled() -> Iterator[Table]:
+    """Yield the tables that scikit-learn bundles, and its Friedman functions."""
+    for name in ("breast_cancer", "wine", "iris", "digits", "diabetes"):
+        X, y = getattr(datasets, f"load_{name}")(return_X_y=True, as_frame=True)
+        yield Table(name, "regression" if name == "diabetes" else "classification", X, y)
+        if name == "diabetes":
+            yield Table("diabetes > median", "classification", X, (y > y.median()).astype(int))
+    for number, noise in ((1, 1.0), (2, 50.0), (3, 0.1)):
+        make = getattr(datasets, f"make_friedman{number}")
+        X, y = make(n_samples=1000, noise=noise, random_state=0)
+        X = pd.DataFrame(X).add_prefix("x")
+        yield Table(f"friedman{number}", "regression", X, pd.Series(y, name="y"))
+
+
+def from_folder(folder: Path, target: str = "target") -> Iterator[Table]:
+    """Yield the tables of a folder that have a column of the given name."""
+    for path in sorted(folder.glob("*.csv")):
+        table = read_table(path)
+        if target in table.columns:
+            # a column that is missing throughout stops HistGradientBoosting
+            table = table.dropna(subset=target).dropna(axis=1, how="all")
+            X, y = split_target(table, target)
+            yield Table(path.stem, infer_task(y), X, y)
+
+
+def baselines(task: str, seed: int) -> dict[str, BaseEstimator]:
+    """Return scikit-learn's models at their defaults, with the preparation that each needs."""
+    if task == "classification":
+        return {
+            "LogisticRegression": make_pipeline(_one_hot(), LogisticRegression(max_iter=2000)),
+            "RandomForest": make_pipeline(_ordinal(), RandomForestClassifier(random_state=seed)),
+            "HistGradientBoosting": make_pipeline(
+                _ordinal(), HistGradientBoostingClassifier(random_state=seed)
+            ),
+        }
+    return {
+        "Ridge": make_pipeline(_one_hot(), Ridge()),
+        "RandomForest": make_pipeline(_ordinal(), RandomForestRegressor(random_state=seed)),
+        "HistGradientBoosting": make_pipeline(
+            _ordinal(), HistGradientBoostingRegressor(random_state=seed)
+        ),
+    }
+
+
+def _one_hot() -> Any:
+    """Scaled numbers and one column per category."""
+    return make_column_transformer(
+        (
+            make_pipeline(SimpleImputer(strategy="median"), StandardScaler()),
+            make_column_selector(dtype_include=np.number),
+        ),
+        (
+            OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=5),
+            make_column_selector(dtype_exclude=np.number),
+        ),
+    )
+
+
+def _ordinal() -> Any:
+    """Numbers as they are, missing cells included, and a code per category."""
+    return make_column_transformer(
+        ("passthrough", make_column_selector(dtype_include=np.number)),
+        (
+            OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
+            make_column_selector(dtype_exclude=np.number),
+        ),
+    )
+
+
+def scores(model: Any, X: Any, y: Any) -> dict[str, float]:
+    """Return test scores: log-loss, AUC and accuracy, or RMSE and R²."""
+    if not hasattr(model, "predict_proba"):
+        predicted = model.predict(X)
+        return {"rmse": root_mean_squared_error(y, predicted), "r2": r2_score(y, predicted)}
+    proba = np.clip(np.asarray(model.predict_proba(X), dtype=float), 1e-7, 1)
+    proba /= proba.sum(axis=1, keepdims=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        area = roc_auc_score(
+            y,
+            proba[:, 1] if proba.shape[1] == 2 else proba,
+            multi_class="ovr",
+            labels=model.classes_,
+        )
+    return {
+        "log_loss": log_loss(y, proba, labels=model.classes_),
+        "auc": area,
+        "accuracy": float(np.mean(model.classes_[proba.argmax(axis=1)] == np.asarray(y))),
+    }

@@ -1,0 +1,10 @@
+"""Pretraining of small base models on tables drawn from a prior.
+
+``python -m finetune_tabpfn.pretraining --help`` shows the command; docs/pretraining.md tells how
+to pretrain a base model on a prior of your own.
+"""
+
+from finetune_tabpfn.pretraining.prior import CausalPrior, Prior, Tables
+from finetune_tabpfn.pretraining.run import PretrainConfig, pretrain
+
+__all__ = ["CausalPrior", "PretrainConfig", "Prior", "Tables", "pretrain"]
