@@ -10,6 +10,9 @@ import pytest
 from sklearn.datasets import load_diabetes, load_iris
 from tabpfn import TabPFNClassifier
 
+from finetune_tabpfn.cli import main
+from finetune_tabpfn.synthetic import Schema, make_table
+
 PROGRAM = Path(sys.executable).with_name("finetune-tabpfn")
 QUICK = ["--base-model", "mini", "--max-steps", "2", "--n-estimators", "1", "--random-state", "0"]
 
@@ -115,3 +118,59 @@ def test_demo(tmp_path):
     assert (tmp_path / "training_curve.png").read_bytes().startswith(b"\x89PNG")
     model = TabPFNClassifier(model_path=str(tmp_path / "digits-v3.safetensors"), device="cpu")
     model.fit(np.eye(8), np.arange(8) % 2)
+
+
+def synth(*arguments):
+    return main(["synth", *map(str, arguments)])
+
+
+def test_synth_from_parameters(tmp_path, capsys):
+    out = tmp_path / "table.parquet"
+    wanted = ["--n-rows", 60, "--n-columns", 4, "--task", "regression", "--missing-share", 0.1]
+    assert synth("--out", out, *wanted, "--random-state", 0) == 0
+    assert "60 rows, 4 columns, target 'target', saved" in capsys.readouterr().out
+    X, y = make_table(60, 4, "regression", missing_share=0.1, random_state=0)
+    pd.testing.assert_frame_equal(pd.read_parquet(out), X.assign(target=y), check_exact=True)
+
+
+def test_synth_like_a_table_and_from_its_schema(flowers, tmp_path, capsys):
+    schema, twin, again = (tmp_path / name for name in ("s.yaml", "twin.csv", "again.csv"))
+    size = ["--n-rows", 90, "--random-state", 1]
+    assert (
+        synth("--like", flowers, "--target", "kind", "--save-schema", schema, "--out", twin, *size)
+        == 0
+    )
+    assert "schema of 4 columns, saved" in capsys.readouterr().out
+    assert synth("--schema", schema, "--out", again, *size) == 0
+    assert twin.read_text() == again.read_text()
+    real, drawn = pd.read_csv(flowers), pd.read_csv(twin)
+    assert list(drawn.columns) == list(real.columns)
+    assert drawn["kind"].value_counts().to_dict() == dict.fromkeys(real["kind"].unique(), 30)
+
+
+def test_synth_saves_a_schema_alone(flowers, tmp_path):
+    assert synth("--like", flowers, "--save-schema", tmp_path / "s.yaml", "--min-count", 5) == 0
+    schema = Schema.from_yaml(tmp_path / "s.yaml")
+    assert schema.target is None
+    assert len(schema.columns) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "synth needs --out"),
+        (["--out", "t.csv", "--noise", "-1"], "The 'noise' parameter of make_table must be"),
+        (["--out", "t.csv", "--schema", "no.yaml"], "no.yaml cannot be read as YAML"),
+        (["--out", "t.csv", "--like", "no.csv"], "no.csv is not a file"),
+        (["--out", "t.csv", "--save-schema", "s.yaml"], "--save-schema needs --like"),
+        (
+            ["--out", "t.csv", "--like", "{data}", "--noise", "0"],
+            "--noise does not go with --schema or --like",
+        ),
+    ],
+)
+def test_what_synth_cannot_do(arguments, message, flowers, capsys):
+    assert synth(*(argument.format(data=flowers) for argument in arguments)) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

@@ -15,6 +15,7 @@ from finetune_tabpfn.config import (
     parse_value,
 )
 from finetune_tabpfn.parameters import Parameters
+from finetune_tabpfn.synthetic import make_table
 
 NAMES = [name for name in inspect.signature(Parameters.__init__).parameters if name != "self"]
 
@@ -50,6 +51,17 @@ def test_options_become_parameters():
     assert chosen["categorical_features"] == ["a", "b"]
     assert chosen["time_limit"] == 5.0
     assert chosen["patience"] == FinetunedTabPFNClassifier().patience
+
+
+def test_options_of_a_function():
+    parser = argparse.ArgumentParser()
+    add_parameters(parser, make_table, "parameters of the table", n_rows=50)
+    chosen = chosen_parameters(parser.parse_args(["--noise", "0.5"]), make_table)
+    assert list(chosen) == list(inspect.signature(make_table).parameters)
+    assert sorted(chosen) == sorted(parameter_help(make_table))
+    assert chosen["n_rows"] == 50
+    assert chosen["noise"] == 0.5
+    assert "Standard deviation of the noise" in " ".join(parser.format_help().split())
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ ORDER = [
     "__init__",
     "config",
     "tables",
+    "synthetic",
+    "pretraining",
     "demo",
     "cli",
 ]

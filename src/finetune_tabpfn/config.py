@@ -1,29 +1,40 @@
-"""Settings as text: the estimators' parameters as options of the command line."""
+"""Settings as text: parameters of the estimators and of functions as command-line options."""
 
 from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import re
+from collections.abc import Callable
 from typing import Any
 
-from finetune_tabpfn.parameters import PARAMETERS, Parameters
+from finetune_tabpfn.estimators import FinetunedTabPFNClassifier
 
 NOT_TEXT = ("callbacks", "verbose")  # objects of Python; and what the program itself decides
 
 
-def add_parameters(parser: argparse.ArgumentParser, **defaults: Any) -> None:
-    """Add an option for every parameter of the estimators.
+def add_parameters(
+    parser: argparse.ArgumentParser,
+    of: Callable[..., Any] = FinetunedTabPFNClassifier,
+    title: str = "parameters of the fine-tuning",
+    **defaults: Any,
+) -> None:
+    """Add an option for every parameter of the estimators, or of a function.
 
     Parameters
     ----------
     parser : argparse.ArgumentParser
+    of : callable
+        Its signature and its numpydoc docstring say which options there are and what they do.
+    title : str
+        Of the group of options.
     **defaults
-        Other defaults than the estimators', by name.
+        Other defaults than those of the signature, by name.
     """
-    group = parser.add_argument_group("parameters of the fine-tuning")
-    helps = parameter_help()
-    for name, parameter in parameters().items():
+    group = parser.add_argument_group(title)
+    helps = parameter_help(of)
+    for name, parameter in parameters(of).items():
         default = defaults.get(name, parameter.default)
         group.add_argument(
             f"--{name.replace('_', '-')}",
@@ -35,32 +46,38 @@ def add_parameters(parser: argparse.ArgumentParser, **defaults: Any) -> None:
         )
 
 
-def chosen_parameters(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the estimators' parameters among parsed arguments."""
-    return {name: getattr(arguments, name) for name in parameters()}
+def chosen_parameters(
+    arguments: argparse.Namespace, of: Callable[..., Any] = FinetunedTabPFNClassifier
+) -> dict[str, Any]:
+    """Return the parameters of the estimators, or of a function, among parsed arguments."""
+    return {name: getattr(arguments, name) for name in parameters(of)}
 
 
-def parameters() -> dict[str, inspect.Parameter]:
-    """Return the estimators' parameters that can be written as text."""
-    signature = inspect.signature(Parameters.__init__)
+def parameters(
+    of: Callable[..., Any] = FinetunedTabPFNClassifier,
+) -> dict[str, inspect.Parameter]:
+    """Return the parameters that can be written as text."""
     return {
         name: parameter
-        for name, parameter in signature.parameters.items()
-        if name not in ("self", *NOT_TEXT)
+        for name, parameter in inspect.signature(of).parameters.items()
+        if name not in NOT_TEXT
     }
 
 
-def parameter_help() -> dict[str, str]:
-    """Return the descriptions of the parameters, from the estimators' documentation."""
+def parameter_help(of: Callable[..., Any] = FinetunedTabPFNClassifier) -> dict[str, str]:
+    """Return the descriptions of the parameters, from the numpydoc docstring."""
+    _, section = (inspect.getdoc(of) or "").split("Parameters\n----------\n")
     helps = {}
-    for block in re.split(r"\n {4}(?=\w)", "\n    " + PARAMETERS)[1:]:
+    for block in re.split(r"\n(?=\w)", section.split("\n\n")[0]):
         head, *lines = block.splitlines()
         helps[head.split(" : ")[0]] = " ".join(line.strip() for line in lines)
     return helps
 
 
 def parse_value(text: str) -> Any:
-    """Read a value: a number, true, false, none, a comma-separated list, or text as it is."""
+    """Read a value: a number, true, false, none, JSON in braces, a list with commas, or text."""
+    if text.startswith("{"):
+        return json.loads(text)
     if "," in text:
         return [parse_value(part) for part in text.split(",") if part]
     words = {"true": True, "false": False, "none": None}
