@@ -14,7 +14,7 @@ from finetune_tabpfn import _tabpfn
 from finetune_tabpfn.pretraining.prior import Prior
 from finetune_tabpfn.tasks import IGNORED, Kind, Task
 
-MIN_ROWS, MIN_COLUMNS = 48, 2
+MIN_ROWS, MIN_COLUMNS = 64, 2
 FIRST_VALIDATION = 2**40  # a number of a step that no training reaches
 DENSE_CODES = 0.5  # of the tables have classes 0 ... K-1, as at prediction
 

@@ -19,6 +19,8 @@ from finetune_tabpfn.pretraining import functions
 from finetune_tabpfn.pretraining.draws import Draws, quantile_codes, standardise
 from finetune_tabpfn.tasks import Kind
 
+ROWS_PER_CLASS = 12  # at least, on average: fewer rows teach little but noise
+
 
 @dataclass(frozen=True)
 class Tables:
@@ -54,7 +56,7 @@ class CausalPrior:
     ----------
     kind : {"classification", "regression"}
     max_classes : int
-        Classes range from 2 to this many.
+        Classes range from 2 to this many, in tables of enough rows.
     """
 
     kind: Kind
@@ -79,7 +81,8 @@ class CausalPrior:
 
 
 def _class_count(draws: Draws, most: int) -> int:
-    """Draw the number of classes: two in four tables of ten, many in one of six."""
+    """Draw the number of classes: two in four tables of ten, many where there are rows for them."""
+    most = min(most, max(2, draws.rows // ROWS_PER_CLASS))
     low, high = draws.pick([(2, 2), (3, 5), (6, 10), (11, most)], [0.42, 0.24, 0.18, 0.16])
     return draws.integer(min(low, most), min(high, most))
 
