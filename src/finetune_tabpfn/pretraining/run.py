@@ -182,7 +182,7 @@ def pretrain(
         When the state beside `out` belongs to a run with other settings.
     """
     where = recipe.device(device)
-    specs = _new_specs(config)
+    specs = new_specs(config)
     specs.model.to(where)
     if start is not None:
         adopt(specs.model, _tabpfn.load_weights(start))
@@ -194,8 +194,8 @@ def pretrain(
     )
     files = Files(out)
     state = files.restore(config, specs.model, optimizer) if resume else None
-    batches = _batches(config, prior, where)
-    objective = Objective(_task(config, specs, where))
+    batches = new_batches(config, prior, where)
+    objective = Objective(new_task(config, specs, where))
     train(
         specs.model,
         optimizer,
@@ -311,7 +311,7 @@ class Saver(Callback):
         save_whole(self.files.model, write)
 
 
-def _new_specs(config: PretrainConfig) -> _tabpfn.Specs:
+def new_specs(config: PretrainConfig) -> _tabpfn.Specs:
     """Build the network with random weights."""
     classes = config.kind == "classification"
     return _tabpfn.new_network(
@@ -331,7 +331,7 @@ def _new_specs(config: PretrainConfig) -> _tabpfn.Specs:
     )
 
 
-def _batches(config: PretrainConfig, prior: Prior | None, device: torch.device) -> PriorBatches:
+def new_batches(config: PretrainConfig, prior: Prior | None, device: torch.device) -> PriorBatches:
     """Return the source of all tables."""
     return PriorBatches(
         prior or CausalPrior(config.kind, config.max_classes - 2),
@@ -345,7 +345,7 @@ def _batches(config: PretrainConfig, prior: Prior | None, device: torch.device) 
     )
 
 
-def _task(config: PretrainConfig, specs: _tabpfn.Specs, device: torch.device) -> Task:
+def new_task(config: PretrainConfig, specs: _tabpfn.Specs, device: torch.device) -> Task:
     """Return the task whose loss is trained."""
     if config.kind == "classification":
         return Classification(torch.arange(config.max_classes).numpy())
