@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from finetune_tabpfn.data import SplitSampler, hold_out, one_of_each_first, target_bins
+from finetune_tabpfn.data import (
+    SplitSampler,
+    all_classes_alike,
+    hold_out,
+    hold_out_groups,
+    last_rows,
+    one_of_each_first,
+    target_bins,
+)
 
 
 def codes(*sizes):
@@ -73,3 +81,53 @@ def test_more_classes_than_the_context_holds():
     classes = np.arange(50)
     order = one_of_each_first(np.random.default_rng(0).permutation(50), classes, limit=5)
     assert sorted(order) == list(range(50))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_groups_are_never_on_both_sides_of_the_hold_out(seed):
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(30, size=600)
+    strata = (groups % 3 == 0).astype(int)
+    train, held_out = hold_out_groups(strata, groups, 0.2, rng)
+    assert not set(groups[train]) & set(groups[held_out])
+    assert len(held_out) == pytest.approx(120, abs=60)
+    assert strata[held_out].mean() == pytest.approx(strata.mean(), abs=0.15)
+
+
+def test_few_groups_and_rare_classes_are_held_out_as_well():
+    groups = codes(50, 50)
+    train, held_out = hold_out_groups(np.arange(100) % 60, groups, 0.2, np.random.default_rng(0))
+    assert len(train) == len(held_out) == 50
+    train, held_out = hold_out_groups(np.zeros(9, int), np.zeros(9, int), 0.2, None)
+    assert len(train) == 9
+    assert len(held_out) == 0
+
+
+def test_the_last_rows_are_held_out():
+    train, held_out = last_rows(10, 0.25)
+    assert train.tolist() == list(range(8))
+    assert held_out.tolist() == [8, 9]
+    assert [len(part) for part in last_rows(2, 0.9)] == [1, 1]
+
+
+@pytest.mark.parametrize("sizes", [(40, 30, 20, 10), (95, 5), (1, 1, 98)])
+def test_no_group_is_in_context_and_query(sizes):
+    groups = codes(*sizes)
+    sampler = SplitSampler(100, 50, 40, seed=0, groups=groups)
+    for step in range(20):
+        split = sampler.draw(step, 0)
+        assert 1 <= len(split.context) <= 50
+        assert 1 <= len(split.query) <= 40
+        assert not set(groups[split.context]) & set(groups[split.query])
+
+
+def test_balanced_contexts_hold_all_classes_alike_but_leave_half_of_a_class_to_ask_for():
+    classes = codes(900, 60, 40)
+    sampler = SplitSampler(1000, 120, 300, seed=0, classes=classes, balanced=True)
+    split = sampler.draw(0, 0)
+    counts = np.bincount(classes[split.context])
+    assert counts[1] == 30
+    assert counts[2] == 20
+    order = all_classes_alike(np.arange(1000), classes)
+    assert sorted(order) == list(range(1000))
+    assert classes[order[:9]].tolist() == [0, 1, 2] * 3

@@ -431,6 +431,10 @@ def test_callbacks_see_the_run():
         ({"patience": 0}, "The 'patience' parameter"),
         ({"min_delta": -1}, "The 'min_delta' parameter"),
         ({"validation_fraction": 1.0}, "The 'validation_fraction' parameter"),
+        ({"validation": "last"}, "The 'validation' parameter"),
+        ({"validation": 1.5}, "The 'validation' parameter"),
+        ({"class_weight": "even"}, "The 'class_weight' parameter"),
+        ({"class_weight": {0: -1}}, "class_weight={0: -1} must hold positive numbers"),
         ({"n_estimators": 0}, "The 'n_estimators' parameter"),
         ({"context_size": 0}, "The 'context_size' parameter"),
         ({"query_size": -1}, "The 'query_size' parameter"),
@@ -465,10 +469,6 @@ X4, Y4 = np.arange(80.0).reshape(20, 4), np.array(["a", "b"] * 10)
         ((X4, [None, *Y4[1:]]), "Input y contains NaN"),
         ((X4, np.linspace(0, 1, 20)), "Unknown label type"),
         ((X4, np.arange(20)), "y holds 20 classes, but base_model='mini' can tell at most 10"),
-        ((X4, Y4, X4), "y_val is None; X_val and y_val go together"),
-        ((X4, Y4, None, Y4), "X_val is None; X_val and y_val go together"),
-        ((X4, Y4, X4[:, :3], Y4), "X has 3 features, but"),
-        ((X4, Y4, X4[:2], ["a", "z"]), "y_val holds the label 'z'"),
     ],
 )
 def test_wrong_tables(arguments, message):
@@ -476,9 +476,35 @@ def test_wrong_tables(arguments, message):
         classifier().fit(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"X_val": X4}, "y_val is None; X_val and y_val go together"),
+        ({"y_val": Y4}, "X_val is None; X_val and y_val go together"),
+        ({"X_val": X4[:, :3], "y_val": Y4}, "X has 3 features, but"),
+        ({"X_val": X4[:2], "y_val": ["a", "z"]}, "y_val holds the label 'z'"),
+        ({"sample_weight": np.ones(5)}, r"sample_weight has the shape \(5,\); X has 20 rows"),
+        ({"sample_weight": -np.ones(20)}, "sample_weight must hold finite numbers"),
+        ({"sample_weight": np.zeros(20)}, "sample_weight is zero for all rows"),
+        ({"groups": [1, 2]}, "groups has 2 entries but X has 20 rows"),
+        ({"groups": [None, *range(19)]}, "groups has missing values"),
+    ],
+)
+def test_wrong_metadata(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        classifier().fit(X4, Y4, **arguments)
+
+
 def test_a_regressor_needs_numbers():
     with pytest.raises(ValueError, match="y holds values that are no numbers"):
         regressor().fit(X4, Y4)
+
+
+def test_a_regressor_has_no_classes_to_weigh():
+    with pytest.raises(ValueError, match="class_weight='balanced' is for classification"):
+        regressor(class_weight="balanced").fit(*DIABETES)
+    with pytest.raises(ValueError, match="balanced_contexts=True is for classification"):
+        regressor(balanced_contexts=True).fit(*DIABETES)
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint at all", b"PK\x03\x04 half a zip"])

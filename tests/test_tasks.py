@@ -16,7 +16,8 @@ def test_classes_of_the_context_become_dense_in_a_random_order():
     context, query = targets(0, 3, 3, 0), targets(3, 0, 1)
     seen = set()
     for seed in range(20):
-        shown, asked = task.split_targets(context, query, seed)
+        split = task.split_targets(context, query, seed)
+        shown, asked = split.context, split.query
         assert set(shown) == {0, 1}
         assert asked[0] == shown[1]
         assert asked[1] == shown[0]
@@ -58,13 +59,14 @@ def test_all_rows_ignored_is_no_loss():
 
 
 def test_a_regression_split_is_standardised_by_its_context():
-    context, query = Regression().split_targets(targets(1, 3, 5), targets(7), seed=0)
+    split = Regression().split_targets(targets(1, 3, 5), targets(7), seed=0)
+    context, query = split.context, split.query
     assert context.mean() == pytest.approx(0, abs=1e-6)
     assert context.std() == pytest.approx(1)
     assert query[0] == pytest.approx((7 - 3) / np.std([1, 3, 5]))
-    context, query = Regression().split_targets(targets(2, 2), targets(3), seed=0)
-    assert np.isfinite(context).all()
-    assert np.isfinite(query).all()
+    split = Regression().split_targets(targets(2, 2), targets(3), seed=0)
+    assert np.isfinite(split.context).all()
+    assert np.isfinite(split.query).all()
 
 
 def test_labels_that_make_no_task():
@@ -79,3 +81,34 @@ def test_labels_that_make_no_task():
 def test_too_many_classes_names_the_models_that_can():
     with pytest.raises(ValueError, match=r"y holds 19 classes.*'mini'.*at most 10.*\"v3\""):
         Classification(np.arange(19)).check_network(10, "mini")
+
+
+def test_weighted_rows_count_as_often_as_they_weigh():
+    task = Classification(np.array([0, 1]))
+    logits = torch.randn(3, 1, 2, generator=torch.Generator().manual_seed(0))
+    context, query = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0], [1.0], [1.0]])
+    weighted = task.loss(logits, context, query, weight=torch.tensor([[2.0], [1.0], [0.0]]))
+    repeated = task.loss(logits[[0, 0, 1]], context, query[[0, 0, 1]])
+    torch.testing.assert_close(weighted, repeated)
+
+
+def test_class_weights_are_an_offset_in_the_loss_and_a_factor_of_the_probabilities():
+    task = Classification.of(np.array(["a", "b", "b", "c"]), {"a": 4.0, "c": 0.5})
+    assert task.weights.tolist() == [4.0, 1.0, 0.5]
+    split = task.split_targets(targets(0, 2), targets(2), seed=3)
+    assert split.offset[int(split.context[0])] == pytest.approx(np.log(4))
+    assert split.offset[int(split.context[1])] == pytest.approx(np.log(0.5))
+    decided = task.decide(np.array([[0.2, 0.2, 0.6]]))
+    np.testing.assert_allclose(decided, [[0.8 / 1.3, 0.2 / 1.3, 0.3 / 1.3]])
+    assert task.among(np.array(["a", "c"])).weights.tolist() == [4.0, 0.5]
+
+
+def test_balanced_class_weights_are_inverse_to_the_shares():
+    task = Classification.of(np.array([0] * 30 + [1] * 10), "balanced")
+    assert task.weights[1] / task.weights[0] == pytest.approx(3)
+
+
+@pytest.mark.parametrize("bad", [{"a": -1.0}, {"a": 0.0}, {"a": np.inf}])
+def test_class_weights_must_be_positive(bad):
+    with pytest.raises(ValueError, match=r"class_weight=.* must hold positive numbers"):
+        Classification.of(np.array(["a", "b"]), bad)

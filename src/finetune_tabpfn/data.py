@@ -6,11 +6,13 @@ integers per row (class codes, or bins of a regression target) that a draw keeps
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.model_selection import StratifiedGroupKFold
 
 Rows = npt.NDArray[np.int64]
 
@@ -60,6 +62,46 @@ def hold_out(strata: Rows, fraction: float, rng: np.random.Generator) -> tuple[R
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
+def hold_out_groups(
+    strata: Rows, groups: Rows, fraction: float, rng: np.random.Generator
+) -> tuple[Rows, Rows]:
+    """Divide the rows so that no group is on both sides, the strata near their proportions.
+
+    Parameters
+    ----------
+    strata, groups : ndarray of int64 of shape (n_rows,)
+    fraction : float
+        Share of the rows to hold out; met as nearly as whole groups allow.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    train, held_out : ndarray of int64
+        Row numbers in ascending order. `held_out` is empty when there is one group.
+    """
+    n_groups = len(np.unique(groups))
+    if n_groups < 2:
+        return np.arange(len(strata)), np.arange(0)
+    folds = StratifiedGroupKFold(
+        n_splits=min(n_groups, max(2, round(1 / fraction))),
+        shuffle=True,
+        random_state=int(rng.integers(2**31)),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of strata that are smaller than the number of folds
+        try:
+            train, held_out = next(folds.split(strata, strata, groups))
+        except ValueError:  # every stratum is smaller than that: nothing to stratify by
+            train, held_out = next(folds.split(strata, np.zeros_like(strata), groups))
+    return train, held_out
+
+
+def last_rows(n_rows: int, fraction: float) -> tuple[Rows, Rows]:
+    """Divide rows that are in the order of time: the last ones are held out."""
+    n_held_out = min(max(1, round(fraction * n_rows)), n_rows - 1)
+    return np.arange(n_rows - n_held_out), np.arange(n_rows - n_held_out, n_rows)
+
+
 @dataclass(frozen=True)
 class Split:
     """One draw of context rows and query rows.
@@ -95,6 +137,11 @@ class SplitSampler:
     classes : ndarray of int64 of shape (n_rows,), optional
         Class codes. One row of each class is then put into the context, as far as half of
         the context allows: a class without context rows cannot be predicted.
+    balanced : bool
+        Fill the context with all classes alike, as far as half of a class's rows allow.
+    groups : ndarray of int64 of shape (n_rows,), optional
+        Group codes. No group is then both in context and query, and either may be smaller than
+        asked for.
     """
 
     n_rows: int
@@ -102,19 +149,50 @@ class SplitSampler:
     query_size: int
     seed: int
     classes: Rows | None = None
+    balanced: bool = False
+    groups: Rows | None = None
 
     def draw(self, step: int, n: int) -> Split:
         """Return the n-th split of a step."""
         rng = np.random.default_rng((self.seed, step, n))
         order = rng.permutation(self.n_rows)
+        query = None
+        if self.groups is not None:
+            order, query = apart(order, self.groups, self.query_size, rng)
         if self.classes is not None:
             order = one_of_each_first(order, self.classes, limit=self.context_size // 2)
-        end = self.context_size + self.query_size
-        return Split(
-            context=order[: self.context_size],
-            query=order[self.context_size : end],
-            seed=int(rng.integers(2**31)),
-        )
+            if self.balanced:
+                order = all_classes_alike(order, self.classes)
+        if query is None:
+            query = order[self.context_size : self.context_size + self.query_size]
+        context = order[: self.context_size]
+        return Split(context, query, seed=int(rng.integers(2**31)))
+
+
+def apart(
+    order: Rows, groups: Rows, query_size: int, rng: np.random.Generator
+) -> tuple[Rows, Rows]:
+    """Take whole groups for the query rows; returns the rows of the other groups, and the query.
+
+    As many groups as the query rows need, but never all of them.
+    """
+    n_groups = int(groups.max()) + 1
+    place = rng.permutation(n_groups)[groups]
+    needed = int(np.searchsorted(np.bincount(place, minlength=n_groups).cumsum(), query_size)) + 1
+    asked = place[order] < min(needed, n_groups - 1)
+    return order[~asked], order[asked][:query_size]
+
+
+def all_classes_alike(order: Rows, classes: Rows) -> Rows:
+    """Reorder rows so that classes take turns, until half of a class's rows have been used."""
+    codes = classes[order]
+    by_class = np.argsort(codes, kind="stable")
+    _, first, sizes = np.unique(codes[by_class], return_index=True, return_counts=True)
+    turn = np.empty(len(order), dtype=np.int64)
+    turn[by_class] = np.arange(len(order)) - np.repeat(first, sizes)
+    half = np.empty_like(turn)
+    half[by_class] = np.repeat((sizes + 1) // 2, sizes)
+    return order[np.argsort(np.where(turn < half, turn, turn + len(order)), kind="stable")]
 
 
 def one_of_each_first(order: Rows, classes: Rows, limit: int) -> Rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 import warnings
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import numpy as np
@@ -16,31 +16,41 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from finetune_tabpfn import _tabpfn, base_models, recipe
-from finetune_tabpfn.data import hold_out, rows_of
 from finetune_tabpfn.finetuning import Outcome, Timer, fine_tune
-from finetune_tabpfn.inputs import Table, check_table, check_target, positions_of
+from finetune_tabpfn.holdout import divide
+from finetune_tabpfn.inputs import (
+    LabelledTable,
+    Table,
+    check_groups,
+    check_table,
+    check_target,
+    check_weight,
+    positions_of,
+)
 from finetune_tabpfn.parameters import Parameters, documented
 from finetune_tabpfn.scoring import HoldOutScore
+from finetune_tabpfn.sklearn_callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from finetune_tabpfn.tasks import Classification, Kind, Regression, Task
-from finetune_tabpfn.training import Round
+from finetune_tabpfn.training import Callback, Round
 
 MIN_TRAIN_ROWS = 8  # fewer leave nothing to split into context and query rows
 
 
-@dataclass(frozen=True)
-class LabelledTable:
-    """Rows with their targets."""
-
-    X: Table
-    y: npt.NDArray[Any]
-
-
-class _FinetunedTabPFN(Parameters):
+class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
     """What both estimators share."""
 
     _kind: Kind
 
-    def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None) -> Any:
+    @with_callbacks
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        groups: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+    ) -> Any:
         """Fine-tune the base model to a table and fit the predictor.
 
         Parameters
@@ -48,6 +58,12 @@ class _FinetunedTabPFN(Parameters):
         X : DataFrame or array-like of shape (n_rows, n_features)
             Numbers, text, categories, dates, booleans, missing values.
         y : array-like of shape (n_rows,)
+        sample_weight : array-like of shape (n_rows,), optional
+            Weighs the rows in the loss and, where they are held out, in the validation score.
+            As context a row has no weight; a row of weight zero is as if it were not there.
+        groups : array-like of shape (n_rows,), optional
+            Rows of a group are never separated: not by the hold-out, and not into context and
+            query rows of a split.
         X_val, y_val : like `X` and `y`, optional
             Rows to validate on. Then all of `X` trains and none of it is held out; the
             validation rows never become context of the predictor.
@@ -63,39 +79,36 @@ class _FinetunedTabPFN(Parameters):
         """
         timer = Timer(self.time_limit)
         self._validate_params()
-        table, validation = self._check_tables(X, y, X_val, y_val)
+        table, validation = self._check_tables(X, y, sample_weight, groups, X_val, y_val)
+        progress = FitTask.begin(self, table)
         task = self._task(table, validation)
         seed = _seed(self.random_state)
         blueprint = self._load_base_model(task, table, seed, timer)
+        training = table
         if validation is None:
             training, validation = self._hold_out(task, table, seed)
-        else:
-            training = table
-        outcome = self._fine_tune(task, blueprint, training, validation, len(table.y), seed, timer)
+        guests = progress.guests(lambda: {"predictor_": blueprint.snapshot().fit(table.X, table.y)})
+        outcome = self._fine_tune(
+            task, blueprint, training, validation, len(table.y), guests, seed, timer
+        )
         self.predictor_ = blueprint.deploy(outcome.weights).fit(table.X, table.y)
         self._record(outcome)
+        progress.end()
         return self
 
-    def predict(self, X: Any) -> npt.NDArray[Any]:
-        """Predict the target of rows.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n_rows, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_rows,)
-        """
-        rows = self._check_rows(X)
-        return self.predictor_.predict(rows)
-
     def _check_tables(
-        self, X: Any, y: Any, X_val: Any, y_val: Any
+        self, X: Any, y: Any, sample_weight: Any, groups: Any, X_val: Any, y_val: Any
     ) -> tuple[LabelledTable, LabelledTable | None]:
         """Check everything that came in and note the features."""
         validate_data(self, X, skip_check_array=True)
         table = self._labelled(X, y, "", min_rows=2)
+        table = replace(
+            table,
+            weight=check_weight(sample_weight, n_rows=len(table.y)),
+            groups=check_groups(groups, n_rows=len(table.y)),
+        )
+        if table.weight is not None:
+            table = table.rows(np.flatnonzero(table.weight))
         if X_val is None and y_val is None:
             return table, None
         if X_val is None or y_val is None:
@@ -140,11 +153,7 @@ class _FinetunedTabPFN(Parameters):
     ) -> tuple[LabelledTable, LabelledTable]:
         """Divide the table into training rows and hold-out rows."""
         rng = np.random.default_rng((seed, 0))
-        parts = hold_out(task.strata(table.y), self.validation_fraction, rng)
-        training, held_out = (
-            LabelledTable(rows_of(table.X, rows), table.y[rows]) for rows in parts
-        )
-        return training, held_out
+        return divide(table, task, self.validation, self.validation_fraction, rng)
 
     def _fine_tune(
         self,
@@ -153,28 +162,40 @@ class _FinetunedTabPFN(Parameters):
         training: LabelledTable,
         validation: LabelledTable,
         n_rows: int,
+        guests: list[Callback],
         seed: int,
         timer: Timer,
     ) -> Outcome:
         """Prepare the rows once and train on them, unless there is nothing to train on."""
-        score = HoldOutScore(task, self.scoring, validation.X, validation.y)
+        task = task.among(training.y)
+        score = HoldOutScore(
+            task, self.scoring, validation.X, validation.y, self._weights(validation)
+        )
         self.scoring_ = score.name
         if len(training.y) < MIN_TRAIN_ROWS or not len(validation.y):
             return Outcome.untouched("too few rows")
         if len(np.unique(training.y)) == 1:
             return Outcome.untouched("constant target")
         began = time.monotonic()
-        prepared = _tabpfn.prepare(blueprint, task, training.X, training.y, validation.X)
+        prepared = _tabpfn.prepare(
+            blueprint, task, training.X, training.y, validation.X, self._weights(training)
+        )
         seconds = time.monotonic() - began
         return fine_tune(
             prepared,
             score,
             self,
+            groups=training.groups,
+            guests=guests,
             seed=seed,
             timer=timer,
             # what is still to come is preparing again, with all rows
             finish_seconds=0.2 + 1.2 * seconds * n_rows / len(training.y),
         )
+
+    def _weights(self, table: LabelledTable) -> npt.NDArray[np.float64] | None:
+        """Return the weights of rows in the loss and in the score."""
+        return table.weight
 
     def _record(self, outcome: Outcome) -> None:
         """Set the fitted attributes and say what the user should know."""
@@ -213,7 +234,11 @@ class _FinetunedTabPFN(Parameters):
 
 
 @documented(
-    attributes="classes_ : ndarray of shape (n_classes,)\n    ",
+    attributes="""\
+classes_ : ndarray of shape (n_classes,)
+    class_weight_ : ndarray of shape (n_classes,) or None
+        What `class_weight` came to.
+    """,
     example="""
     >>> from sklearn.datasets import load_iris
     >>> from finetune_tabpfn import FinetunedTabPFNClassifier
@@ -241,11 +266,32 @@ class FinetunedTabPFNClassifier(ClassifierMixin, _FinetunedTabPFN):
             Columns in the order of `classes_`.
         """
         rows = self._check_rows(X)
-        return self.predictor_.predict_proba(rows)
+        task = Classification(self.classes_, self.class_weight_)
+        return task.decide(self.predictor_.predict_proba(rows))
+
+    def predict(self, X: Any) -> npt.NDArray[Any]:
+        """Predict the most probable class of rows.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+        """
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
+
+    def _weights(self, table: LabelledTable) -> npt.NDArray[np.float64] | None:
+        if self.class_weight_ is None:
+            return table.weight
+        weight = self.class_weight_[np.searchsorted(self.classes_, table.y)]
+        return weight if table.weight is None else weight * table.weight
 
     def _task(self, table: LabelledTable, validation: LabelledTable | None) -> Task:
-        task = Classification.of(table.y)
-        self.classes_ = task.classes
+        task = Classification.of(table.y, self.class_weight)
+        self.classes_, self.class_weight_ = task.classes, task.weights
         unseen = np.empty(0) if validation is None else np.setdiff1d(validation.y, task.classes)
         if len(unseen):
             raise ValueError(
@@ -292,6 +338,12 @@ class FinetunedTabPFNRegressor(RegressorMixin, _FinetunedTabPFN):
         return self.predictor_.predict(rows, output_type=output_type, quantiles=quantiles)
 
     def _task(self, table: LabelledTable, validation: LabelledTable | None) -> Task:
+        for name, off in (("class_weight", None), ("balanced_contexts", False)):
+            if getattr(self, name) != off:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is for classification; a regressor needs "
+                    f"{off}."
+                )
         return Regression()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,7 +16,7 @@ from torch import nn
 from finetune_tabpfn import recipe
 from finetune_tabpfn._tabpfn import PreparedTable
 from finetune_tabpfn.callbacks import DivergenceGuard, EarlyStopping, MaxSteps, TimeBudget
-from finetune_tabpfn.data import SplitSampler
+from finetune_tabpfn.data import Rows, SplitSampler
 from finetune_tabpfn.forecasting import forecast
 from finetune_tabpfn.loggers import ProgressBar
 from finetune_tabpfn.parameters import Parameters
@@ -96,6 +96,8 @@ def fine_tune(
     score: HoldOutScore,
     parameters: Parameters,
     *,
+    groups: Rows | None,
+    guests: Sequence[object],
     seed: int,
     timer: Timer,
     finish_seconds: float,
@@ -109,13 +111,17 @@ def fine_tune(
     score : HoldOutScore
     parameters : Parameters
         Of the estimator.
+    groups : ndarray of int64 of shape (n_train,), optional
+        Group codes, which no split separates.
+    guests : sequence of Callback
+        Asked before those of the user.
     seed : int
     timer : Timer
     finish_seconds : float
         Time to keep for what follows.
     """
     model = table.network
-    batches = _batches(table, parameters, seed)
+    batches = _batches(table, parameters, groups, seed)
     optimizer = _optimizer(model, parameters)
     budget = _budget(table, batches, model, timer, finish_seconds)
 
@@ -129,19 +135,29 @@ def fine_tune(
         loss_fn=batches.loss,
         evaluate=evaluate,
         config=_config(table, batches, parameters),
-        callbacks=_callbacks(parameters, budget),
+        callbacks=[*_callbacks(parameters, budget), *guests, *(parameters.callbacks or ())],
     )
     return _choose(state, evaluate, budget)
 
 
-def _batches(table: PreparedTable, parameters: Parameters, seed: int) -> SplitBatches:
+def _batches(
+    table: PreparedTable, parameters: Parameters, groups: Rows | None, seed: int
+) -> SplitBatches:
     """Return the batches of every step, cut to the memory that is free."""
     sizes = recipe.split_sizes(
         table.n_rows, table.device, parameters.context_size, parameters.query_size
     )
     targets = table.members[0].targets
     classes = targets.astype(np.int64) if isinstance(table.task, Classification) else None
-    sampler = SplitSampler(table.n_rows, sizes.context, sizes.query, seed, classes)
+    sampler = SplitSampler(
+        table.n_rows,
+        sizes.context,
+        sizes.query,
+        seed,
+        classes,
+        balanced=parameters.balanced_contexts,
+        groups=groups,
+    )
     passes = parameters.gradient_accumulation_steps
     batches = SplitBatches(table, sampler, parameters.batch_size, passes)
     model = table.network.train()
@@ -185,7 +201,7 @@ def _config(table: PreparedTable, batches: SplitBatches, parameters: Parameters)
 
 
 def _callbacks(parameters: Parameters, budget: TimeBudget | None) -> list[object]:
-    """Return all guests of the loop, the user's last."""
+    """Return the guests of the loop that the parameters ask for."""
     guests: list[object] = [DivergenceGuard(), MaxSteps(parameters.max_steps)]
     if budget is not None:
         guests.append(budget)
@@ -193,7 +209,7 @@ def _callbacks(parameters: Parameters, budget: TimeBudget | None) -> list[object
         guests.append(EarlyStopping(parameters.patience))
     if parameters.verbose:
         guests.append(ProgressBar(parameters.max_steps))
-    return guests + list(parameters.callbacks or ())
+    return guests
 
 
 def _choose(

@@ -7,6 +7,7 @@ booleans and missing values. What training sees, validation and prediction see.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,28 @@ import pandas as pd
 from sklearn.utils import check_array
 from sklearn.utils.validation import column_or_1d
 
+from finetune_tabpfn.data import Rows, rows_of
+
 Table = pd.DataFrame | npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class LabelledTable:
+    """Rows with their targets and, if given, weights and group codes."""
+
+    X: Table
+    y: npt.NDArray[Any]
+    weight: npt.NDArray[np.float64] | None = None
+    groups: Rows | None = None
+
+    def rows(self, rows: Rows) -> LabelledTable:
+        """Return the table of some of the rows."""
+        return LabelledTable(
+            rows_of(self.X, rows),
+            self.y[rows],
+            None if self.weight is None else self.weight[rows],
+            None if self.groups is None else self.groups[rows],
+        )
 
 
 def check_table(X: Any, *, name: str = "X", min_rows: int = 1) -> Table:
@@ -92,6 +114,41 @@ def check_target(
     if y.dtype.kind == "f" and np.isinf(y).any():
         raise ValueError(f"Input {name} contains infinity; a target must be finite.")
     return y
+
+
+def check_weight(sample_weight: Any, *, n_rows: int) -> npt.NDArray[np.float64] | None:
+    """Return the weights of the rows as an array, None without any.
+
+    Raises
+    ------
+    ValueError
+        For weights of another number, negative or infinite ones, or none above zero.
+    """
+    if sample_weight is None:
+        return None
+    weight = np.asarray(sample_weight, dtype=np.float64)
+    if weight.shape != (n_rows,):
+        raise ValueError(
+            f"sample_weight has the shape {weight.shape}; X has {n_rows} rows and needs a weight "
+            "for each."
+        )
+    if not np.isfinite(weight).all() or (weight < 0).any():
+        raise ValueError("sample_weight must hold finite numbers, none below zero.")
+    if not weight.any():
+        raise ValueError("sample_weight is zero for all rows; at least two need more than that.")
+    return weight
+
+
+def check_groups(groups: Any, *, n_rows: int) -> Rows | None:
+    """Return the groups of the rows as codes 0 ... n_groups - 1, None without any."""
+    if groups is None:
+        return None
+    codes, _ = pd.factorize(np.asarray(groups).ravel())
+    if len(codes) != n_rows:
+        raise ValueError(f"groups has {len(codes)} entries but X has {n_rows} rows.")
+    if (codes < 0).any():
+        raise ValueError("groups has missing values; give every row a group.")
+    return codes.astype(np.int64)
 
 
 def positions_of(columns: Sequence[Any] | None, X: Table) -> list[int] | None:

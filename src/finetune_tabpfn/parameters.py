@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -45,9 +45,12 @@ base_model : str or path, default="auto"
     scoring : str or callable, default=None
         Any scorer or scorer name of scikit-learn, greater is better. None is
         "neg_log_loss" for classification and "neg_root_mean_squared_error" for regression.
+    validation : "random", "time", float or splitter, default="random"
+        Which rows are held out, unless `X_val` is given. "random": stratified by class or by
+        the target's deciles; with `groups`, whole groups. "time": the last rows. A float is
+        "random" with this share of the rows. Of a splitter of scikit-learn, the first split.
     validation_fraction : float, default=0.2
-        Share of the rows to hold out, stratified by class or by the target's deciles. Unused
-        when `X_val` is given.
+        Share of the rows to hold out for "random" and "time".
     n_estimators : int, default=4
         Members: preprocessed views of the table that the deployed ensemble averages. The same
         members are validated.
@@ -56,6 +59,13 @@ base_model : str or path, default="auto"
         GPU and 1,024 together with the query rows on a CPU.
     query_size : int, default=None
         Query rows of a split. None: 40 % of the split's rows, at most 1,024.
+    class_weight : dict or "balanced", default=None
+        What an error on a class costs, relative to the others; "balanced" is inverse to the
+        share of the class. Weighs the loss and the validation score, and multiplies the
+        predicted probabilities. Classification only.
+    balanced_contexts : bool, default=False
+        Whether the contexts of training are filled with all classes alike, which gives rare
+        ones more rows to be read from. Classification only.
     weight_decay : float, default=0.0
         Of AdamW.
     max_grad_norm : float or None, default=1.0
@@ -127,6 +137,18 @@ _DOCSTRING = """{summary}
 Estimator = TypeVar("Estimator")
 
 
+class Splitter(Protocol):
+    """A splitter of scikit-learn."""
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Any:
+        """Yield row numbers to train on and to validate on."""
+        ...
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Return how many splits there are."""
+        ...
+
+
 def documented(
     *, attributes: str = "", example: str
 ) -> Callable[[type[Estimator]], type[Estimator]]:
@@ -158,10 +180,17 @@ class Parameters(BaseEstimator):
         "patience": [Interval(Integral, 1, None, closed="left")],
         "min_delta": [Interval(Real, 0, None, closed="left")],
         "scoring": [str, callable, None],
+        "validation": [
+            StrOptions({"random", "time"}),
+            Interval(Real, 0, 1, closed="neither"),
+            HasMethods(["split", "get_n_splits"]),
+        ],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "context_size": [Interval(Integral, 1, None, closed="left"), None],
         "query_size": [Interval(Integral, 1, None, closed="left"), None],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "balanced_contexts": ["boolean"],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
         "gradient_accumulation_steps": [Interval(Integral, 1, None, closed="left")],
@@ -186,10 +215,13 @@ class Parameters(BaseEstimator):
         patience: int = 8,
         min_delta: float = 1e-4,
         scoring: Scoring = None,
+        validation: Literal["random", "time"] | float | Splitter = "random",
         validation_fraction: float = 0.2,
         n_estimators: int = 4,
         context_size: int | None = None,
         query_size: int | None = None,
+        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
+        balanced_contexts: bool = False,
         weight_decay: float = 0.0,
         max_grad_norm: float | None = 1.0,
         gradient_accumulation_steps: int = 1,
@@ -210,10 +242,13 @@ class Parameters(BaseEstimator):
         self.patience = patience
         self.min_delta = min_delta
         self.scoring = scoring
+        self.validation = validation
         self.validation_fraction = validation_fraction
         self.n_estimators = n_estimators
         self.context_size = context_size
         self.query_size = query_size
+        self.class_weight = class_weight
+        self.balanced_contexts = balanced_contexts
         self.weight_decay = weight_decay
         self.max_grad_norm = max_grad_norm
         self.gradient_accumulation_steps = gradient_accumulation_steps

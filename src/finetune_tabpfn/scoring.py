@@ -27,6 +27,8 @@ class HoldOutScore:
         task's default.
     X : DataFrame or ndarray of shape (n_held_out, n_features)
     y : ndarray of shape (n_held_out,)
+    weight : ndarray of shape (n_held_out,), optional
+        Handed to the scorer as ``sample_weight``.
 
     Raises
     ------
@@ -40,8 +42,16 @@ class HoldOutScore:
     add up to one.
     """
 
-    def __init__(self, task: Task, scoring: Scoring, X: Any, y: npt.NDArray[Any]) -> None:
+    def __init__(
+        self,
+        task: Task,
+        scoring: Scoring,
+        X: Any,
+        y: npt.NDArray[Any],
+        weight: npt.NDArray[np.float64] | None = None,
+    ) -> None:
         self.task, self.X, self.y = task, X, y
+        self.weight = {} if weight is None else {"sample_weight": weight}
         self.scoring = scoring if scoring is not None else task.default_scoring
         self.name = self.scoring if isinstance(self.scoring, str) else _name_of(self.scoring)
         self.scorer = self._scorer()
@@ -65,7 +75,7 @@ class HoldOutScore:
         if not np.isfinite(predictions).all():
             raise FloatingPointError("the predictions on the hold-out are not finite")
         try:
-            score = float(self.scorer(self._estimator(predictions), self.X, self.y))
+            score = float(self.scorer(self._estimator(predictions), self.X, self.y, **self.weight))
         except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"scoring={self.scoring!r} cannot score this hold-out of {len(self.y)} rows: "
@@ -75,7 +85,7 @@ class HoldOutScore:
             raise FloatingPointError(f"the score ({self.scoring}) on the hold-out is {score}")
         return score
 
-    def _scorer(self) -> Callable[[Any, Any, Any], float]:
+    def _scorer(self) -> Callable[..., float]:
         if self.scoring == "neg_log_loss" and isinstance(self.task, Classification):
             return make_scorer(
                 log_loss,

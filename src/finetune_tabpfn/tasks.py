@@ -7,18 +7,37 @@ rows, B splits in one forward pass, L outputs of the network (classes or buckets
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from finetune_tabpfn.data import Rows, target_bins
 
 Kind = Literal["classification", "regression"]
 IGNORED = -100  # target of a query row that no loss is taken of, as in torch's cross-entropy
+
+
+@dataclass(frozen=True)
+class SplitTargets:
+    """Targets of one split.
+
+    Attributes
+    ----------
+    context : ndarray of shape (N,)
+    query : ndarray of shape (Q,)
+    offset : ndarray of shape (n_classes,), optional
+        What is added to the logit of each code.
+    """
+
+    context: npt.NDArray[np.float32]
+    query: npt.NDArray[np.float32]
+    offset: npt.NDArray[np.float32] | None = None
 
 
 class Task(Protocol):
@@ -42,20 +61,45 @@ class Task(Protocol):
         """Raise ValueError when a base model cannot serve the task."""
         ...
 
+    def among(self, y: npt.NDArray[Any]) -> Task:
+        """Return the task of a part of the rows."""
+        ...
+
     def encode(self, y: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return the target as numbers, shape (n_rows,)."""
         ...
 
     def split_targets(
         self, context: npt.NDArray[np.float32], query: npt.NDArray[np.float32], seed: int
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return context targets (N,) and query targets (Q,) as one split shows and asks them."""
+    ) -> SplitTargets:
+        """Return the targets of one split as it shows and asks them."""
         ...
 
     def loss(
-        self, logits: torch.Tensor, context: torch.Tensor, query: torch.Tensor
+        self,
+        logits: torch.Tensor,
+        context: torch.Tensor,
+        query: torch.Tensor,
+        *,
+        weight: torch.Tensor | None = None,
+        offset: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return the loss of logits (Q, B, L) given targets (N, B) and (Q, B), a scalar."""
+        """Return the loss of a pass, a scalar.
+
+        Parameters
+        ----------
+        logits : Tensor of shape (Q, B, L)
+        context : Tensor of shape (N, B)
+        query : Tensor of shape (Q, B)
+        weight : Tensor of shape (Q, B), optional
+            Of the query rows.
+        offset : Tensor of shape (B, K), optional
+            Added to the logits of the first K classes.
+        """
+        ...
+
+    def decide(self, predictions: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the predictions of the network as the user asked for them."""
         ...
 
 
@@ -66,16 +110,25 @@ class Classification:
     ----------
     classes : ndarray of shape (n_classes,)
         Sorted labels.
+    weights : ndarray of shape (n_classes,), optional
+        What an error on a class costs. A network that minimises the cross-entropy weighted so
+        predicts probabilities in proportion to the weights times the true ones (Bayes); hence
+        they are put there: as an offset to the logits in the loss, whose rows are weighted, and
+        as factors of the predicted probabilities. The network need not learn them.
     """
 
     kind: Final = "classification"
     default_scoring = "neg_log_loss"
 
-    def __init__(self, classes: npt.NDArray[Any]) -> None:
-        self.classes = classes
+    def __init__(
+        self, classes: npt.NDArray[Any], weights: npt.NDArray[np.float64] | None = None
+    ) -> None:
+        self.classes, self.weights = classes, weights
 
     @classmethod
-    def of(cls, y: npt.NDArray[Any]) -> Classification:
+    def of(
+        cls, y: npt.NDArray[Any], class_weight: Mapping[Any, float] | str | None = None
+    ) -> Classification:
         """Return the task of a target; one sentence for a target that holds no classes."""
         try:
             classes = np.unique(y)
@@ -86,7 +139,19 @@ class Classification:
             raise ValueError(
                 f"y holds a single class ({classes.tolist()[0]!r}); a classifier needs two or more."
             )
-        return cls(classes)
+        if class_weight is None:
+            return cls(classes)
+        weights = compute_class_weight(class_weight, classes=classes, y=y)
+        if not (np.isfinite(weights).all() and (weights > 0).all()):
+            raise ValueError(f"class_weight={class_weight!r} must hold positive numbers.")
+        return cls(classes, weights)
+
+    def among(self, y: npt.NDArray[Any]) -> Classification:
+        """Return the task of the classes that a part of the rows holds."""
+        held = np.isin(self.classes, y)
+        return Classification(
+            self.classes[held], None if self.weights is None else self.weights[held]
+        )
 
     def strata(self, y: npt.NDArray[Any]) -> Rows:
         """Return the class codes."""
@@ -106,31 +171,54 @@ class Classification:
 
     def split_targets(
         self, context: npt.NDArray[np.float32], query: npt.NDArray[np.float32], seed: int
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    ) -> SplitTargets:
         """Recode the classes of the context to a random order of 0 ... K-1.
 
         The networks expect dense codes in the context. A query row of a class that the context
         lacks cannot be answered and is `IGNORED`. Without the random order a small network
         memorises which code means what in this table instead of reading the context.
         """
-        present = np.unique(context)
+        present = np.unique(context).astype(np.int64)
         code = np.full(len(self.classes), IGNORED, dtype=np.float32)
-        code[present.astype(np.int64)] = np.random.default_rng(seed).permutation(len(present))
-        return code[context.astype(np.int64)], code[query.astype(np.int64)]
+        code[present] = np.random.default_rng(seed).permutation(len(present))
+        offset = None
+        if self.weights is not None:
+            offset = np.zeros(len(self.classes), dtype=np.float32)
+            offset[code[present].astype(np.int64)] = np.log(self.weights[present])
+        return SplitTargets(code[context.astype(np.int64)], code[query.astype(np.int64)], offset)
 
     def loss(
-        self, logits: torch.Tensor, context: torch.Tensor, query: torch.Tensor
+        self,
+        logits: torch.Tensor,
+        context: torch.Tensor,
+        query: torch.Tensor,
+        *,
+        weight: torch.Tensor | None = None,
+        offset: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return the mean over splits of the cross-entropy over the classes of the context."""
+        logits = logits.float()
+        if offset is not None:
+            logits = logits + torch.nn.functional.pad(
+                offset, (0, logits.shape[-1] - offset.shape[-1])
+            )
         absent = torch.ones(logits.shape[1:], dtype=torch.bool, device=logits.device)  # (B, L)
         absent.scatter_(1, context.T.long(), False)
         losses = torch.nn.functional.cross_entropy(
-            logits.float().masked_fill(absent, -torch.inf).movedim(-1, 1),
+            logits.masked_fill(absent, -torch.inf).movedim(-1, 1),
             query.long(),
             ignore_index=IGNORED,
             reduction="none",
         )  # (Q, B)
-        return (losses.sum(0) / (query != IGNORED).sum(0).clamp(min=1)).mean()
+        answered = (query != IGNORED).float()
+        return _mean_over_splits(losses, answered if weight is None else answered * weight)
+
+    def decide(self, predictions: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Weigh probabilities of shape (n_rows, n_classes) by the class weights."""
+        if self.weights is None:
+            return predictions
+        weighted = predictions * self.weights
+        return weighted / weighted.sum(axis=1, keepdims=True)
 
 
 class Regression:
@@ -162,17 +250,38 @@ class Regression:
         """Standardise, as TabPFN does before its own target transforms."""
         return ((y - y.mean()) / y.std()).astype(np.float32)
 
+    def among(self, y: npt.NDArray[Any]) -> Regression:
+        """Return the task of a part of the rows."""
+        return Regression()
+
     def split_targets(
         self, context: npt.NDArray[np.float32], query: npt.NDArray[np.float32], seed: int
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    ) -> SplitTargets:
         """Standardise by the context, as TabPFN would if these were all its rows."""
         mean, std = context.mean(), context.std()
         std = std if std > 0 else np.float32(1)
-        return (context - mean) / std, (query - mean) / std
+        return SplitTargets((context - mean) / std, (query - mean) / std)
 
     def loss(
-        self, logits: torch.Tensor, context: torch.Tensor, query: torch.Tensor
+        self,
+        logits: torch.Tensor,
+        context: torch.Tensor,
+        query: torch.Tensor,
+        *,
+        weight: torch.Tensor | None = None,
+        offset: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return the mean negative log density of the query targets."""
         assert self.distribution is not None
-        return self.distribution(logits.float(), query).mean()
+        losses = self.distribution(logits.float(), query)
+        return losses.mean() if weight is None else _mean_over_splits(losses, weight)
+
+    def decide(self, predictions: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the means as they are."""
+        return predictions
+
+
+def _mean_over_splits(losses: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Return the mean over splits of the weighted means over rows, of losses (Q, B)."""
+    totals = weight.sum(0)
+    return ((losses * weight).sum(0) / totals.where(totals > 0, 1.0)).mean()

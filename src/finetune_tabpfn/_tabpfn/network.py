@@ -114,6 +114,11 @@ class Blueprint:
         self.specs.model.eval().zero_grad(set_to_none=True)
         return self.build()
 
+    def snapshot(self) -> TabPFN:
+        """Return an unfitted TabPFN estimator around a copy of the network as it is now."""
+        specs = dataclasses.replace(self.specs, model=copy.deepcopy(self.specs.model))
+        return dataclasses.replace(self, specs=specs).deploy(None)
+
     @property
     def max_classes(self) -> int:
         """Number of classes that the network can tell apart."""

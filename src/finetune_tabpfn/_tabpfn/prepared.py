@@ -34,6 +34,8 @@ class Batch:
     context: torch.Tensor  # (N, B) targets
     query: torch.Tensor  # (Q, B) targets
     categorical: list[list[int]]
+    weight: torch.Tensor | None = None  # (Q, B) of the query rows
+    offset: torch.Tensor | None = None  # (B, n_classes) to add to the logits
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,16 @@ class Member:
 class PreparedTable:
     """Training rows and hold-out rows as the network sees them, for every deployed member."""
 
-    def __init__(self, estimator: TabPFN, members: list[Member], task: Task, device: Any) -> None:
+    def __init__(
+        self,
+        estimator: TabPFN,
+        members: list[Member],
+        task: Task,
+        device: Any,
+        weight: npt.NDArray[np.float64] | None,
+    ) -> None:
         self.estimator, self.members, self.task, self.device = estimator, members, task, device
+        self.weight = weight
         self.temperature = float(estimator.softmax_temperature_)
         if isinstance(task, Regression):
             task.distribution = estimator.znorm_space_bardist_
@@ -74,30 +84,44 @@ class PreparedTable:
         return len(self.members[0].x) - self.n_rows
 
     def batch(self, splits: Sequence[Split], member: int) -> Batch:
-        """Gather the rows of splits of equal size and permute their features and labels.
+        """Gather the rows of splits and permute their features and labels.
 
         A fresh order of the columns, and of the class codes, for each split: with a fixed one a
-        small network memorises the table instead of learning to read the context.
+        small network memorises the table instead of learning to read the context. Splits of
+        different sizes, as groups make them, are cut to the smallest.
         """
+        splits = _of_equal_size(splits)
         view = self.members[member]
-        xs, contexts, queries, categorical = [], [], [], []
+        xs, targets, categorical = [], [], []
         for split in splits:
             columns = np.random.default_rng((split.seed, 1)).permutation(view.x.shape[1])
             rows = torch.from_numpy(np.concatenate([split.context, split.query]))
             order = torch.from_numpy(columns)
             xs.append(view.x[rows.to(self.device)][:, order.to(self.device)])
-            context, query = self.task.split_targets(
-                view.targets[split.context], view.targets[split.query], split.seed
+            targets.append(
+                self.task.split_targets(
+                    view.targets[split.context], view.targets[split.query], split.seed
+                )
             )
-            contexts.append(torch.from_numpy(context))
-            queries.append(torch.from_numpy(query))
             categorical.append(np.flatnonzero(np.isin(columns, view.categorical)).tolist())
         return Batch(
             x=torch.stack(xs, dim=1),
-            context=torch.stack(contexts, dim=1).to(self.device),
-            query=torch.stack(queries, dim=1).to(self.device),
+            context=self._stack([target.context for target in targets], dim=1),
+            query=self._stack([target.query for target in targets], dim=1),
             categorical=categorical,
+            weight=None if self.weight is None else self._weights(splits),
+            offset=None
+            if targets[0].offset is None
+            else self._stack([target.offset for target in targets], dim=0),
         )
+
+    def _stack(self, arrays: Sequence[Any], dim: int) -> torch.Tensor:
+        return torch.stack([torch.from_numpy(array) for array in arrays], dim=dim).to(self.device)
+
+    def _weights(self, splits: Sequence[Split]) -> torch.Tensor:
+        """Return the weights of the query rows (Q, B)."""
+        assert self.weight is not None
+        return self._stack([self.weight[split.query].astype(np.float32) for split in splits], dim=1)
 
     def loss(self, model: nn.Module, batch: Batch, *, recompute: bool = False) -> torch.Tensor:
         """Return the loss of one forward pass, a scalar with a graph.
@@ -119,7 +143,13 @@ class PreparedTable:
             force_recompute_layer=recompute,
         )
         # the temperature that prediction will divide by: the loss sees what is deployed
-        return self.task.loss(logits.float() / self.temperature, batch.context, batch.query)
+        return self.task.loss(
+            logits.float() / self.temperature,
+            batch.context,
+            batch.query,
+            weight=batch.weight,
+            offset=batch.offset,
+        )
 
     def predict(self) -> npt.NDArray[Any]:
         """Predict the hold-out with the members as they are deployed, all as context.
@@ -134,7 +164,7 @@ class PreparedTable:
         try:
             if self.task.kind == "classification":
                 proba = self.estimator.forward(None, use_inference_mode=True)
-                return proba.float().cpu().numpy()
+                return self.task.decide(proba.float().cpu().numpy())
             return _predict_mean(self.estimator)
         finally:
             self.estimator.executor_ = None  # no circle: memory is free when the fit is over
@@ -183,8 +213,20 @@ class _HoldOutEngine:
             yield self.table.forward_member(view).squeeze(1), view.config
 
 
+def _of_equal_size(splits: Sequence[Split]) -> Sequence[Split]:
+    """Cut splits to the rows of the smallest."""
+    n_context = min(len(split.context) for split in splits)
+    n_query = min(len(split.query) for split in splits)
+    return [Split(split.context[:n_context], split.query[:n_query], split.seed) for split in splits]
+
+
 def prepare(
-    blueprint: Blueprint, task: Task, X_train: Any, y_train: npt.NDArray[Any], X_held_out: Any
+    blueprint: Blueprint,
+    task: Task,
+    X_train: Any,
+    y_train: npt.NDArray[Any],
+    X_held_out: Any,
+    weight: npt.NDArray[np.float64] | None = None,
 ) -> PreparedTable:
     """Fit TabPFN's preprocessing on the training rows, once, and keep what it makes of all rows.
 
@@ -194,6 +236,8 @@ def prepare(
     task : Task
     X_train, X_held_out : DataFrame or ndarray
     y_train : ndarray of shape (n_train,)
+    weight : ndarray of shape (n_train,), optional
+        Of the training rows as query rows; as context they have none.
     """
     estimator = blueprint.build().fit(X_train, y_train)
     cleaned_train = _clean(estimator, X_train)
@@ -207,7 +251,7 @@ def prepare(
             estimator.executor_.ensemble_members, _context_rows(estimator), strict=True
         )
     ]
-    return PreparedTable(estimator, members, task, blueprint.device)
+    return PreparedTable(estimator, members, task, blueprint.device, weight)
 
 
 def _context_rows(estimator: TabPFN) -> list[Rows]:

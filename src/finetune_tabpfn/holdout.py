@@ -1,0 +1,71 @@
+"""Which rows of a table are held out to validate on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from finetune_tabpfn.data import Rows, hold_out, hold_out_groups, last_rows
+from finetune_tabpfn.inputs import LabelledTable
+from finetune_tabpfn.tasks import Task
+
+
+def divide(
+    table: LabelledTable, task: Task, validation: Any, fraction: float, rng: np.random.Generator
+) -> tuple[LabelledTable, LabelledTable]:
+    """Divide a table into training rows and hold-out rows.
+
+    Parameters
+    ----------
+    table : LabelledTable
+    task : Task
+    validation : "random", "time", float or splitter
+        As the parameter of the estimators.
+    fraction : float
+        Share of the rows to hold out for "random" and "time".
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    training, held_out : LabelledTable
+        Hold-out rows of a class that no training row has are left out: nobody could predict
+        them, and so no score could be taken.
+
+    Raises
+    ------
+    ValueError
+        When a splitter gives no rows to train on or none to validate on.
+    """
+    if isinstance(validation, float):
+        validation, fraction = "random", validation
+    train, held_out = _rows(table, task, validation, fraction, rng)
+    training = table.rows(train)
+    if task.kind == "classification":
+        held_out = held_out[np.isin(table.y[held_out], training.y)]
+    return training, table.rows(held_out)
+
+
+def _rows(
+    table: LabelledTable, task: Task, validation: Any, fraction: float, rng: np.random.Generator
+) -> tuple[Rows, Rows]:
+    """Return the numbers of the rows to train on and to hold out."""
+    if validation == "time":
+        return last_rows(len(table.y), fraction)
+    if validation != "random":
+        return _first_split(table, validation)
+    strata = task.strata(table.y)
+    if table.groups is not None:
+        return hold_out_groups(strata, table.groups, fraction, rng)
+    return hold_out(strata, fraction, rng)
+
+
+def _first_split(table: LabelledTable, splitter: Any) -> tuple[Rows, Rows]:
+    """Return the first split of a splitter of scikit-learn."""
+    try:
+        train, held_out = next(iter(splitter.split(table.X, table.y, table.groups)))
+    except (ValueError, StopIteration) as error:
+        raise ValueError(f"validation={splitter!r} cannot split the rows: {error}") from error
+    if not (len(train) and len(held_out)):
+        raise ValueError(f"validation={splitter!r} leaves one side of the split empty.")
+    return np.asarray(train), np.asarray(held_out)
