@@ -72,7 +72,7 @@ def test_fitted_attributes_of_the_classifier():
     assert model.classes_.tolist() == ["x", "y", "z"]
     assert model.feature_names_in_.tolist() == list("abcd")
     assert model.n_features_in_ == 4
-    columns = ["round", "step", "seconds", "train_loss", "score", "learning_rate"]
+    columns = ["fold", "round", "step", "seconds", "train_loss", "score", "learning_rate"]
     assert model.history_.columns.tolist() == columns
     assert model.history_["step"].tolist() == [0, 2, 4]
     assert model.history_["score"][0] == model.base_score_

@@ -65,6 +65,11 @@ def save_model(estimator: Any, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix not in (".safetensors", ".ckpt"):
         raise ValueError(f"path={str(path)!r} must end in .safetensors or .ckpt.")
+    if len(estimator.predictors_) > 1:
+        raise ValueError(
+            f"n_folds={estimator.n_folds} made {len(estimator.predictors_)} networks and a "
+            "checkpoint holds one; keep the whole estimator with joblib instead."
+        )
     metadata = describe(estimator)
     specs = estimator.predictor_.model_path
     save_whole(path, lambda part: _tabpfn.write_checkpoint(specs, part, metadata))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import time
 import warnings
+from collections.abc import Iterable
 from dataclasses import asdict, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from finetune_tabpfn import _tabpfn, base_models, recipe
 from finetune_tabpfn.finetuning import Outcome, Timer, fine_tune
-from finetune_tabpfn.holdout import divide
+from finetune_tabpfn.holdout import divide, divide_in_folds
 from finetune_tabpfn.inputs import (
     LabelledTable,
     Table,
@@ -84,15 +86,9 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         task = self._task(table, validation)
         seed = _seed(self.random_state)
         blueprint = self._load_base_model(task, table, seed, timer)
-        training = table
-        if validation is None:
-            training, validation = self._hold_out(task, table, seed)
-        guests = progress.guests(lambda: {"predictor_": blueprint.snapshot().fit(table.X, table.y)})
-        outcome = self._fine_tune(
-            task, blueprint, training, validation, len(table.y), guests, seed, timer
-        )
-        self.predictor_ = blueprint.deploy(outcome.weights).fit(table.X, table.y)
-        self._record(outcome)
+        folds = self._folds(task, table, validation, seed)
+        outcomes = self._tune(task, blueprint, table, folds, progress, seed, timer)
+        self._record(outcomes)
         progress.end()
         return self
 
@@ -148,12 +144,51 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         task.check_network(blueprint.max_classes, self.base_model_.name)
         return blueprint
 
-    def _hold_out(
-        self, task: Task, table: LabelledTable, seed: int
-    ) -> tuple[LabelledTable, LabelledTable]:
-        """Divide the table into training rows and hold-out rows."""
+    def _folds(
+        self, task: Task, table: LabelledTable, validation: LabelledTable | None, seed: int
+    ) -> list[tuple[LabelledTable, LabelledTable]]:
+        """Return training rows and hold-out rows, once or for each of several folds."""
+        if self.n_folds > 1:
+            if validation is not None:
+                raise ValueError(f"n_folds={self.n_folds} does not go with X_val; leave it at 1.")
+            return divide_in_folds(table, task, self.validation, self.n_folds, seed)
+        if validation is not None:
+            return [(table, validation)]
         rng = np.random.default_rng((seed, 0))
-        return divide(table, task, self.validation, self.validation_fraction, rng)
+        return [divide(table, task, self.validation, self.validation_fraction, rng)]
+
+    def _tune(
+        self,
+        task: Task,
+        blueprint: _tabpfn.Blueprint,
+        table: LabelledTable,
+        folds: list[tuple[LabelledTable, LabelledTable]],
+        progress: FitTask,
+        seed: int,
+        timer: Timer,
+    ) -> list[Outcome]:
+        """Fine-tune for every fold and fit a predictor with each one's weights to all rows."""
+        self.predictors_, outcomes = [], []
+        for number, (training, held_out) in enumerate(folds):
+            plan = blueprint if len(folds) == 1 else blueprint.copy(seed + number)
+            outcome = self._fine_tune(
+                task,
+                plan,
+                training,
+                held_out,
+                len(table.y),
+                progress.guests(partial(_predictor_of_the_moment, plan, table)),
+                seed + number,
+                timer.share(len(folds) - number),
+            )
+            self.predictors_.append(plan.deploy(outcome.weights).fit(table.X, table.y))
+            outcomes.append(outcome)
+            if outcome.stop_reason == "interrupted" or (
+                outcome.stop_reason == "time_limit" and not outcome.n_steps
+            ):
+                break
+        self.predictor_ = self.predictors_[0]
+        return outcomes
 
     def _fine_tune(
         self,
@@ -197,17 +232,24 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         """Return the weights of rows in the loss and in the score."""
         return table.weight
 
-    def _record(self, outcome: Outcome) -> None:
+    def _record(self, outcomes: list[Outcome]) -> None:
         """Set the fitted attributes and say what the user should know."""
-        columns = [column.name for column in fields(Round)]
-        self.history_ = pd.DataFrame([asdict(row) for row in outcome.history], columns=columns)
-        self.base_score_, self.best_score_ = outcome.base_score, outcome.score
-        self.best_step_, self.n_steps_ = outcome.best_step, outcome.n_steps
-        self.stop_reason_ = outcome.stop_reason
-        self.deployed_weights_ = outcome.deployed
-        warning = _warning(outcome)
-        if warning:
-            warnings.warn(warning, stacklevel=3)
+        columns = ["fold", *(column.name for column in fields(Round))]
+        rows = [
+            {"fold": fold} | asdict(row)
+            for fold, outcome in enumerate(outcomes)
+            for row in outcome.history
+        ]
+        self.history_ = pd.DataFrame(rows, columns=columns)
+        self.base_score_ = float(np.mean([outcome.base_score for outcome in outcomes]))
+        self.best_score_ = float(np.mean([outcome.score for outcome in outcomes]))
+        self.best_step_ = int(np.median([outcome.best_step for outcome in outcomes]))
+        self.n_steps_ = sum(outcome.n_steps for outcome in outcomes)
+        self.stop_reason_ = _all_different(outcome.stop_reason for outcome in outcomes)
+        self.deployed_weights_ = _all_different(outcome.deployed for outcome in outcomes)
+        for warning in dict.fromkeys(map(_warning, outcomes)):
+            if warning:
+                warnings.warn(warning, stacklevel=3)
 
     def _check_rows(self, X: Any) -> Table:
         """Check the rows to predict."""
@@ -226,10 +268,12 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the predictor on the CPU, so that a machine without this GPU can load it."""
         state = dict(super().__getstate__())
-        predictor = state.get("predictor_")
-        if predictor is not None and predictor.devices_[0].type != "cpu":
-            state["predictor_"] = copy.deepcopy(predictor)
-            state["predictor_"].to("cpu")
+        predictors = state.get("predictors_")
+        if predictors and predictors[0].devices_[0].type != "cpu":
+            state["predictors_"] = copy.deepcopy(predictors)
+            for predictor in state["predictors_"]:
+                predictor.to("cpu")
+            state["predictor_"] = state["predictors_"][0]
         return state
 
 
@@ -267,7 +311,8 @@ class FinetunedTabPFNClassifier(ClassifierMixin, _FinetunedTabPFN):
         """
         rows = self._check_rows(X)
         task = Classification(self.classes_, self.class_weight_)
-        return task.decide(self.predictor_.predict_proba(rows))
+        proba = [predictor.predict_proba(rows) for predictor in self.predictors_]
+        return task.decide(proba[0] if len(proba) == 1 else np.mean(proba, axis=0))
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Predict the most probable class of rows.
@@ -335,7 +380,7 @@ class FinetunedTabPFNRegressor(RegressorMixin, _FinetunedTabPFN):
         ndarray of shape (n_rows,), list of ndarray of that shape, or dict
         """
         rows = self._check_rows(X)
-        return self.predictor_.predict(rows, output_type=output_type, quantiles=quantiles)
+        return _tabpfn.predict_mixture(self.predictors_, rows, output_type, quantiles)
 
     def _task(self, table: LabelledTable, validation: LabelledTable | None) -> Task:
         for name, off in (("class_weight", None), ("balanced_contexts", False)):
@@ -354,6 +399,16 @@ def _seed(random_state: int | np.random.RandomState | None) -> int:
     if random_state is None:
         return int(np.random.default_rng().integers(2**31 - 1))
     return int(random_state)
+
+
+def _predictor_of_the_moment(plan: _tabpfn.Blueprint, table: LabelledTable) -> dict[str, Any]:
+    """Return the attributes of an estimator whose fit had stopped now."""
+    predictor = plan.snapshot().fit(table.X, table.y)
+    return {"predictor_": predictor, "predictors_": [predictor]}
+
+
+def _all_different(words: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(words))
 
 
 def _warning(outcome: Outcome) -> str | None:

@@ -58,6 +58,13 @@ class Timer:
         """Seconds that are left, None without a limit."""
         return None if self.limit is None else max(0.0, self.limit - self.elapsed)
 
+    def share(self, parts: int) -> Timer:
+        """Return the timer of the next of `parts` equal parts of the time that is left."""
+        if self.limit is None:
+            return self
+        remaining = max(0.0, self.limit - self.elapsed)
+        return Timer(self.elapsed + remaining / parts, self.started)
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+from itertools import islice
 from typing import Any
 
 import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from finetune_tabpfn.data import Rows, hold_out, hold_out_groups, last_rows
 from finetune_tabpfn.inputs import LabelledTable
@@ -40,6 +43,55 @@ def divide(
     if isinstance(validation, float):
         validation, fraction = "random", validation
     train, held_out = _rows(table, task, validation, fraction, rng)
+    return _parts(table, task, train, held_out)
+
+
+def divide_in_folds(
+    table: LabelledTable, task: Task, validation: Any, n_folds: int, seed: int
+) -> list[tuple[LabelledTable, LabelledTable]]:
+    """Divide a table several times, so that every row is held out once.
+
+    Parameters
+    ----------
+    table : LabelledTable
+    task : Task
+    validation : "random" or splitter
+        "random": stratified folds, of whole groups where the table has groups. Of a splitter,
+        the first splits.
+    n_folds : int
+    seed : int
+
+    Returns
+    -------
+    list of (training, held_out)
+
+    Raises
+    ------
+    ValueError
+        When the rows cannot be divided so often.
+    """
+    strata = task.strata(table.y)
+    splitter = validation
+    if isinstance(validation, (str, float)):
+        if validation == "time":
+            raise ValueError(
+                f"n_folds={n_folds} does not go with validation='time'; a TimeSeriesSplit does."
+            )
+        kind = StratifiedKFold if table.groups is None else StratifiedGroupKFold
+        splitter = kind(n_folds, shuffle=True, random_state=seed)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of strata that are smaller than the number of folds
+            splits = list(islice(splitter.split(table.X, strata, table.groups), n_folds))
+    except ValueError as error:
+        raise ValueError(f"n_folds={n_folds} cannot divide the rows: {error}") from error
+    return [_parts(table, task, train, held_out) for train, held_out in splits]
+
+
+def _parts(
+    table: LabelledTable, task: Task, train: Rows, held_out: Rows
+) -> tuple[LabelledTable, LabelledTable]:
+    """Return both sides of a division, without hold-out rows that nobody could predict."""
     training = table.rows(train)
     if task.kind == "classification":
         held_out = held_out[np.isin(table.y[held_out], training.y)]

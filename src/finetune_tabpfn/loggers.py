@@ -79,34 +79,39 @@ def plot_history(estimator: Any, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
         The score on the left axis, with the base's score as a line and the best round marked;
-        the train loss on a second axis.
+        the train loss on a second axis. A line for each fold.
     """
     history: pd.DataFrame = estimator.history_
     ax = ax if ax is not None else _new_axes()
     loss_ax = ax.twinx()
-    trained = history.dropna(subset="train_loss")
-    (loss,) = loss_ax.plot(
-        trained["step"], trained["train_loss"], color="tab:orange", alpha=0.7, label="train loss"
-    )
-    (score,) = ax.plot(
-        history["step"], history["score"], color="tab:blue", marker="o", ms=3, label="score"
-    )
-    base = ax.axhline(estimator.base_score_, color="gray", ls="--", lw=1, label="base model")
-    (best,) = ax.plot(
-        estimator.best_step_,
-        history.loc[history["step"] == estimator.best_step_, "score"].max(),
-        "*",
-        color="tab:green",
-        ms=14,
-        label="best round",
-    )
+    ax.axhline(estimator.base_score_, color="gray", ls="--", lw=1, label="base model")
+    for fold, rounds in history.groupby("fold"):
+        hidden = "_" if fold else ""  # matplotlib leaves labels that begin so out of the legend
+        trained, best = rounds.dropna(subset="train_loss"), rounds.loc[[rounds["score"].idxmax()]]
+        loss_ax.plot(
+            trained["step"],
+            trained["train_loss"],
+            color="tab:orange",
+            alpha=0.7,
+            label=f"{hidden}train loss",
+        )
+        ax.plot(
+            rounds["step"],
+            rounds["score"],
+            color="tab:blue",
+            marker="o",
+            ms=3,
+            label=f"{hidden}score",
+        )
+        ax.plot(
+            best["step"], best["score"], "*", color="tab:green", ms=14, label=f"{hidden}best round"
+        )
     ax.set_xlabel("step (optimizer updates)")
     ax.set_ylabel(f"score on the hold-out ({estimator.scoring_}), greater is better")
     loss_ax.set_ylabel("train loss (nats per query row)")
     ax.set_title(f"Fine-tuning of {estimator.base_model_.name}: {estimator.stop_reason_}")
-    ax.legend(
-        handles=[score, base, best, loss], loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4
-    )
+    shown = [line for side in (ax, loss_ax) for line in side.get_legend_handles_labels()[0]]
+    ax.legend(handles=shown, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4)
     return ax
 
 

@@ -51,6 +51,10 @@ base_model : str or path, default="auto"
         "random" with this share of the rows. Of a splitter of scikit-learn, the first split.
     validation_fraction : float, default=0.2
         Share of the rows to hold out for "random" and "time".
+    n_folds : int, default=1
+        With 2 or more, that many folds are held out in turn; the network is fine-tuned for each
+        of them, and the predictions of all are averaged (bagging). Takes as many times as long,
+        or divides `time_limit`.
     n_estimators : int, default=4
         Members: preprocessed views of the table that the deployed ensemble averages. The same
         members are validated.
@@ -93,16 +97,19 @@ base_model : str or path, default="auto"
 ATTRIBUTES = """\
 predictor_ : TabPFNClassifier or TabPFNRegressor
         The fitted plain TabPFN estimator that predicts: the chosen weights, all rows as context.
+    predictors_ : list
+        One for each fold; the predictions of all are averaged. `predictor_` is the first.
     history_ : pandas.DataFrame
-        A row per round: round, step, seconds, train_loss, score, learning_rate. Round 0 is the
-        untouched base model.
+        A row per round: fold, round, step, seconds, train_loss, score, learning_rate. Round 0 is
+        the untouched base model.
     base_score_, best_score_ : float
-        Score on the hold-out of the base model and of the deployed weights. NaN when the time
-        limit left no room to score, or the table is too small to hold rows out.
+        Score on the hold-out of the base model and of the deployed weights, the mean over folds.
+        NaN when the time limit left no room to score, or the table is too small to hold rows
+        out.
     best_step_ : int
-        Step of the best round; 0 when the base model was best.
+        Step of the best round; 0 when the base model was best. The median over folds.
     n_steps_ : int
-        Optimizer updates that were made.
+        Optimizer updates that were made, in all folds.
     stop_reason_ : str
         "early_stopping", "max_steps", "time_limit", "interrupted", "out of memory",
         "diverged: ...", "too few rows", "constant target", or what a callback said.
@@ -186,6 +193,7 @@ class Parameters(BaseEstimator):
             HasMethods(["split", "get_n_splits"]),
         ],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_folds": [Interval(Integral, 1, None, closed="left")],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "context_size": [Interval(Integral, 1, None, closed="left"), None],
         "query_size": [Interval(Integral, 1, None, closed="left"), None],
@@ -217,6 +225,7 @@ class Parameters(BaseEstimator):
         scoring: Scoring = None,
         validation: Literal["random", "time"] | float | Splitter = "random",
         validation_fraction: float = 0.2,
+        n_folds: int = 1,
         n_estimators: int = 4,
         context_size: int | None = None,
         query_size: int | None = None,
@@ -244,6 +253,7 @@ class Parameters(BaseEstimator):
         self.scoring = scoring
         self.validation = validation
         self.validation_fraction = validation_fraction
+        self.n_folds = n_folds
         self.n_estimators = n_estimators
         self.context_size = context_size
         self.query_size = query_size

@@ -71,7 +71,7 @@ class FitTask:
             self.context.call_on_fit_task_end(
                 estimator=self.estimator,
                 **self.data,
-                reconstruction_attributes=lambda: {"predictor_": self.estimator.predictor_},
+                reconstruction_attributes=dict,  # the estimator itself is fitted
             )
 
 
@@ -112,7 +112,7 @@ class _Rounds(Callback):
 
 
 def _most_rounds(parameters: Parameters) -> int:
-    """Return how many rounds a fit can have: round 0, full ones, and one that is cut."""
+    """Return how many rounds a fit can have: per fold round 0, full ones, one that is cut."""
     interval = parameters.eval_interval
     steps = recipe.ROUND_STEPS if isinstance(interval, str) else interval
-    return math.ceil(parameters.max_steps / steps) + 2
+    return parameters.n_folds * (math.ceil(parameters.max_steps / steps) + 2)

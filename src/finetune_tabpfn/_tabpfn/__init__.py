@@ -4,6 +4,7 @@ tabpfn changes its private names between releases; only this folder knows them. 
 tabpfn 9.2.
 """
 
+from finetune_tabpfn._tabpfn.averaging import predict_mixture
 from finetune_tabpfn._tabpfn.blank import new_network
 from finetune_tabpfn._tabpfn.files import (
     cached_path,
@@ -32,6 +33,7 @@ __all__ = [
     "load_fit",
     "load_weights",
     "new_network",
+    "predict_mixture",
     "prepare",
     "read_licence",
     "write_checkpoint",

@@ -114,10 +114,14 @@ class Blueprint:
         self.specs.model.eval().zero_grad(set_to_none=True)
         return self.build()
 
+    def copy(self, random_state: int) -> Blueprint:
+        """Return the same plan around a copy of the network as it is now."""
+        specs = dataclasses.replace(self.specs, model=copy.deepcopy(self.specs.model))
+        return dataclasses.replace(self, specs=specs, random_state=random_state)
+
     def snapshot(self) -> TabPFN:
         """Return an unfitted TabPFN estimator around a copy of the network as it is now."""
-        specs = dataclasses.replace(self.specs, model=copy.deepcopy(self.specs.model))
-        return dataclasses.replace(self, specs=specs).deploy(None)
+        return self.copy(self.random_state).deploy(None)
 
     @property
     def max_classes(self) -> int:
