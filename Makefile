@@ -4,7 +4,9 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
 
-.PHONY: demo test test-fast lint clean
+OLDEST = $(VENV)/oldest
+
+.PHONY: demo test test-fast test-oldest lint clean
 
 demo: $(READY)
 	$(BIN)/finetune-tabpfn demo --out demo-output
@@ -14,6 +16,14 @@ test: lint
 
 test-fast: $(READY)
 	$(BIN)/python -m pytest -m "not slow"
+
+# the estimators on the oldest scikit-learn that is supported, laid over the environment
+test-oldest: $(OLDEST)/.ready
+	PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest tests/test_compliance.py tests/test_metadata.py
+
+$(OLDEST)/.ready: $(READY) constraints-oldest.txt
+	$(BIN)/pip install --quiet --upgrade --target $(OLDEST) --requirement constraints-oldest.txt
+	touch $@
 
 lint: $(READY)
 	$(BIN)/ruff check .
