@@ -119,7 +119,7 @@ def test_a_path(tmp_path):
     model = resolve(path, "classification")
     assert model.name == str(path)
     assert model.sha256 == mini("classification").sha256
-    assert "unknown" in model.licence
+    assert model.licence == "Apache-2.0"  # the file says so
 
 
 def test_a_path_that_is_not_there():

@@ -457,6 +457,7 @@ def test_wrong_parameters(parameters, message):
 
 
 X4, Y4 = np.arange(80.0).reshape(20, 4), np.array(["a", "b"] * 10)
+X40 = np.arange(160.0).reshape(40, 4)
 
 
 @pytest.mark.parametrize(
@@ -468,7 +469,7 @@ X4, Y4 = np.arange(80.0).reshape(20, 4), np.array(["a", "b"] * 10)
         ((X4, np.full(20, "a")), "y holds a single class"),
         ((X4, [None, *Y4[1:]]), "Input y contains NaN"),
         ((X4, np.linspace(0, 1, 20)), "Unknown label type"),
-        ((X4, np.arange(20)), "y holds 20 classes, but base_model='mini' can tell at most 10"),
+        ((X40, np.arange(40)), "y holds 40 classes, but base_model='mini' can tell at most 32"),
     ],
 )
 def test_wrong_tables(arguments, message):

@@ -1,7 +1,5 @@
 """The prepared table against what plain TabPFN computes from the raw rows."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -22,6 +20,7 @@ def blueprint(path, kind, **changes):
         "categorical_features": None,
         "random_state": 0,
         "precision": "fp32",
+        "max_context": 10_000,
     }
     return Blueprint(kind=kind, specs=load(path, kind, CPU), device=CPU, **{**settings, **changes})
 
@@ -35,7 +34,7 @@ def prepared(path, kind, mixed_table, **changes):
 
 
 def plain_predictions(plan, X, y):
-    model = plan.build().fit(X.iloc[TRAIN], y[TRAIN])
+    model = plan.fit(X.iloc[TRAIN], y[TRAIN])
     rows = X.iloc[HELD_OUT]
     return model.predict_proba(rows) if plan.kind == "classification" else model.predict(rows)
 
@@ -52,12 +51,7 @@ def test_validation_sees_what_plain_tabpfn_predicts(version, kind, random_checkp
 
 @pytest.mark.parametrize("kind", ["classification", "regression"])
 def test_members_that_subsample_rows(kind, random_checkpoint, mixed_table):
-    plan = blueprint(random_checkpoint("v2.5", kind), kind)
-    specs = dataclasses.replace(
-        plan.specs,
-        inference_config=dataclasses.replace(plan.specs.inference_config, SUBSAMPLE_SAMPLES=60),
-    )
-    plan = dataclasses.replace(plan, specs=specs)
+    plan = blueprint(random_checkpoint("v2.5", kind), kind, max_context=60)
     X, labels, amount = mixed_table
     y = labels if kind == "classification" else amount
     task = Classification.of(labels) if kind == "classification" else Regression()

@@ -140,6 +140,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
             categorical_features=positions_of(self.categorical_features, table.X),
             random_state=seed,
             precision=self.precision,
+            max_context=recipe.max_context(device),
         )
         task.check_network(blueprint.max_classes, self.base_model_.name)
         return blueprint
@@ -181,7 +182,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
                 seed + number,
                 timer.share(len(folds) - number),
             )
-            self.predictors_.append(plan.deploy(outcome.weights).fit(table.X, table.y))
+            self.predictors_.append(plan.deploy(outcome.weights, table.X, table.y))
             outcomes.append(outcome)
             if outcome.stop_reason == "interrupted" or (
                 outcome.stop_reason == "time_limit" and not outcome.n_steps
@@ -403,7 +404,7 @@ def _seed(random_state: int | np.random.RandomState | None) -> int:
 
 def _predictor_of_the_moment(plan: _tabpfn.Blueprint, table: LabelledTable) -> dict[str, Any]:
     """Return the attributes of an estimator whose fit had stopped now."""
-    predictor = plan.snapshot().fit(table.X, table.y)
+    predictor = plan.snapshot(table.X, table.y)
     return {"predictor_": predictor, "predictors_": [predictor]}
 
 

@@ -15,6 +15,8 @@ MAX_QUERY = 1024  # more query rows make a better gradient (Rubachev et al. 2025
 QUERY_SHARE = 0.4  # of a split, where the table or the device does not hold MAX_QUERY
 CPU_SPLIT_ROWS = 1024  # on a CPU a step costs in proportion to its rows, or worse
 GPU_SPLIT_ROWS = 10_000
+CPU_CONTEXT_ROWS = 10_000  # of a deployed member: prediction costs the square of them
+GPU_CONTEXT_ROWS = 50_000
 ROUND_STEPS = 10
 VALIDATION_SHARE = 0.25  # of the work of a round
 BACKWARD_WORK = 3  # forward and backward cost about three forwards
@@ -58,6 +60,11 @@ def split_sizes(
     if context_size is None:
         context_size = max(1, rows - query)
     return SplitSizes(context=min(context_size, n_rows - query), query=query)
+
+
+def max_context(device: torch.device) -> int:
+    """Return how many context rows a deployed member holds at most."""
+    return CPU_CONTEXT_ROWS if device.type == "cpu" else GPU_CONTEXT_ROWS
 
 
 def round_steps(

@@ -83,6 +83,9 @@ class Blueprint:
     random_state : int
     precision : str
         "fp32" keeps inference in float32; anything else leaves the choice to tabpfn.
+    max_context : int
+        Rows beyond this number are drawn anew for each member, so that the members together
+        see more of the table than one could hold.
     """
 
     kind: Kind
@@ -92,9 +95,11 @@ class Blueprint:
     categorical_features: Sequence[int] | None
     random_state: int
     precision: str
+    max_context: int
 
-    def build(self) -> TabPFN:
-        """Return an unfitted TabPFN estimator."""
+    def fit(self, X: Any, y: Any) -> TabPFN:
+        """Return a TabPFN estimator around the network, fitted to a table."""
+        many = len(y) > self.max_context
         estimator = TabPFNClassifier if self.kind == "classification" else TabPFNRegressor
         return estimator(
             model_path=self.specs,
@@ -105,23 +110,24 @@ class Blueprint:
             inference_precision=torch.float32 if self.precision == "fp32" else "auto",
             # rows and columns beyond the pretraining are allowed: fine-tuning is for them too
             ignore_pretraining_limits=True,
-        )
+            inference_config={"SUBSAMPLE_SAMPLES": self.max_context} if many else None,
+        ).fit(X, y)
 
-    def deploy(self, weights: dict[str, torch.Tensor] | None) -> TabPFN:
-        """Return an unfitted TabPFN estimator with the given weights, None for those it has."""
+    def deploy(self, weights: dict[str, torch.Tensor] | None, X: Any, y: Any) -> TabPFN:
+        """Return the fitted estimator that predicts with some weights, None for those it has."""
         if weights is not None:
             self.specs.model.load_state_dict(weights)
         self.specs.model.eval().zero_grad(set_to_none=True)
-        return self.build()
+        return self.fit(X, y)
 
     def copy(self, random_state: int) -> Blueprint:
         """Return the same plan around a copy of the network as it is now."""
         specs = dataclasses.replace(self.specs, model=copy.deepcopy(self.specs.model))
         return dataclasses.replace(self, specs=specs, random_state=random_state)
 
-    def snapshot(self) -> TabPFN:
-        """Return an unfitted TabPFN estimator around a copy of the network as it is now."""
-        return self.copy(self.random_state).deploy(None)
+    def snapshot(self, X: Any, y: Any) -> TabPFN:
+        """Return the fitted estimator that predicts with a copy of the network as it is now."""
+        return self.copy(self.random_state).deploy(None, X, y)
 
     @property
     def max_classes(self) -> int:

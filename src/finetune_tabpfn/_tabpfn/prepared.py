@@ -239,7 +239,7 @@ def prepare(
     weight : ndarray of shape (n_train,), optional
         Of the training rows as query rows; as context they have none.
     """
-    estimator = blueprint.build().fit(X_train, y_train)
+    estimator = blueprint.fit(X_train, y_train)
     cleaned_train = _clean(estimator, X_train)
     cleaned_held_out = _clean(estimator, X_held_out)
     y_standard = task.encode(y_train)
