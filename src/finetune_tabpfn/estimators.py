@@ -250,7 +250,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         self.deployed_weights_ = _all_different(outcome.deployed for outcome in outcomes)
         for warning in dict.fromkeys(map(_warning, outcomes)):
             if warning:
-                warnings.warn(warning, stacklevel=3)
+                warnings.warn(warning, stacklevel=4)  # past scikit-learn's decorator
 
     def _check_rows(self, X: Any) -> Table:
         """Check the rows to predict."""
