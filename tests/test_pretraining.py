@@ -29,7 +29,7 @@ TINY = {
 
 def config(kind="classification", **changes):
     small = {"steps": 6, "cells_per_pass": 600, "eval_interval": 2, "validation_passes": 2}
-    return PretrainConfig(kind=kind, max_columns=6, sizes=TINY, **{**small, **changes})
+    return PretrainConfig(kind=kind, max_columns=6, **{"sizes": TINY, **small, **changes})
 
 
 def draw(prior, seed, n_tables=4, n_rows=100, n_columns=6):
@@ -41,7 +41,7 @@ def batches(kind="classification", prior=None, seed=0):
         prior or CausalPrior(kind),
         kind,
         n_codes=32,
-        n_steps=100,
+        progress=lambda step: step / 100,
         max_columns=8,
         cells_per_pass=2000,
         seed=seed,
@@ -147,6 +147,14 @@ def test_the_learning_rate_rises_stays_and_falls():
     assert rates[-1] == pytest.approx(settings.final_share, abs=1e-3)
 
 
+def test_a_continued_run_begins_with_larger_tables_and_a_lower_learning_rate():
+    anew, later = PretrainConfig(steps=1000), PretrainConfig(steps=1000, begin=0.7)
+    assert later.progress(0) == 0.7
+    assert later.progress(1000) == anew.progress(1000) == 1.0
+    assert later.learning_rate_share(500) == pytest.approx(anew.learning_rate_share(850))
+    assert stage_at(later.progress(0)).max_rows > stage_at(anew.progress(0)).max_rows
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_written_plain_tabpfn_loads_and_fine_tuning_takes(kind, tmp_path):
     path = pretrain(tmp_path / "tiny-v3.safetensors", config(kind))
@@ -204,6 +212,37 @@ def test_a_state_of_other_settings_is_refused(tmp_path):
         pretrain(path, config(steps=2, seed=1), resume=True)
 
 
+def test_an_earlier_run_is_not_lost_by_beginning_again(tmp_path):
+    path = tmp_path / "tiny-v3.safetensors"
+    pretrain(path, config(steps=2))
+    before = path.with_suffix(".state.pt").read_bytes()
+    with pytest.raises(ValueError, match=r"tiny-v3.state.pt holds an earlier run; resume it"):
+        pretrain(path, config(steps=2))
+    assert path.with_suffix(".state.pt").read_bytes() == before
+
+
+def test_a_run_that_ends_early_says_so(tmp_path, caplog):
+    pretrain(tmp_path / "tiny-v3.safetensors", config(), callbacks=[StopsAt(3)])
+    assert "pretraining ended at step 3: enough" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"architecture": "tabpfn_v9"},
+            "architecture='tabpfn_v9' is none of tabpfn's: .*tabpfn_v3",
+        ),
+        ({"sizes": {"n_layers": 3}}, "'n_layers'"),
+        ({"sizes": {"embed_dim": "wide"}}, "sizes=.* does not fit tabpfn_v3"),
+    ],
+)
+def test_a_network_that_cannot_be_built_gets_one_sentence(changes, message, tmp_path):
+    with pytest.raises(ValueError, match=message) as caught:
+        pretrain(tmp_path / "tiny-v3.safetensors", config(**{"sizes": TINY, **changes}))
+    assert "\n" not in str(caught.value)
+
+
 def test_a_regressor_can_begin_with_the_trunk_of_a_classifier(tmp_path):
     trunk = pretrain(tmp_path / "trunk-v3.safetensors", config(steps=2))
     begun = pretrain(
@@ -243,7 +282,18 @@ def test_the_command(tmp_path, capsys):
     assert "kind='clustering' must be" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("name", "value"), [("steps", 0), ("max_columns", 1), ("seed", -1)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("steps", 0),
+        ("steps", "many"),
+        ("max_columns", 1),
+        ("seed", -1),
+        ("muon_lr", -0.1),
+        ("begin", 1.0),
+        ("precision", "fp8"),
+    ],
+)
 def test_settings_out_of_range_get_one_sentence(name, value):
-    with pytest.raises(ValueError, match=f"{name}={value} must be"):
+    with pytest.raises(ValueError, match=f"{name}={value!r} must be"):
         PretrainConfig(**{name: value})

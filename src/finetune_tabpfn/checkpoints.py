@@ -58,8 +58,9 @@ def save_model(estimator: Any, path: str | Path) -> Path:
     Notes
     -----
     The file holds the network, not the rows: a plain ``TabPFNClassifier(model_path=path)`` is
-    fitted to the table again and then predicts the same. Base model, its hash and licence,
-    scores, versions and date are in its metadata under "finetune_tabpfn".
+    fitted to the table again and then predicts the same, apart from `class_weight`, which this
+    package applies, and from the rows that each member draws of a very large table. Base model,
+    its hash and licence, scores, versions and date are in its metadata under "finetune_tabpfn".
     """
     check_is_fitted(estimator)
     path = Path(path)

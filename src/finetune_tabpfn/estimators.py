@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from finetune_tabpfn import _tabpfn, base_models, recipe
 from finetune_tabpfn.finetuning import Outcome, Timer, fine_tune
-from finetune_tabpfn.holdout import divide, divide_in_folds
+from finetune_tabpfn.holdout import hold_outs
 from finetune_tabpfn.inputs import (
     LabelledTable,
     Table,
@@ -86,7 +86,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         task = self._task(table, validation)
         seed = _seed(self.random_state)
         blueprint = self._load_base_model(task, table, seed, timer)
-        folds = self._folds(task, table, validation, seed)
+        folds = hold_outs(table, validation, task, self, seed)
         outcomes = self._tune(task, blueprint, table, folds, progress, seed, timer)
         self._record(outcomes)
         progress.end()
@@ -144,19 +144,6 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         )
         task.check_network(blueprint.max_classes, self.base_model_.name)
         return blueprint
-
-    def _folds(
-        self, task: Task, table: LabelledTable, validation: LabelledTable | None, seed: int
-    ) -> list[tuple[LabelledTable, LabelledTable]]:
-        """Return training rows and hold-out rows, once or for each of several folds."""
-        if self.n_folds > 1:
-            if validation is not None:
-                raise ValueError(f"n_folds={self.n_folds} does not go with X_val; leave it at 1.")
-            return divide_in_folds(table, task, self.validation, self.n_folds, seed)
-        if validation is not None:
-            return [(table, validation)]
-        rng = np.random.default_rng((seed, 0))
-        return [divide(table, task, self.validation, self.validation_fraction, rng)]
 
     def _tune(
         self,
@@ -248,7 +235,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         self.n_steps_ = sum(outcome.n_steps for outcome in outcomes)
         self.stop_reason_ = _all_different(outcome.stop_reason for outcome in outcomes)
         self.deployed_weights_ = _all_different(outcome.deployed for outcome in outcomes)
-        for warning in dict.fromkeys(map(_warning, outcomes)):
+        for warning in dict.fromkeys(outcome.warning for outcome in outcomes):
             if warning:
                 warnings.warn(warning, stacklevel=4)  # past scikit-learn's decorator
 
@@ -410,20 +397,3 @@ def _predictor_of_the_moment(plan: _tabpfn.Blueprint, table: LabelledTable) -> d
 
 def _all_different(words: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(words))
-
-
-def _warning(outcome: Outcome) -> str | None:
-    """Return what a user should hear about how the run ended, if anything."""
-    reason = outcome.stop_reason
-    kept = {"base": "the base model"}.get(outcome.deployed, f"the {outcome.deployed}")
-    if reason.startswith("diverged"):
-        return f"Fine-tuning {reason}; {kept} is deployed. A lower learning_rate may help."
-    if reason == "out of memory":
-        return f"Fine-tuning ran out of memory; {kept} is deployed."
-    if reason == "interrupted":
-        return f"Fine-tuning was interrupted; {kept} is deployed."
-    if reason == "time_limit" and len(outcome.history) < 2:
-        return "time_limit left no room for a round of fine-tuning; the base model is deployed."
-    if reason in ("too few rows", "constant target"):
-        return f"Nothing to fine-tune on ({reason}); the base model is deployed."
-    return None

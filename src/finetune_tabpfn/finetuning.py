@@ -60,9 +60,9 @@ class Timer:
 
     def share(self, parts: int) -> Timer:
         """Return the timer of the next of `parts` equal parts of the time that is left."""
-        if self.limit is None:
+        remaining = self.remaining
+        if remaining is None:
             return self
-        remaining = max(0.0, self.limit - self.elapsed)
         return Timer(self.elapsed + remaining / parts, self.started)
 
 
@@ -96,6 +96,23 @@ class Outcome:
     def untouched(cls, reason: str) -> Outcome:
         """Return the outcome of a table that cannot be trained on."""
         return cls("base", None, math.nan, math.nan, [], 0, 0, reason)
+
+    @property
+    def warning(self) -> str | None:
+        """What a user should hear about how the run ended, if anything."""
+        reason = self.stop_reason
+        kept = "the base model" if self.deployed == "base" else f"the {self.deployed}"
+        if reason.startswith("diverged"):
+            return f"Fine-tuning {reason}; {kept} is deployed. A lower learning_rate may help."
+        if reason == "out of memory":
+            return f"Fine-tuning ran out of memory; {kept} is deployed."
+        if reason == "interrupted":
+            return f"Fine-tuning was interrupted; {kept} is deployed."
+        if reason == "time_limit" and len(self.history) < 2:
+            return "time_limit left no room for a round of fine-tuning; the base model is deployed."
+        if reason in ("too few rows", "constant target"):
+            return f"Nothing to fine-tune on ({reason}); the base model is deployed."
+        return None
 
 
 def fine_tune(

@@ -11,7 +11,42 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from finetune_tabpfn.data import Rows, hold_out, hold_out_groups, last_rows
 from finetune_tabpfn.inputs import LabelledTable
+from finetune_tabpfn.parameters import Parameters
 from finetune_tabpfn.tasks import Task
+
+
+def hold_outs(
+    table: LabelledTable,
+    validation: LabelledTable | None,
+    task: Task,
+    parameters: Parameters,
+    seed: int,
+) -> list[tuple[LabelledTable, LabelledTable]]:
+    """Return training rows and hold-out rows, once or for each of several folds.
+
+    Parameters
+    ----------
+    table : LabelledTable
+    validation : LabelledTable, optional
+        The user's own rows to validate on; all of `table` trains then.
+    task : Task
+    parameters : Parameters
+        Of the estimator.
+    seed : int
+
+    Returns
+    -------
+    list of (training, held_out)
+    """
+    way, n_folds = parameters.validation, parameters.n_folds
+    if n_folds > 1:
+        if validation is not None:
+            raise ValueError(f"n_folds={n_folds} does not go with X_val; leave it at 1.")
+        return divide_in_folds(table, task, way, n_folds, seed)
+    if validation is not None:
+        return [(table, validation)]
+    rng = np.random.default_rng((seed, 0))
+    return [divide(table, task, way, parameters.validation_fraction, rng)]
 
 
 def divide(

@@ -22,7 +22,7 @@ base_model : str or path, default="auto"
         login), from the cache or downloaded, else the mini model that ships with this package,
         with a warning. Never opens a browser, never waits for a login.
     learning_rate : float, default=None
-        Peak learning rate of AdamW. None chooses by the size of the base model: 5e-4 for the
+        Peak learning rate of AdamW. None chooses by the size of the base model: 4e-4 for the
         mini models, about 6e-5 for TabPFN v2, 1e-5 for the largest.
     batch_size : int, default=1
         Splits of context and query rows per optimizer update.

@@ -80,9 +80,7 @@ class Task(Protocol):
         logits: torch.Tensor,
         context: torch.Tensor,
         query: torch.Tensor,
-        *,
         weight: torch.Tensor | None = None,
-        offset: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return the loss of a pass, a scalar.
 
@@ -93,8 +91,6 @@ class Task(Protocol):
         query : Tensor of shape (Q, B)
         weight : Tensor of shape (Q, B), optional
             Of the query rows.
-        offset : Tensor of shape (B, K), optional
-            Added to the logits of the first K classes.
         """
         ...
 
@@ -192,20 +188,13 @@ class Classification:
         logits: torch.Tensor,
         context: torch.Tensor,
         query: torch.Tensor,
-        *,
         weight: torch.Tensor | None = None,
-        offset: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return the mean over splits of the cross-entropy over the classes of the context."""
-        logits = logits.float()
-        if offset is not None:
-            logits = logits + torch.nn.functional.pad(
-                offset, (0, logits.shape[-1] - offset.shape[-1])
-            )
         absent = torch.ones(logits.shape[1:], dtype=torch.bool, device=logits.device)  # (B, L)
         absent.scatter_(1, context.T.long(), False)
         losses = torch.nn.functional.cross_entropy(
-            logits.masked_fill(absent, -torch.inf).movedim(-1, 1),
+            logits.float().masked_fill(absent, -torch.inf).movedim(-1, 1),
             query.long(),
             ignore_index=IGNORED,
             reduction="none",
@@ -267,9 +256,7 @@ class Regression:
         logits: torch.Tensor,
         context: torch.Tensor,
         query: torch.Tensor,
-        *,
         weight: torch.Tensor | None = None,
-        offset: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return the mean negative log density of the query targets."""
         assert self.distribution is not None

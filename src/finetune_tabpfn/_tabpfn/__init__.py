@@ -15,7 +15,7 @@ from finetune_tabpfn._tabpfn.files import (
     read_licence,
     write_checkpoint,
 )
-from finetune_tabpfn._tabpfn.network import Blueprint, Specs, TabPFN, forward, load, load_fit
+from finetune_tabpfn._tabpfn.network import Blueprint, Specs, TabPFN, load, load_fit
 from finetune_tabpfn._tabpfn.prepared import Batch, PreparedTable, prepare
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "cached_path",
     "default_version",
     "download",
-    "forward",
     "has_token",
     "load",
     "load_fit",

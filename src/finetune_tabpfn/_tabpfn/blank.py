@@ -56,10 +56,17 @@ def new_network(
         "max_num_classes": n_outputs if classes else 0,
         "num_buckets": -1 if classes else n_outputs,
     }
+    if architecture not in ARCHITECTURES:
+        known = ", ".join(map(str, ARCHITECTURES))
+        raise ValueError(f"architecture={architecture!r} is none of tabpfn's: {known}.")
     module = ARCHITECTURES[architecture]
-    config, unknown = module.parse_config({**sizes, **heads})
+    try:
+        config, unknown = module.parse_config({**sizes, **heads})
+    except (TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"sizes={dict(sizes)!r} does not fit {architecture}: {reason}") from error
     if unknown:
-        raise ValueError(f"architecture={architecture!r} has no {sorted(unknown)[0]!r}.")
+        raise ValueError(f"sizes has {sorted(unknown)[0]!r}, which {architecture} does not know.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = module.get_architecture(config)

@@ -23,7 +23,7 @@ from torch import nn
 
 from finetune_tabpfn._tabpfn.network import Blueprint, TabPFN, forward
 from finetune_tabpfn.data import Rows, Split
-from finetune_tabpfn.tasks import Regression, Task
+from finetune_tabpfn.tasks import Kind, Regression, Task
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,26 @@ class Batch:
     categorical: list[list[int]]
     weight: torch.Tensor | None = None  # (Q, B) of the query rows
     offset: torch.Tensor | None = None  # (B, n_classes) to add to the logits
+
+    def forward(self, model: nn.Module, kind: Kind, *, recompute: bool = False) -> torch.Tensor:
+        """Run a network in training, with a graph; returns logits (Q, B, L) in float32.
+
+        Parameters
+        ----------
+        model : torch.nn.Module
+        kind : {"classification", "regression"}
+        recompute : bool
+            Compute activations again in the backward pass instead of keeping them.
+        """
+        return forward(
+            model,
+            self.x,
+            self.context,
+            categorical=self.categorical,
+            kind=kind,
+            use_chunkwise_inference=False,
+            force_recompute_layer=recompute,
+        ).float()
 
 
 @dataclass(frozen=True)
@@ -131,25 +151,14 @@ class PreparedTable:
         model : torch.nn.Module
         batch : Batch
         recompute : bool
-            Compute activations again in the backward pass instead of keeping them.
+            As in :meth:`Batch.forward`.
         """
-        logits = forward(
-            model,
-            batch.x,
-            batch.context,
-            categorical=batch.categorical,
-            kind=self.task.kind,
-            use_chunkwise_inference=False,
-            force_recompute_layer=recompute,
-        )
         # the temperature that prediction will divide by: the loss sees what is deployed
-        return self.task.loss(
-            logits.float() / self.temperature,
-            batch.context,
-            batch.query,
-            weight=batch.weight,
-            offset=batch.offset,
-        )
+        logits = batch.forward(model, self.task.kind, recompute=recompute) / self.temperature
+        if batch.offset is not None:
+            beyond = logits.shape[-1] - batch.offset.shape[-1]
+            logits = logits + nn.functional.pad(batch.offset, (0, beyond))
+        return self.task.loss(logits, batch.context, batch.query, batch.weight)
 
     def predict(self) -> npt.NDArray[Any]:
         """Predict the hold-out with the members as they are deployed, all as context.

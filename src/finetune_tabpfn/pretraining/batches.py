@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,8 +87,8 @@ class PriorBatches:
     kind : {"classification", "regression"}
     n_codes : int
         Class codes that the network knows.
-    n_steps : int
-        Of the whole run.
+    progress : callable
+        From a step to the share of the run that is over before it.
     max_columns, cells_per_pass : int
     seed : int
     device : torch.device
@@ -100,19 +100,19 @@ class PriorBatches:
         kind: Kind,
         *,
         n_codes: int,
-        n_steps: int,
+        progress: Callable[[int], float],
         max_columns: int,
         cells_per_pass: int,
         seed: int,
         device: torch.device,
     ) -> None:
         self.prior, self.kind, self.n_codes = prior, kind, n_codes
-        self.n_steps, self.seed, self.device = n_steps, seed, device
+        self.progress, self.seed, self.device = progress, seed, device
         self.max_columns, self.cells_per_pass = max_columns, cells_per_pass
 
     def __call__(self, step: int) -> Iterator[tuple[float, _tabpfn.Batch]]:
         """Yield the passes of one update."""
-        stage = stage_at(step / self.n_steps)
+        stage = stage_at(self.progress(step))
         for n in range(stage.passes):
             yield 1 / stage.passes, self.draw(step, n, stage)
 
@@ -173,14 +173,7 @@ class Objective:
 
     def __call__(self, model: nn.Module, batch: _tabpfn.Batch) -> torch.Tensor:
         """Return the mean loss over tables, a scalar with a graph."""
-        logits = _tabpfn.forward(
-            model,
-            batch.x,
-            batch.context,
-            categorical=batch.categorical,
-            kind=self.task.kind,
-            use_chunkwise_inference=False,
-        )
+        logits = batch.forward(model, self.task.kind)
         return self.task.loss(logits, batch.context, batch.query)
 
 

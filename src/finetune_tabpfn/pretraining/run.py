@@ -22,7 +22,15 @@ from finetune_tabpfn.pretraining.batches import Objective, PriorBatches, Validat
 from finetune_tabpfn.pretraining.optimizers import MuonAdamW
 from finetune_tabpfn.pretraining.prior import CausalPrior, Prior
 from finetune_tabpfn.tasks import Classification, Kind, Regression, Task
-from finetune_tabpfn.training import Callback, Precision, Round, TrainConfig, TrainState, train
+from finetune_tabpfn.training import (
+    Callback,
+    Precision,
+    Round,
+    TrainConfig,
+    TrainState,
+    logger,
+    train,
+)
 
 # MINI.md's host: 0.9 million parameters with six blocks, fast on a CPU
 MINI: dict[str, Any] = {
@@ -50,6 +58,14 @@ LEAST = {
     "eval_interval": 1,
     "validation_passes": 1,
     "seed": 0,
+    "muon_lr": 0.0,
+    "adamw_lr": 0.0,
+    "weight_decay": 0.0,
+    "max_grad_norm": 0.0,
+    "warmup_share": 0.0,
+    "constant_share": 0.0,
+    "final_share": 0.0,
+    "begin": 0.0,
 }
 
 
@@ -86,6 +102,9 @@ class PretrainConfig:
         Share of the run after which it falls, along a cosine.
     final_share : float
         What it falls to, as a share of its peak.
+    begin : float
+        Share of the schedules that is taken as done: a run that continues another (`start`) need
+        not see the smallest tables and the highest learning rate again.
     eval_interval : int
         Steps between two validations, after each of which everything is saved.
     validation_passes : int
@@ -114,6 +133,7 @@ class PretrainConfig:
     warmup_share: float = 0.04
     constant_share: float = 0.4
     final_share: float = 0.02
+    begin: float = 0.0
     eval_interval: int = 200
     validation_passes: int = 40
     precision: Precision = "fp32"
@@ -124,21 +144,28 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         if self.kind not in ("classification", "regression"):
             raise ValueError(f"kind={self.kind!r} must be 'classification' or 'regression'.")
+        if self.precision not in ("fp32", "bf16", "fp16"):
+            raise ValueError(f"precision={self.precision!r} must be 'fp32', 'bf16' or 'fp16'.")
         for name, least in LEAST.items():
             value = getattr(self, name)
-            if value < least:
-                raise ValueError(f"{name}={value!r} must be {least} or more.")
+            number = type(least) if isinstance(least, int) else (int, float)
+            if not isinstance(value, number) or value < least:
+                whole = "a whole number, " if isinstance(least, int) else "a number, "
+                raise ValueError(f"{name}={value!r} must be {whole}{least} or more.")
+        for name in ("warmup_share", "constant_share", "final_share", "begin"):
+            if getattr(self, name) >= 1:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be below 1.")
 
     def learning_rate_share(self, step: int) -> float:
         """Return the share of the peak learning rate: rise, stay, fall along a cosine."""
-        progress = step / self.steps
-        if progress < self.warmup_share:
-            return (step + 1) / (self.warmup_share * self.steps + 1)
-        if progress < self.constant_share:
-            return 1.0
-        fall = (progress - self.constant_share) / (1 - self.constant_share)
+        rise = min(1.0, (step + 1) / (self.warmup_share * self.steps + 1))
+        fall = max(0.0, self.progress(step) - self.constant_share) / (1 - self.constant_share)
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, fall)))
-        return self.final_share + (1 - self.final_share) * cosine
+        return rise * (self.final_share + (1 - self.final_share) * cosine)
+
+    def progress(self, step: int) -> float:
+        """Return the share of the schedules that is over before a step."""
+        return self.begin + (1 - self.begin) * step / self.steps
 
 
 def pretrain(
@@ -179,8 +206,15 @@ def pretrain(
     Raises
     ------
     ValueError
-        When the state beside `out` belongs to a run with other settings.
+        When the state beside `out` belongs to a run with other settings, or would be lost
+        because it is not to be resumed.
     """
+    files = Files(out)
+    if files.state.is_file() and not resume:
+        raise ValueError(
+            f"{files.state} holds an earlier run; resume it (resume=True, --resume), or choose "
+            "another out."
+        )
     where = recipe.device(device)
     specs = new_specs(config)
     specs.model.to(where)
@@ -192,11 +226,10 @@ def pretrain(
         adamw_lr=config.adamw_lr,
         weight_decay=config.weight_decay,
     )
-    files = Files(out)
     state = files.restore(config, specs.model, optimizer) if resume else None
     batches = new_batches(config, prior, where)
     objective = Objective(new_task(config, specs, where))
-    train(
+    ended = train(
         specs.model,
         optimizer,
         batches=batches,
@@ -211,6 +244,8 @@ def pretrain(
         callbacks=[MaxSteps(config.steps), Saver(files, config, specs, optimizer), *callbacks],
         state=state,
     )
+    if ended.stop_reason != "max_steps":
+        logger.warning("pretraining ended at step %d: %s", ended.step, ended.stop_reason)
     return out
 
 
@@ -337,7 +372,7 @@ def new_batches(config: PretrainConfig, prior: Prior | None, device: torch.devic
         prior or CausalPrior(config.kind, config.max_classes - 2),
         config.kind,
         n_codes=config.max_classes,
-        n_steps=config.steps,
+        progress=config.progress,
         max_columns=config.max_columns,
         cells_per_pass=config.cells_per_pass,
         seed=config.seed,
