@@ -3,7 +3,7 @@
     python benchmarks/contract.py
 
 Runs both on small tables with the same base model (mini), on the CPU, and prints a Markdown
-table. Takes about a minute on two cores.
+table. Takes some minutes on two cores.
 """
 
 import pickle
@@ -13,12 +13,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import sklearn
 import tabpfn
 from sklearn.base import clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer, load_iris, make_classification
-from sklearn.ensemble import VotingClassifier
-from sklearn.model_selection import cross_val_score
+from sklearn.ensemble import StackingClassifier, VotingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score, cross_validate
+from sklearn.utils.estimator_checks import check_estimator
 from tabpfn.finetuning import FinetunedTabPFNClassifier as Rival
 
 from finetune_tabpfn import FinetunedTabPFNClassifier as Ours
@@ -105,6 +108,36 @@ def _network(fitted: Any) -> Any:
     return fitted.finetuned_inference_classifier_.model_
 
 
+def is_stratified(make: Make) -> bool:
+    """Cross-validate on rows that are sorted by class: unstratified folds lack classes."""
+    X, y = IRIS
+    names = np.array(["setosa", "versicolor", "virginica"])[y]
+    return bool(cross_val_score(make(), X, names, cv=3, error_score="raise").mean() > 0.8)
+
+
+def takes_sample_weights(make: Make) -> bool:
+    """Pass weights by keyword."""
+    make().fit(*IRIS, sample_weight=np.ones(150))
+    return True
+
+
+def is_routed(make: Make) -> bool:
+    """Send weights through a cross-validation by scikit-learn's metadata routing."""
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = make().set_fit_request(sample_weight=True)
+        weights = {"sample_weight": np.ones(150)}
+        cross_validate(model, *IRIS, cv=2, params=weights, error_score="raise")
+    return True
+
+
+def passes_scikit_learns_checks(make: Make) -> str:
+    """Count scikit-learn's own checks of an estimator."""
+    results = check_estimator(make(), on_fail=None, on_skip=None)
+    passed = sum(result["status"] == "passed" for result in results)
+    failed = sum(result["status"] == "failed" for result in results)
+    return f"{passed} passed, {failed} failed"
+
+
 def tells_its_history(make: Make) -> bool:
     """Look for a record of the rounds on the fitted estimator."""
     return len(make().fit(*IRIS).history_) > 1
@@ -126,6 +159,12 @@ CHECKS: dict[str, Callable[[Make], Any]] = {
     "`cross_val_score(scoring='roc_auc')`": lambda make: np.isfinite(
         cross_val_score(make(), *CANCER, cv=2, scoring="roc_auc")
     ).all(),
+    "cross-validation is stratified": is_stratified,
+    "`StackingClassifier`": lambda make: StackingClassifier(
+        [("a", make()), ("b", LogisticRegression())], cv=2
+    ).fit(*IRIS),
+    "`sample_weight`": takes_sample_weights,
+    "metadata routing": is_routed,
     "`CalibratedClassifierCV`": lambda make: CalibratedClassifierCV(make(), cv=2).fit(*IRIS),
     "`VotingClassifier`, soft": lambda make: VotingClassifier(
         [("a", make()), ("b", make())], voting="soft"
@@ -136,6 +175,7 @@ CHECKS: dict[str, Callable[[Make], Any]] = {
     "finite predictions after a learning rate of 0.9": deploys_finite_weights_after_an_absurd_rate,
     "a record of the rounds": tells_its_history,
     "a pickle holds one copy of the weights": holds_one_copy_of_the_weights,
+    "`check_estimator`": passes_scikit_learns_checks,
 }
 
 
@@ -144,7 +184,8 @@ def verdict(check: Callable[[Make], Any], make: Make) -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return "yes" if check(make) is not False else "no"
+            answer = check(make)
+            return answer if isinstance(answer, str) else "no" if answer is False else "yes"
     except Exception as error:  # whatever the estimator answers is the finding
         return f"no ({type(error).__name__})"
 

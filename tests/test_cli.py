@@ -91,6 +91,33 @@ def test_what_cannot_be_done_is_one_sentence(arguments, message, flowers):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cannot be read as csv"),
+        (b"x,y\n", "holds no rows"),
+        (b"x,y\n1,2\n1,2,3\n", "cannot be read as csv"),
+        ("x,y\nä,1\n".encode("latin-1"), "cannot be read as csv"),
+        (b"x,z\n1,2\n", "There is no column 'y'"),
+        (b"y\na\nb\n", "0 feature(s)"),
+        (b"x,y\n1,\n2,\n", "y contains NaN in 2 of 2 rows"),
+        (b"x,y\n1,a\n2,\n3,b\n", "y contains NaN in 1 of 3 rows"),
+        (b"x,y\n1,a\n", "minimum of 2"),
+        (b"x,y\n1,a\n2,a\n", "a single class"),
+        (b"x,y\ninf,a\n2,b\n", "Column 'x' of X cannot be used: it contains infinity"),
+    ],
+)
+def test_files_that_cannot_be_learned_from(content, message, tmp_path, capsys):
+    data, model = tmp_path / "data.csv", tmp_path / "m.joblib"
+    data.write_bytes(content)
+    assert main(["fit", str(data), "--target", "y", "--out", str(model), *QUICK]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert message in said.err
+    assert said.err.count("\n") == 1
+    assert not model.exists()
+
+
 def test_a_missing_column_at_prediction(flowers, tmp_path):
     run("fit", flowers, "--target", "kind", "--out", tmp_path / "m.joblib", *QUICK)
     pd.read_csv(flowers).iloc[:, 1:].to_csv(tmp_path / "less.csv", index=False)

@@ -48,7 +48,7 @@ def regressor(**parameters):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @parametrize_with_checks(
-    [classifier(n_estimators=2)],
+    [classifier(n_estimators=2), regressor(n_estimators=2, precision="fp32")],
     expected_failed_checks=lambda estimator: {
         "check_sample_weight_equivalence_on_dense_data": (
             "weights act on the loss and the score; as context a row has no weight, so that "

@@ -16,6 +16,7 @@ ORDER = [
     "tasks",
     "scoring",
     "parameters",
+    "columns",
     "inputs",
     "holdout",
     "callbacks",

@@ -27,8 +27,11 @@ def test_lists_of_mixed_rows_keep_their_numbers():
         (FRAME[[]], r"0 feature\(s\)"),
         (np.zeros(5), "Reshape your data"),
         ([[1, 2], [3]], "different lengths"),
-        (np.array([[1.0, np.inf], [1, 2]]), "X contains infinity in column 1"),
-        (pd.DataFrame({"a": [1.0, -np.inf]}), "X contains infinity in column 'a'"),
+        (np.array([[1.0, np.inf], [1, 2]]), "Column 1 of X cannot be used: it contains infinity"),
+        (
+            pd.DataFrame({"a": [1.0, -np.inf]}),
+            "Column 'a' of X cannot be used: it contains infinity",
+        ),
         (np.array([[1j], [2j]]), "Complex data not supported"),
     ],
 )

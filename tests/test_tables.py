@@ -1,8 +1,12 @@
 """Tables in files."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from finetune_tabpfn.tables import infer_task, read_table, split_target, write_table
 
@@ -33,7 +37,13 @@ def test_numbers_with_blank_cells_stay_numbers(tmp_path):
     ("name", "content"),
     [
         ("empty.csv", b""),
+        ("header.csv", b"a,b\n"),
         ("ragged.csv", b"a,b\n1,2\n1,2,3,4\n"),
+        ("surplus.csv", b"a,b\n1,2,3\n4,5,6\n"),
+        ("latin.csv", "größe,b\n1,2\n".encode("latin-1")),
+        ("number.json", b"17"),
+        ("nothing.json", b"[]"),
+        ("broken.jsonl", b'{"a": 1}\n{"a":'),
         ("binary.csv", b"\xff\xfe\x00\x01a,b\n"),
         ("broken.parquet", b"PAR1 but no more"),
         ("broken.json", b'[{"a": 1}, {"a":'),
@@ -45,6 +55,49 @@ def test_files_that_are_not_what_they_say(name, content, tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=name):
         read_table(path)
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    ending=st.sampled_from(["csv", "csv.gz", "parquet", "json", "jsonl"]),
+    damage=st.sampled_from(["cut", "flip", "insert", "other"]),
+    where=st.floats(0, 1),
+    junk=st.binary(min_size=1, max_size=40) | st.text(min_size=1, max_size=40).map(str.encode),
+)
+def test_a_damaged_file_is_read_or_refused_in_one_sentence(tmp_path, ending, damage, where, junk):
+    path = tmp_path / f"table.{ending}"
+    write_table(FRAME, path)
+    content = path.read_bytes()
+    at = round(where * len(content))
+    path.write_bytes(
+        {
+            "cut": content[:at],
+            "flip": content[:at] + junk + content[at + len(junk) :],
+            "insert": content[:at] + junk + content[at:],
+            "other": junk,
+        }[damage]
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            table = read_table(path)
+        except ValueError as error:
+            assert "table." in str(error)
+            assert "\n" not in str(error)
+        else:
+            assert len(table)
+            assert all(isinstance(name, str) for name in table.columns)
+
+
+def test_of_two_columns_of_one_name_the_second_gets_another(tmp_path):
+    path = tmp_path / "twice.csv"
+    path.write_text("a,a\n1,2\n")
+    assert read_table(path).columns.tolist() == ["a", "a.1"]
 
 
 def test_no_file():

@@ -18,6 +18,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from finetune_tabpfn import _tabpfn, base_models, recipe
+from finetune_tabpfn.columns import column_kinds, match_kinds
 from finetune_tabpfn.finetuning import Outcome, Timer, fine_tune
 from finetune_tabpfn.holdout import hold_outs
 from finetune_tabpfn.inputs import (
@@ -96,8 +97,8 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         self, X: Any, y: Any, sample_weight: Any, groups: Any, X_val: Any, y_val: Any
     ) -> tuple[LabelledTable, LabelledTable | None]:
         """Check everything that came in and note the features."""
-        validate_data(self, X, skip_check_array=True)
         table = self._labelled(X, y, "", min_rows=2)
+        validate_data(self, X, skip_check_array=True)
         table = replace(
             table,
             weight=check_weight(sample_weight, n_rows=len(table.y)),
@@ -105,6 +106,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         )
         if table.weight is not None:
             table = table.rows(np.flatnonzero(table.weight))
+        self._kinds = column_kinds(table.X)
         if X_val is None and y_val is None:
             return table, None
         if X_val is None or y_val is None:
@@ -112,7 +114,8 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
             raise ValueError(f"{missing} is None; X_val and y_val go together.")
         validation = self._labelled(X_val, y_val, "_val", min_rows=1)
         validate_data(self, X_val, reset=False, skip_check_array=True)
-        return table, validation
+        matched = match_kinds(validation.X, self._kinds, "X_val")
+        return table, replace(validation, X=matched)
 
     def _labelled(self, X: Any, y: Any, suffix: str, min_rows: int) -> LabelledTable:
         X = check_table(X, name=f"X{suffix}", min_rows=min_rows)
@@ -244,7 +247,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         check_is_fitted(self)
         rows = check_table(X)
         validate_data(self, X, reset=False, skip_check_array=True)
-        return rows
+        return match_kinds(rows, self._kinds)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

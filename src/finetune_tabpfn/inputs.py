@@ -1,7 +1,7 @@
 """What may come in: tables and targets are checked here and otherwise left as they are.
 
-DataFrames stay DataFrames, because TabPFN's own cleaning handles categories, text, dates,
-booleans and missing values. What training sees, validation and prediction see.
+DataFrames stay DataFrames, because TabPFN's own cleaning handles categories, text, booleans and
+missing values. What training sees, validation and prediction see.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ import pandas as pd
 from sklearn.utils import check_array
 from sklearn.utils.validation import column_or_1d
 
+from finetune_tabpfn.columns import table_of_objects, tidy_columns
 from finetune_tabpfn.data import Rows, rows_of
 
 Table = pd.DataFrame | npt.NDArray[Any]
+NUMBER_KINDS = "biuf"  # numpy's letters for arrays of booleans, integers and floats
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class LabelledTable:
 
 
 def check_table(X: Any, *, name: str = "X", min_rows: int = 1) -> Table:
-    """Return a table as a DataFrame or a two-dimensional array.
+    """Return a table as a DataFrame or a two-dimensional array of numbers.
 
     Parameters
     ----------
@@ -53,7 +55,7 @@ def check_table(X: Any, *, name: str = "X", min_rows: int = 1) -> Table:
     Raises
     ------
     ValueError
-        For anything but a table with rows and columns, or for infinite numbers in it.
+        For anything but a table with rows and columns, or for cells that cannot be used.
     TypeError
         For sparse matrices.
     """
@@ -73,7 +75,16 @@ def check_table(X: Any, *, name: str = "X", min_rows: int = 1) -> Table:
                 f"{name} has {X.shape[axis]} {what} (shape={X.shape}) while a minimum of "
                 f"{minimum} is required."
             )
-    _refuse_infinity(X, name)
+    if isinstance(X, pd.DataFrame):
+        return tidy_columns(X, name)
+    if X.dtype.kind not in NUMBER_KINDS:
+        return tidy_columns(table_of_objects(X), name)
+    if X.dtype.kind == "f" and np.isinf(X).any():
+        column = int(np.flatnonzero(np.isinf(X).any(axis=0))[0])
+        raise ValueError(
+            f"Column {column} of {name} cannot be used: it contains infinity; use NaN (missing) or "
+            "a finite number."
+        )
     return X
 
 
@@ -191,25 +202,3 @@ def _table_of_lists(X: Sequence[Sequence[Any]], name: str) -> Table:
     frame = pd.DataFrame(X)
     numeric = all(pd.api.types.is_numeric_dtype(dtype) for dtype in frame.dtypes)
     return frame.to_numpy() if numeric else frame
-
-
-def _refuse_infinity(X: Table, name: str) -> None:
-    """Raise for infinite numbers, which TabPFN does not take."""
-    if isinstance(X, pd.DataFrame):
-        numbers = X.select_dtypes(include="number")
-        infinite = [
-            column
-            for column in range(numbers.shape[1])
-            if np.isinf(numbers.iloc[:, column].to_numpy(dtype=np.float64, na_value=np.nan)).any()
-        ]
-        if infinite:
-            raise ValueError(
-                f"{name} contains infinity in column {numbers.columns[infinite[0]]!r}; replace it "
-                "by NaN, which TabPFN takes as missing, or by a finite number."
-            )
-    elif X.dtype.kind == "f" and np.isinf(X).any():
-        column = int(np.flatnonzero(np.isinf(X).any(axis=0))[0])
-        raise ValueError(
-            f"{name} contains infinity in column {column}; replace it by NaN, which TabPFN takes "
-            "as missing, or by a finite number."
-        )

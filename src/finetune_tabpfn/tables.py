@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -20,25 +22,55 @@ def read_table(path: str | Path) -> pd.DataFrame:
     path : str or pathlib.Path
         ".csv" (or ".csv.gz"), ".parquet", ".json" (a list of records), ".jsonl" (a record per
         line); ".json" files of a record per line are read as well. Blank cells of a CSV are
-        missing values, so that a column of numbers with blanks stays a column of numbers.
+        missing values, so that a column of numbers with blanks stays a column of numbers. Of
+        two columns of one name the second is called "name.1".
 
     Raises
     ------
     ValueError
-        When there is no such file, or it is not what its name says.
+        When there is no such file, or it is not what its name says, or holds no rows.
     """
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path} is not a file.")
     kind = _kind(path)
     try:
-        if kind == "csv":
-            return pd.read_csv(path, skipinitialspace=True)
-        if kind == "parquet":
-            return pd.read_parquet(path)
-        return pd.read_json(path, lines=kind == "jsonl" or _has_a_record_per_line(path))
-    except (ValueError, OSError, UnicodeDecodeError, pd.errors.ParserError) as error:
-        raise ValueError(f"{path} cannot be read as {kind}: {error}") from error
+        table = READERS[kind](path)
+    except Exception as error:  # parsers raise anything on a broken file
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ValueError(f"{path} cannot be read as {kind}: {reason}") from error
+    if table.empty:
+        raise ValueError(f"{path} holds no rows.")
+    return table.rename(columns=str)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        # rows with more cells than the first line names columns
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return pd.read_csv(path, skipinitialspace=True, index_col=False)
+
+
+def _read_json(path: Path) -> pd.DataFrame:
+    return _records(pd.read_json(path, lines=_has_a_record_per_line(path)))
+
+
+def _read_json_lines(path: Path) -> pd.DataFrame:
+    return _records(pd.read_json(path, lines=True))
+
+
+def _records(table: Any) -> pd.DataFrame:
+    if not isinstance(table, pd.DataFrame):
+        raise ValueError("it is no list of records")
+    return table
+
+
+READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    "csv": _read_csv,
+    "parquet": pd.read_parquet,
+    "json": _read_json,
+    "jsonl": _read_json_lines,
+}
 
 
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
@@ -83,7 +115,7 @@ def infer_task(y: pd.Series) -> Literal["classification", "regression"]:
 def _kind(path: Path) -> str:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     for suffix in reversed(suffixes):
-        if suffix in (".csv", ".parquet", ".json", ".jsonl"):
+        if suffix[1:] in READERS:
             return suffix[1:]
     raise ValueError(f"{path} has none of the endings .csv, .parquet, .json, .jsonl.")
 

@@ -1,21 +1,29 @@
-"""Predictions of several fitted TabPFN regressors as those of one."""
+"""Predictions of fitted TabPFN regressors, of several as those of one."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
+from tabpfn.regressor import _logits_to_output
 
 from finetune_tabpfn._tabpfn.network import TabPFN
 
 DECILES = [q / 10 for q in range(1, 10)]
+NUMBERS = ("mean", "median", "mode")
+OUTPUT_TYPES = (*NUMBERS, "quantiles", "main", "full")
 
 
 def predict_mixture(
     predictors: Sequence[TabPFN], X: Any, output_type: str, quantiles: list[float] | None
 ) -> Any:
     """Predict with the mean of the distributions of regressors that were fitted to one target.
+
+    The arithmetic on the distributions is done in float64: what a row's prediction is then
+    does not depend, beyond the network's own rounding, on the rows beside it.
 
     Parameters
     ----------
@@ -25,26 +33,30 @@ def predict_mixture(
     output_type, quantiles
         As in ``TabPFNRegressor.predict``.
     """
-    if len(predictors) == 1:
-        return predictors[0].predict(X, output_type=output_type, quantiles=quantiles)
-    outputs = [predictor.predict(X, output_type="full") for predictor in predictors]
-    distribution = outputs[0]["criterion"]
-    shares = torch.stack([output["logits"].float().softmax(-1) for output in outputs])
-    logits = shares.mean(0).clamp(min=1e-30).log()
-
-    def numbers(values: torch.Tensor) -> Any:
-        return values.cpu().numpy()
-
-    asked = DECILES if quantiles is None else quantiles
-    makers: dict[str, Any] = {
-        "mean": lambda: numbers(distribution.mean(logits)),
-        "median": lambda: numbers(distribution.median(logits)),
-        "mode": lambda: numbers(distribution.mode(logits)),
-        "quantiles": lambda: [numbers(distribution.icdf(logits, q)) for q in asked],
+    asked = DECILES if quantiles is None else list(quantiles)
+    if output_type not in OUTPUT_TYPES:
+        raise ValueError(f"output_type={output_type!r} must be one of {', '.join(OUTPUT_TYPES)}.")
+    if not all(0 <= quantile <= 1 for quantile in asked):
+        raise ValueError(f"quantiles={asked!r} must be numbers from 0 to 1.")
+    first = predictors[0]
+    if first.is_constant_target_:
+        return first.predict(X, output_type=output_type, quantiles=asked)
+    outputs = [predictor.predict(X, output_type="full", quantiles=[]) for predictor in predictors]
+    shares = [output["logits"].cpu().double().softmax(-1) for output in outputs]
+    logits = torch.stack(shares).mean(0).clamp(min=1e-300).log()
+    decode = partial(
+        _logits_to_output,
+        logits=logits,
+        znorm_space_bardist=copy.deepcopy(first.znorm_space_bardist_).cpu().double(),
+        y_mean=first.y_train_mean_,
+        y_std=first.y_train_std_,
+        quantiles=asked,
+    )
+    if output_type in (*NUMBERS, "quantiles"):
+        return decode(output_type=output_type)
+    everything: dict[str, Any] = {
+        name: decode(output_type=name) for name in (*NUMBERS, "quantiles")
     }
-    if output_type in makers:
-        return makers[output_type]()
-    everything = {name: make() for name, make in makers.items()}
     if output_type == "main":
         return everything
-    return everything | {"criterion": distribution, "logits": logits}
+    return everything | {"criterion": outputs[0]["criterion"], "logits": logits.float()}
