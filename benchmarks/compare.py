@@ -1,0 +1,233 @@
+"""Fine-tuning compared: base zero-shot, ours, tabpfn.finetuning, and scikit-learn's ensembles.
+
+    python benchmarks/compare.py [--data FOLDER] [--splits 1] [--seconds 60] [--out FOLDER]
+                                 [--tables NAME ...] [--arms NAME ...] [--base FILE,FILE]
+                                 [--synthetic ROWS ...] [--device cpu]
+
+Every cell (table, split, arm) runs in a process of its own, the arms of a split one after the
+other, with the same base model, the same rows and the same seconds for each fine-tuning. A cell
+that the output holds already is not run again. Prints Markdown tables and writes cells.csv and
+compare.png into the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TABPFN_DISABLE_TELEMETRY", "1")
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import torch
+from tabpfn import TabPFNClassifier, TabPFNRegressor
+from tabpfn.finetuning import FinetunedTabPFNClassifier as RivalClassifier
+from tabpfn.finetuning import FinetunedTabPFNRegressor as RivalRegressor
+
+from _tables import Table, baselines, bundled, from_folder, scores
+from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn.base_models import mini
+from finetune_tabpfn.recipe import learning_rate
+from finetune_tabpfn.synthetic import make_table
+
+MEMBERS = 4
+MINI_PARAMETERS = 1_170_000
+PRIMARY = {"classification": "log_loss", "regression": "rmse"}
+ARMS = ("base", "ours", "rival", "rival, our rate", "HistGradientBoosting", "RandomForest")
+
+
+def arm(name: str, task: str, seed: int, arguments: Any) -> Any:
+    """Return the model of an arm, not fitted."""
+    classes = task == "classification"
+    path = arguments.base[0 if classes else 1].resolve()
+    common = {"device": arguments.device, "random_state": seed}
+    plain = {"model_path": path, "ignore_pretraining_limits": True}
+    if name == "base":
+        estimator = TabPFNClassifier if classes else TabPFNRegressor
+        return estimator(**plain, n_estimators=MEMBERS, **common)
+    if name == "ours":
+        estimator = FinetunedTabPFNClassifier if classes else FinetunedTabPFNRegressor
+        limit = {"time_limit": arguments.seconds, "n_estimators": MEMBERS}
+        return estimator(base_model=path, **limit, **common)
+    if name.startswith("rival"):
+        estimator = RivalClassifier if classes else RivalRegressor
+        extra = f"extra_{'classifier' if classes else 'regressor'}_kwargs"
+        options: dict[str, Any] = {
+            extra: {key: str(value) if key == "model_path" else value
+                    for key, value in plain.items()},
+            "time_limit": round(arguments.seconds),
+            "n_estimators_final_inference": MEMBERS,
+            **common,
+        }  # fmt: skip
+        if name != "rival":  # what helps it: our learning rate, and steps as long as there is time
+            options |= {"learning_rate": learning_rate(MINI_PARAMETERS), "epochs": 100_000}
+            options |= {"lr_warmup_only": True}
+        return estimator(**options)
+    return baselines(task, seed)[name]
+
+
+def measure(table: Table, seed: int, name: str, arguments: Any) -> dict[str, Any]:
+    """Fit and score one cell."""
+    X_train, X_test, y_train, y_test = table.split(seed, arguments.max_train)
+    started = time.monotonic()
+    model = arm(name, table.task, seed, arguments).fit(X_train, y_train)
+    fitted = time.monotonic()
+    if not hasattr(model, "classes_") and table.task == "classification":
+        model.classes_ = np.unique(y_train)  # the rival has none
+    result = scores(model, X_test, y_test)
+    return result | {
+        "task": table.task,
+        "rows": len(X_train),
+        "fit_seconds": fitted - started,
+        "predict_seconds": time.monotonic() - fitted,
+        "steps": getattr(model, "n_steps_", np.nan),
+        "deployed": getattr(model, "deployed_weights_", ""),
+        "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+
+
+def tables(arguments: Any) -> dict[str, Table]:
+    """Return the tables by name."""
+    found = list(bundled())
+    if arguments.data is not None:
+        found += from_folder(arguments.data)
+    for rows in arguments.synthetic:
+        X, y = make_table(n_rows=rows, n_columns=20, task="multiclass", random_state=0)
+        found.append(Table(f"synthetic {rows}", "classification", X, y))
+    named = {table.name: table for table in found}
+    return {name: named[name] for name in arguments.tables or named}
+
+
+def run_cells(arguments: Any) -> pd.DataFrame:
+    """Run every cell that is missing, each in a process of its own."""
+    file = arguments.out / "cells.csv"
+    cells = pd.read_csv(file).to_dict("records") if file.is_file() else []
+    done = {(cell["table"], cell["split"], cell["arm"]) for cell in cells}
+    for seed in range(arguments.splits):
+        for table in tables(arguments):
+            for name in arguments.arms:
+                if (table, seed, name) in done:
+                    continue
+                command = [sys.executable, __file__, *sys.argv[1:], "--cell"]
+                command += [json.dumps([table, seed, name])]
+                ran = subprocess.run(command, capture_output=True, text=True, check=False)
+                if ran.returncode:
+                    print(f"{table} {seed} {name}: {ran.stderr.strip().splitlines()[-1]}")
+                    continue
+                result = json.loads(ran.stdout.strip().splitlines()[-1])
+                cells.append({"table": table, "split": seed, "arm": name, **result})
+                pd.DataFrame(cells).to_csv(file, index=False)
+                numbers = {k: round(v, 4) for k, v in result.items() if isinstance(v, float)}
+                print(f"{table} {seed} {name}: {numbers}", flush=True)
+    return pd.DataFrame(cells)
+
+
+def report(cells: pd.DataFrame, out: Path) -> None:
+    """Print a table per task and what the arms come to."""
+    for task, metric in PRIMARY.items():
+        part = cells[cells["task"] == task]
+        if part.empty:
+            continue
+        wide = part.pivot_table(index=["table", "split"], columns="arm", values=metric, sort=False)
+        print(f"\n{task}: mean {metric} on the test set\n")
+        print(wide.groupby(level="table", sort=False).mean().round(4).to_markdown())
+        ratios = wide.div(wide["base"], axis=0)
+        large = part.groupby(["table", "split"])["rows"].first() >= 500
+        for what, chosen in (("all tables", ratios), ("500 rows and more", ratios[large])):
+            print(f"\n{task}, {what} ({len(chosen)} table-splits): {metric} over the base's\n")
+            print(summary(chosen).round(3).to_markdown())
+        seconds = part.pivot_table(
+            index="arm", values=["fit_seconds", "peak_gib"], aggfunc="median"
+        )
+        print(f"\n{seconds.round(2).to_markdown()}")
+    figure(cells, out / "compare.png")
+
+
+def summary(ratios: pd.DataFrame) -> pd.DataFrame:
+    """Return median, mean, best and worst ratio and the share of table-splits that got better."""
+    return pd.DataFrame(
+        {
+            "median": ratios.median(),
+            "geometric mean": np.exp(np.log(ratios).mean()),
+            "best": ratios.min(),
+            "worst": ratios.max(),
+            "better": (ratios < 1 - 1e-9).mean(),
+            "worse": (ratios > 1 + 1e-9).mean(),
+        }
+    )
+
+
+def figure(cells: pd.DataFrame, path: Path) -> None:
+    """Draw the ratio to the base per table, a mark for each arm."""
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    fig, axes = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
+    for axis, (task, metric) in zip(axes, PRIMARY.items(), strict=True):
+        part = cells[cells["task"] == task]
+        means = part.pivot_table(index="table", columns="arm", values=metric)
+        if "base" not in means:
+            continue
+        ratios = means.div(means["base"], axis=0).drop(columns="base")
+        for name in ratios.columns:
+            axis.plot(ratios[name], range(len(ratios)), "o", label=name, alpha=0.8)
+        axis.axvline(1, color="grey", linewidth=1)
+        axis.set_yticks(range(len(ratios)), ratios.index)
+        axis.set_xscale("log")
+        axis.set_xlabel(f"test {metric} / base model's (lower is better)")
+        axis.set_title(task)
+    handles, labels = axes[0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=max(1, len(labels)))
+    fig.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Run one cell for the parent process, or all of them."""
+    arguments = _parser().parse_args()
+    torch.set_num_threads(arguments.threads)
+    if arguments.cell:
+        warnings.simplefilter("ignore")
+        table, seed, name = json.loads(arguments.cell)
+        print(json.dumps(measure(tables(arguments)[table], seed, name, arguments)))
+        return
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    cells = run_cells(arguments)
+    report(cells, arguments.out)
+    print(f"\n{platform.platform()}, {arguments.threads} threads, torch {torch.__version__}")
+
+
+def _files(text: str) -> tuple[Path, Path]:
+    classifier, regressor = text.split(",", 1)
+    return Path(classifier), Path(regressor)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    shipped = (mini("classification").path, mini("regression").path)
+    parser.add_argument("--data", type=Path, help="folder of CSV files with a column `target`")
+    parser.add_argument("--tables", nargs="*", help="names of tables, all by default")
+    parser.add_argument("--synthetic", nargs="*", type=int, default=[], metavar="ROWS")
+    parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=ARMS)
+    parser.add_argument("--splits", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each fine-tuning")
+    parser.add_argument("--max-train", type=int, default=10_000)
+    parser.add_argument("--base", type=_files, default=shipped, metavar="CLASSIFIER,REGRESSOR")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--out", type=Path, default=Path("benchmark-output/compare"))
+    parser.add_argument("--cell", help=argparse.SUPPRESS)
+    return parser
+
+
+if __name__ == "__main__":
+    main()
