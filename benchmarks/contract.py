@@ -124,7 +124,7 @@ def takes_sample_weights(make: Make) -> bool:
 def is_routed(make: Make) -> bool:
     """Send weights through a cross-validation by scikit-learn's metadata routing."""
     with sklearn.config_context(enable_metadata_routing=True):
-        model = make().set_fit_request(sample_weight=True)
+        model = make().set_fit_request(sample_weight=True).set_score_request(sample_weight=False)
         weights = {"sample_weight": np.ones(150)}
         cross_validate(model, *IRIS, cv=2, params=weights, error_score="raise")
     return True

@@ -197,17 +197,17 @@ def _classes(
         scores = functions.function(draws, inputs, 1 if one else n_classes)
         scores = standardise(scores) + _noise(draws, scores)
         y = _cut(draws, scores[..., 0], n_classes) if one else _win(draws, scores)
-    if draws.chance(0.2):
-        flipped = draws.random(draws.rows) < 0.25 * draws.random(1)
+    if draws.chance(0.25):
+        flipped = draws.random(draws.rows) < 0.4 * draws.random(1)
         y = torch.where(flipped, draws.choice(n_classes, (draws.rows,)), y)
     return y.float()
 
 
 def _noise(draws: Draws, scores: torch.Tensor) -> torch.Tensor:
-    """Draw noise for standardised scores: none, a little, or as much as there is signal."""
-    if draws.chance(0.3):
+    """Draw noise for standardised scores: none, a little, or more than there is signal."""
+    if draws.chance(0.25):
         return torch.zeros_like(scores)
-    return draws.table_log_uniform(0.03, 0.7) * draws.normal(draws.rows, scores.shape[2])
+    return draws.table_log_uniform(0.03, 2.5) * draws.normal(draws.rows, scores.shape[2])
 
 
 def _cut(draws: Draws, score: torch.Tensor, n_classes: int) -> torch.Tensor:
