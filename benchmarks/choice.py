@@ -1,6 +1,6 @@
 """Which weights should be deployed after a fine-tuning? Rules compared on the same runs.
 
-    python benchmarks/choice.py [--data FOLDER] [--splits 1] [--seconds 40] [--out FOLDER]
+    python benchmarks/choice.py [--data FOLDER] [--splits 1] [--steps 150] [--out FOLDER]
 
 Every run is made once, with a hold-out of 20 % and no early stopping. Of its weights (raw, and as
 exponential moving average) at several steps, mixed with the base model's, the predictions on
@@ -66,9 +66,8 @@ def run(table: Table, seed: int, arguments: Any) -> dict[str, Any]:
     estimator = FinetunedTabPFNClassifier if classes else FinetunedTabPFNRegressor
     model = estimator(
         base_model="mini",
-        time_limit=arguments.seconds,
         early_stopping=False,
-        max_steps=100_000,
+        max_steps=arguments.steps,
         learning_rate=arguments.learning_rate,
         callbacks=[recorder],
         random_state=seed,
@@ -216,7 +215,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of CSV files with a column `target`")
     parser.add_argument("--splits", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=40.0, help="of each run")
+    parser.add_argument("--steps", type=int, default=150, help="of each run")
     parser.add_argument("--learning-rate", type=float, default=None)
     parser.add_argument("--max-train", type=int, default=1500, help="rows, hold-out included")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

@@ -363,6 +363,20 @@ def test_fit_twice_leaves_nothing_behind(mixed_table):
     assert model.predict_proba(IRIS[0]).tobytes() == fresh.predict_proba(IRIS[0]).tobytes()
 
 
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_a_cached_context_predicts_the_same(make, tmp_path):
+    X, y = IRIS
+    plain = make(precision="fp32").fit(X, y)
+    cached = make(precision="fp32", fit_mode="fit_with_cache").fit(X, y)
+    assert len(pickle.dumps(cached)) > len(pickle.dumps(plain))
+    joblib.dump(cached, tmp_path / "cached.joblib")
+    for model in (cached, joblib.load(tmp_path / "cached.joblib")):
+        predict = "predict_proba" if is_classifier(plain) else "predict"
+        np.testing.assert_allclose(
+            getattr(model, predict)(X[:9]), getattr(plain, predict)(X[:9]), atol=0.02
+        )
+
+
 # --- scikit-learn -------------------------------------------------------------------------------
 
 

@@ -144,6 +144,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
             random_state=seed,
             precision=self.precision,
             max_context=recipe.max_context(device),
+            fit_mode=self.fit_mode,
         )
         task.check_network(blueprint.max_classes, self.base_model_.name)
         return blueprint

@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -31,6 +31,8 @@ from finetune_tabpfn.training import (
     mix_weights,
     train,
 )
+
+CACHE_WORK = 1.6  # validations that it takes to cache a context of training rows and hold-out
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def fine_tune(
     model = table.network
     batches = _batches(table, parameters, groups, seed)
     optimizer = _optimizer(model, parameters)
-    budget = _budget(table, batches, model, timer, finish_seconds)
+    budget = _budget(table, batches, parameters, timer, finish_seconds)
 
     def evaluate(model: nn.Module) -> float:
         return score(table.predict())
@@ -198,12 +200,18 @@ def _optimizer(model: nn.Module, parameters: Parameters) -> torch.optim.Optimize
 
 
 def _budget(
-    table: PreparedTable, batches: SplitBatches, model: nn.Module, timer: Timer, finish: float
+    table: PreparedTable,
+    batches: SplitBatches,
+    parameters: Parameters,
+    timer: Timer,
+    finish: float,
 ) -> TimeBudget | None:
     """Return the time budget, None without a limit."""
     if timer.limit is None:
         return None
-    costs = forecast(table, batches, model, limit=timer.limit, finish=finish)
+    costs = forecast(table, batches, table.network, limit=timer.limit, finish=finish)
+    if parameters.fit_mode == "fit_with_cache":  # all rows go through the network once more
+        costs = replace(costs, finish=costs.finish + CACHE_WORK * costs.validation)
     return TimeBudget(timer.started + timer.limit, costs)
 
 

@@ -58,6 +58,10 @@ base_model : str or path, default="auto"
     n_estimators : int, default=4
         Members: preprocessed views of the table that the deployed ensemble averages. The same
         members are validated.
+    fit_mode : {"fit_preprocessors", "fit_with_cache"}, default="fit_preprocessors"
+        As in tabpfn, of the deployed predictor: "fit_with_cache" sends the context through the
+        network once, in `fit`; predicting a few rows then takes a fraction of the time, and the
+        fitted estimator holds the cache, in memory and in pickles.
     context_size : int, default=None
         Context rows of a split. None: what the table and the device allow, at most 10,000 on a
         GPU and 1,024 together with the query rows on a CPU.
@@ -195,6 +199,7 @@ class Parameters(BaseEstimator):
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_folds": [Interval(Integral, 1, None, closed="left")],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "fit_mode": [StrOptions({"fit_preprocessors", "fit_with_cache"})],
         "context_size": [Interval(Integral, 1, None, closed="left"), None],
         "query_size": [Interval(Integral, 1, None, closed="left"), None],
         "class_weight": [dict, StrOptions({"balanced"}), None],
@@ -227,6 +232,7 @@ class Parameters(BaseEstimator):
         validation_fraction: float = 0.2,
         n_folds: int = 1,
         n_estimators: int = 4,
+        fit_mode: Literal["fit_preprocessors", "fit_with_cache"] = "fit_preprocessors",
         context_size: int | None = None,
         query_size: int | None = None,
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
@@ -255,6 +261,7 @@ class Parameters(BaseEstimator):
         self.validation_fraction = validation_fraction
         self.n_folds = n_folds
         self.n_estimators = n_estimators
+        self.fit_mode = fit_mode
         self.context_size = context_size
         self.query_size = query_size
         self.class_weight = class_weight

@@ -86,6 +86,8 @@ class Blueprint:
     max_context : int
         Rows beyond this number are drawn anew for each member, so that the members together
         see more of the table than one could hold.
+    fit_mode : {"fit_preprocessors", "fit_with_cache"}
+        Of what is deployed.
     """
 
     kind: Kind
@@ -96,8 +98,9 @@ class Blueprint:
     random_state: int
     precision: str
     max_context: int
+    fit_mode: str = "fit_preprocessors"
 
-    def fit(self, X: Any, y: Any) -> TabPFN:
+    def fit(self, X: Any, y: Any, fit_mode: str = "fit_preprocessors") -> TabPFN:
         """Return a TabPFN estimator around the network, fitted to a table."""
         many = len(y) > self.max_context
         estimator = TabPFNClassifier if self.kind == "classification" else TabPFNRegressor
@@ -107,6 +110,7 @@ class Blueprint:
             device=str(self.device),
             categorical_features_indices=self.categorical_features,
             random_state=self.random_state,
+            fit_mode=fit_mode,
             inference_precision=torch.float32 if self.precision == "fp32" else "auto",
             # rows and columns beyond the pretraining are allowed: fine-tuning is for them too
             ignore_pretraining_limits=True,
@@ -118,7 +122,7 @@ class Blueprint:
         if weights is not None:
             self.specs.model.load_state_dict(weights)
         self.specs.model.eval().zero_grad(set_to_none=True)
-        return self.fit(X, y)
+        return self.fit(X, y, self.fit_mode)
 
     def copy(self, random_state: int) -> Blueprint:
         """Return the same plan around a copy of the network as it is now."""
@@ -127,7 +131,8 @@ class Blueprint:
 
     def snapshot(self, X: Any, y: Any) -> TabPFN:
         """Return the fitted estimator that predicts with a copy of the network as it is now."""
-        return self.copy(self.random_state).deploy(None, X, y)
+        plan = dataclasses.replace(self.copy(self.random_state), fit_mode="fit_preprocessors")
+        return plan.deploy(None, X, y)
 
     @property
     def max_classes(self) -> int:
