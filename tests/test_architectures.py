@@ -67,6 +67,38 @@ def test_weights_move_and_predictions_stay_finite(version, kind, random_checkpoi
         np.testing.assert_allclose(predict(again, X), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("tuning", ["head", "last_layers", "norm"])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_only_the_chosen_weights_are_trained(version, tuning, random_checkpoint):
+    X, y = load_iris(return_X_y=True)
+    path = random_checkpoint(version, "classification")
+    model = FinetunedTabPFNClassifier(
+        base_model=path,
+        tuning=tuning,
+        max_steps=2,
+        eval_interval=1,
+        learning_rate=1e-3,
+        n_estimators=1,
+        precision="fp32",
+        scoring=_always_better(),
+        random_state=0,
+    ).fit(X, y)
+    moved = _moved(path, "classification", model)
+    assert moved
+    parts = {
+        "head": ["output_projection", "output_norm", "many_class_decoder", "heads"],
+        "norm": ["norm", "_ln.", "bias"],
+    }
+    if tuning == "last_layers":  # the small networks have no more than two blocks
+        assert any("blocks.0." in name for name in moved)
+        assert not [name for name in moved if "embed" in name]
+    else:
+        assert all(any(part in name for part in parts[tuning]) for name in moved)
+    assert all(weight.requires_grad for weight in model.predictor_.model_.parameters()) == all(
+        weight.requires_grad for weight in load(path, "classification", "cpu").model.parameters()
+    )
+
+
 def _always_better():
     rounds = iter(range(1000))
     return lambda estimator, X, y: float(next(rounds))

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from finetune_tabpfn import recipe
-from finetune_tabpfn._tabpfn import PreparedTable
+from finetune_tabpfn._tabpfn import PreparedTable, only_trained
 from finetune_tabpfn.callbacks import DivergenceGuard, EarlyStopping, MaxSteps, TimeBudget
 from finetune_tabpfn.data import Rows, SplitSampler
 from finetune_tabpfn.forecasting import forecast
@@ -148,21 +148,21 @@ def fine_tune(
     """
     model = table.network
     batches = _batches(table, parameters, groups, seed)
-    optimizer = _optimizer(model, parameters)
-    budget = _budget(table, batches, parameters, timer, finish_seconds)
 
     def evaluate(model: nn.Module) -> float:
         return score(table.predict())
 
-    state = train(
-        model,
-        optimizer,
-        batches=batches,
-        loss_fn=batches.loss,
-        evaluate=evaluate,
-        config=_config(table, batches, parameters),
-        callbacks=[*_callbacks(parameters, budget), *guests, *(parameters.callbacks or ())],
-    )
+    with only_trained(model, parameters.tuning) as trained:
+        budget = _budget(table, batches, parameters, timer, finish_seconds)
+        state = train(
+            model,
+            _optimizer(model, trained, parameters),
+            batches=batches,
+            loss_fn=batches.loss,
+            evaluate=evaluate,
+            config=_config(table, batches, parameters),
+            callbacks=[*_callbacks(parameters, budget), *guests, *(parameters.callbacks or ())],
+        )
     return _choose(state, evaluate, budget)
 
 
@@ -192,11 +192,13 @@ def _batches(
     return batches
 
 
-def _optimizer(model: nn.Module, parameters: Parameters) -> torch.optim.Optimizer:
-    """Return AdamW over the whole network; what a task does not use gets no gradient."""
+def _optimizer(
+    model: nn.Module, trained: list[nn.Parameter], parameters: Parameters
+) -> torch.optim.Optimizer:
+    """Return AdamW over the weights to train; what a task does not use gets no gradient."""
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
     rate = parameters.learning_rate or recipe.learning_rate(n_parameters)
-    return torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=parameters.weight_decay)
+    return torch.optim.AdamW(trained, lr=rate, weight_decay=parameters.weight_decay)
 
 
 def _budget(

@@ -24,6 +24,9 @@ base_model : str or path, default="auto"
     learning_rate : float, default=None
         Peak learning rate of AdamW. None chooses by the size of the base model: 4e-4 for the
         mini models, about 6e-5 for TabPFN v2, 1e-5 for the largest.
+    tuning : {"full", "last_layers", "head", "norm"}, default="full"
+        Which weights are trained: all; the last two blocks and the head; the head alone; the
+        normalisations' scales and all biases.
     batch_size : int, default=1
         Splits of context and query rows per optimizer update.
     max_steps : int, default=500
@@ -183,6 +186,7 @@ class Parameters(BaseEstimator):
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's name and form
         "base_model": [str, Path],
         "learning_rate": [Interval(Real, 0, 1, closed="neither"), None],
+        "tuning": [StrOptions({"full", "last_layers", "head", "norm"})],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "max_steps": [Interval(Integral, 0, None, closed="left")],
         "time_limit": [Interval(Real, 0, None, closed="neither"), None],
@@ -220,6 +224,7 @@ class Parameters(BaseEstimator):
         *,
         base_model: str | Path = "auto",
         learning_rate: float | None = None,
+        tuning: Literal["full", "last_layers", "head", "norm"] = "full",
         batch_size: int = 1,
         max_steps: int = 500,
         time_limit: float | None = None,
@@ -249,6 +254,7 @@ class Parameters(BaseEstimator):
     ) -> None:
         self.base_model = base_model
         self.learning_rate = learning_rate
+        self.tuning = tuning
         self.batch_size = batch_size
         self.max_steps = max_steps
         self.time_limit = time_limit

@@ -15,6 +15,7 @@ from finetune_tabpfn._tabpfn.files import (
     read_licence,
     write_checkpoint,
 )
+from finetune_tabpfn._tabpfn.layers import only_trained
 from finetune_tabpfn._tabpfn.network import Blueprint, Specs, TabPFN, load, load_fit
 from finetune_tabpfn._tabpfn.prepared import Batch, PreparedTable, prepare
 
@@ -32,6 +33,7 @@ __all__ = [
     "load_fit",
     "load_weights",
     "new_network",
+    "only_trained",
     "predict_mixture",
     "prepare",
     "read_licence",
