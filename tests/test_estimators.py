@@ -250,6 +250,17 @@ def test_the_deployed_weights_are_the_ones_that_scored_best():
     assert model.best_score_ >= model.history_["score"].max() - 1e-9
 
 
+def test_a_gain_that_may_be_luck_is_not_deployed():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(120, 3)), rng.integers(0, 2, 120)  # nothing to learn
+    options = {"max_steps": 20, "eval_interval": 2, "learning_rate": 1e-3}
+    lucky = classifier(min_gain_se=0.0, **options).fit(X, y)
+    careful = classifier(min_gain_se=3.0, **options).fit(X, y)
+    assert lucky.best_score_ > lucky.base_score_
+    assert careful.deployed_weights_ == "base"
+    pd.testing.assert_series_equal(lucky.history_["score"], careful.history_["score"])
+
+
 def test_validation_rows_of_the_user_never_become_context():
     X, y = DIABETES
     model = regressor().fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:])

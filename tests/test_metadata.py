@@ -35,10 +35,11 @@ def regressor(**parameters):
 
 
 class Recorder:
-    """Stands in for a scorer and notes the hold-out that it was given."""
+    """Stands in for a scorer and notes the hold-out that it was given, before any resampling."""
 
     def __call__(self, estimator, X, y, sample_weight=None):
-        self.X, self.y, self.weight = X, y, sample_weight
+        if not hasattr(self, "X"):
+            self.X, self.y, self.weight = X, y, sample_weight
         return -log_loss(y, estimator.predict_proba(X), labels=estimator.classes_)
 
 

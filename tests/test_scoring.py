@@ -61,3 +61,22 @@ def test_what_is_not_finite_is_never_a_score():
         score(None, predictions=PROBA * np.nan)
     with pytest.raises(FloatingPointError, match="score"):
         score(lambda estimator, X, y: np.nan)
+
+
+def test_the_error_of_a_gain_is_that_of_the_paired_difference():
+    rng = np.random.default_rng(1)
+    y = rng.normal(size=400)
+    reference = y + rng.normal(size=400)
+    better = y + 0.9 * (reference - y) + 0.02 * rng.normal(size=400)
+    hold_out = HoldOutScore(Regression(), "neg_mean_squared_error", np.zeros((400, 1)), y)
+    gains = (reference - y) ** 2 - (better - y) ** 2
+    expected = gains.std() / np.sqrt(400)
+    assert hold_out.gain_error(better, reference) == pytest.approx(expected, rel=0.3)
+    assert hold_out.gain_error(reference, reference) == 0
+
+
+def test_resamples_without_a_class_do_not_count():
+    y = np.array(["no"] * 9 + ["yes"])
+    proba = np.column_stack([np.linspace(0.1, 0.9, 10), np.linspace(0.9, 0.1, 10)])
+    hold_out = HoldOutScore(Classification(LABELS), "roc_auc", np.zeros((10, 1)), y)
+    assert np.isfinite(hold_out.gain_error(proba[::-1], proba))

@@ -172,6 +172,37 @@ def test_a_run_continued_after_a_round_ends_where_an_uninterrupted_one_does():
     assert continued.stop_reason == "max_steps"
 
 
+def test_the_average_of_the_weights_is_what_is_scored_and_kept():
+    live, scored = [], []
+
+    class Watch(Callback):
+        def after_step(self, state):
+            live.append(state.model.weight.item())
+
+        def after_round(self, state):
+            scored.append(state.model.weight.item())
+
+    model = line()
+    state = run(model, steps=10, config={"ema_decay": 0.5}, callbacks=[Watch()])
+    average = 0.0
+    for step, weight in enumerate(live, 1):
+        average = 0.5 * average + 0.5 * weight
+        if step % 5 == 0:
+            assert scored[step // 5] == pytest.approx(average, rel=1e-5)
+    assert state.best_weights["weight"].item() == pytest.approx(average, rel=1e-5)
+    assert model.weight.item() == live[-1]  # the update goes on from the weights themselves
+
+
+def test_a_continued_run_keeps_its_average():
+    whole, first = line(), line()
+    run(whole, steps=20, config={"ema_decay": 0.9})
+    state = run(first, steps=10, config={"ema_decay": 0.9})
+    run(first, steps=20, config={"ema_decay": 0.9}, state=state)
+    again = run(line(), steps=20, config={"ema_decay": 0.9})
+    assert state.best_weights["weight"].equal(again.best_weights["weight"])
+    assert whole.weight.equal(first.weight)
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_ends_the_run_with_the_best_weights(bad):
     def breaks_at_step_12(model, batch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -20,7 +20,7 @@ from finetune_tabpfn.data import Rows, SplitSampler
 from finetune_tabpfn.forecasting import forecast
 from finetune_tabpfn.loggers import ProgressBar
 from finetune_tabpfn.parameters import Parameters
-from finetune_tabpfn.scoring import HoldOutScore
+from finetune_tabpfn.scoring import HoldOutScore, Predictions
 from finetune_tabpfn.splits import SplitBatches, available_memory
 from finetune_tabpfn.tasks import Classification
 from finetune_tabpfn.training import (
@@ -148,10 +148,7 @@ def fine_tune(
     """
     model = table.network
     batches = _batches(table, parameters, groups, seed)
-
-    def evaluate(model: nn.Module) -> float:
-        return score(table.predict())
-
+    evaluate = _Evaluation(table, score)
     with only_trained(model, parameters.tuning) as trained:
         budget = _budget(table, batches, parameters, timer, finish_seconds)
         state = train(
@@ -163,7 +160,24 @@ def fine_tune(
             config=_config(table, batches, parameters),
             callbacks=[*_callbacks(parameters, budget), *guests, *(parameters.callbacks or ())],
         )
-    return _choose(state, evaluate, budget)
+    return _choose(state, evaluate, budget, parameters.min_gain_se)
+
+
+class _Evaluation:
+    """Scores the hold-out and keeps what was predicted for it, call by call."""
+
+    def __init__(self, table: PreparedTable, score: HoldOutScore) -> None:
+        self.table, self.score = table, score
+        self.predictions: list[Predictions] = []
+
+    def __call__(self, model: nn.Module) -> float:
+        """Return the score of the model, which is the table's network."""
+        self.predictions.append(self.table.predict())
+        return self.score(self.predictions[-1])
+
+    def gain_error(self, number: int) -> float:
+        """Return the standard error of what the predictions of a call gain over the first's."""
+        return self.score.gain_error(self.predictions[number], self.predictions[0])
 
 
 def _batches(
@@ -230,6 +244,7 @@ def _config(table: PreparedTable, batches: SplitBatches, parameters: Parameters)
         ),
         min_delta=parameters.min_delta,
         max_grad_norm=parameters.max_grad_norm,
+        ema_decay=parameters.ema_decay,
         precision=recipe.precision(parameters.precision, table.device),
     )
 
@@ -247,17 +262,22 @@ def _callbacks(parameters: Parameters, budget: TimeBudget | None) -> list[object
 
 
 def _choose(
-    state: TrainState, evaluate: Callable[[nn.Module], float], budget: TimeBudget | None
+    state: TrainState, evaluate: _Evaluation, budget: TimeBudget | None, min_gain_se: float
 ) -> Outcome:
-    """Return what scored best: the base, the best round or, if there is time, their average."""
-    scored: dict[str, tuple[Weights, float]] = {"base": (state.base_weights, state.base_score)}
+    """Return what is to be deployed.
+
+    The best round or, if there is time to score it, its average with the base, whichever scored
+    higher; but the base where that gain may be luck.
+    """
+    deployed, weights, score = "base", state.base_weights, state.base_score
     if state.best_round > 0:
-        scored["best round"] = (state.best_weights, state.best_score)
+        tuned, number = ("best round", state.best_weights, state.best_score), state.best_round
         average = _average(state, evaluate, budget)
-        if average is not None:
-            scored["average"] = average
-    deployed = max(scored, key=lambda name: scored[name][1])
-    weights, score = scored[deployed]
+        if average is not None and average[1] > state.best_score:
+            tuned, number = ("average", *average), -1
+        luck = min_gain_se * evaluate.gain_error(number) if min_gain_se else 0.0
+        if tuned[2] - state.base_score > luck:
+            deployed, weights, score = tuned
     return Outcome(
         deployed=deployed,  # type: ignore[arg-type]
         weights=weights,
@@ -271,7 +291,7 @@ def _choose(
 
 
 def _average(
-    state: TrainState, evaluate: Callable[[nn.Module], float], budget: TimeBudget | None
+    state: TrainState, evaluate: _Evaluation, budget: TimeBudget | None
 ) -> tuple[Weights, float] | None:
     """Return the average of base and best round with its score, None where it was not scored."""
     no_time = budget is not None and not budget.time_for(budget.validation(state))

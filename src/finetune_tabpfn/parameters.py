@@ -79,6 +79,13 @@ base_model : str or path, default="auto"
         ones more rows to be read from. Classification only.
     weight_decay : float, default=0.0
         Of AdamW.
+    ema_decay : float, default=0.95
+        Share of itself that the exponential moving average of the weights keeps at a step. The
+        average is what is validated and deployed; 0 does without.
+    min_gain_se : float, default=1.0
+        Tuned weights are deployed only if they beat the base model on the hold-out by this many
+        standard errors, estimated by resampling the hold-out's rows; else a better score is
+        taken for luck. 0 deploys whatever scores best.
     max_grad_norm : float or None, default=1.0
         The gradient is scaled down to this norm; None leaves it alone.
     gradient_accumulation_steps : int, default=1
@@ -209,6 +216,8 @@ class Parameters(BaseEstimator):
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "balanced_contexts": ["boolean"],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "ema_decay": [Interval(Real, 0, 1, closed="left")],
+        "min_gain_se": [Interval(Real, 0, None, closed="left")],
         "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
         "gradient_accumulation_steps": [Interval(Integral, 1, None, closed="left")],
         "precision": [StrOptions({"auto", "fp32", "bf16", "fp16"})],
@@ -243,6 +252,8 @@ class Parameters(BaseEstimator):
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
         balanced_contexts: bool = False,
         weight_decay: float = 0.0,
+        ema_decay: float = 0.95,
+        min_gain_se: float = 1.0,
         max_grad_norm: float | None = 1.0,
         gradient_accumulation_steps: int = 1,
         precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
@@ -273,6 +284,8 @@ class Parameters(BaseEstimator):
         self.class_weight = class_weight
         self.balanced_contexts = balanced_contexts
         self.weight_decay = weight_decay
+        self.ema_decay = ema_decay
+        self.min_gain_se = min_gain_se
         self.max_grad_norm = max_grad_norm
         self.gradient_accumulation_steps = gradient_accumulation_steps
         self.precision = precision

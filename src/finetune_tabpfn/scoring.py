@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer, log_loss, make_scorer
 
+from finetune_tabpfn.data import Rows, rows_of
 from finetune_tabpfn.tasks import Classification, Task
 
 Scoring = str | Callable[[Any, Any, Any], float] | None
 Predictions = npt.NDArray[Any]
+RESAMPLES = 60
 
 
 class HoldOutScore:
@@ -84,6 +87,40 @@ class HoldOutScore:
         if not np.isfinite(score):
             raise FloatingPointError(f"the score ({self.scoring}) on the hold-out is {score}")
         return score
+
+    def gain_error(self, predictions: Predictions, reference: Predictions) -> float:
+        """Return the standard error of what `predictions` score above `reference`.
+
+        Estimated from resamples of the hold-out's rows, drawn alike for both (paired bootstrap),
+        so that it serves any scorer. Resamples that cannot be scored, because they lack a class,
+        say, do not count.
+
+        Parameters
+        ----------
+        predictions, reference : ndarray
+            As for the score.
+        """
+        rng = np.random.default_rng(0)
+        gains = []
+        for _ in range(RESAMPLES):
+            rows = rng.integers(len(self.y), size=len(self.y))
+            try:
+                part = self._of_rows(rows)
+                gains.append(part(predictions[rows]) - part(reference[rows]))
+            except (ValueError, FloatingPointError):
+                continue
+        return float(np.std(gains)) if len(gains) > 1 else math.inf
+
+    def _of_rows(self, rows: Rows) -> HoldOutScore:
+        weight = self.weight.get("sample_weight")
+        return HoldOutScore(
+            self.task,
+            self.scoring,
+            # scikit-learn's own scorers hand X to the estimator, which has its answers ready
+            self.X if isinstance(self.scoring, str) else rows_of(self.X, rows),
+            self.y[rows],
+            None if weight is None else weight[rows],
+        )
 
     def _scorer(self) -> Callable[..., float]:
         if self.scoring == "neg_log_loss" and isinstance(self.task, Classification):

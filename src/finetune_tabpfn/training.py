@@ -11,8 +11,8 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -51,7 +51,7 @@ class Callback:
         """Before the hold-out is scored; a reason skips the validation."""
 
     def after_round(self, state: TrainState) -> str | None:
-        """After a round: its row is the last of `state.history`."""
+        """After a round: its row is the last of `state.history`, the model as it was scored."""
 
     def before_step(self, state: TrainState) -> str | None:
         """Before an update."""
@@ -90,6 +90,10 @@ class TrainConfig:
         linearly over five steps and stays at 1.
     precision : {"fp32", "bf16", "fp16"}
         Autocast type of the forward pass; "fp16" scales the loss against underflow.
+    ema_decay : float
+        Share of itself that the exponential moving average of the weights keeps at a step. The
+        average is what is scored and kept as best; the update goes on from the weights
+        themselves. 0: there is no average.
     """
 
     eval_interval: int = 10
@@ -97,6 +101,7 @@ class TrainConfig:
     max_grad_norm: float | None = 1.0
     schedule: Callable[[int], float] = constant_after_warmup
     precision: Precision = "fp32"
+    ema_decay: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,7 @@ class TrainState:
     step_seconds: list[float] = field(default_factory=list)
     validation_seconds: list[float] = field(default_factory=list)
     round_losses: list[float] = field(default_factory=list)
+    averages: list[torch.Tensor] = field(default_factory=list)  # of the trained parameters
     stop_reason: str | None = None
 
     @property
@@ -234,6 +240,8 @@ class _Run:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
         self.state = self.resumed or _new_state(self.model)
         self.state.stop_reason = None
+        if self.config.ema_decay and not self.state.averages:
+            self.state.averages = [weight.detach().clone() for weight in self.parameters]
         self.started = self.clock() - self.state.seconds
 
     def ask(self, hook: str) -> None:
@@ -266,6 +274,8 @@ class _Run:
             raise FloatingPointError(f"the gradient norm was {norm} at step {step}")
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        for average, weight in zip(state.averages, self.parameters, strict=False):
+            average.lerp_(weight.detach(), 1 - self.config.ema_decay)
         state.step += 1
         state.round_losses.append(state.train_loss)
         state.step_seconds.append(self.clock() - started)
@@ -311,10 +321,23 @@ class _Run:
             return
         started = self.clock()
         self.model.eval()
-        score = self.evaluate(self.model)
-        self.state.validation_seconds.append(self.clock() - started)
-        self._record(score)
-        self.ask("after_round")
+        with self._averaged():
+            score = self.evaluate(self.model)
+            self.state.validation_seconds.append(self.clock() - started)
+            self._record(score)
+            self.ask("after_round")
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Let the average stand in for the weights, if there is one."""
+        pairs = list(zip(self.state.averages, self.parameters, strict=False))
+        for average, weight in pairs:
+            average.data, weight.data = weight.data, average.data
+        try:
+            yield
+        finally:
+            for average, weight in pairs:
+                average.data, weight.data = weight.data, average.data
 
     def _validation_refused(self) -> bool:
         """Ask for leave to validate; a run that is stopping anyway may still be refused."""

@@ -171,7 +171,7 @@ def _discretise(draws: Draws, columns: torch.Tensor) -> tuple[torch.Tensor, torc
 def _relevant(draws: Draws, columns: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
     """Return what the target depends on, irrelevant inputs scaled to nothing, (B, R, C)."""
     inputs = columns
-    if draws.chance(0.2):  # a part of the causes is not in the table
+    if draws.chance(0.3):  # a part of the causes is not in the table
         inputs = torch.where(draws.random(1, columns.shape[2]) < 0.3, hidden, columns)
     n_inputs = inputs.shape[2]
     strength = draws.random(1, n_inputs).mul(1.5).exp()
@@ -205,9 +205,11 @@ def _classes(
 
 def _noise(draws: Draws, scores: torch.Tensor) -> torch.Tensor:
     """Draw noise for standardised scores: none, a little, or more than there is signal."""
-    if draws.chance(0.25):
+    level = draws.pick(["none", "little", "much"], [0.2, 0.45, 0.35])
+    if level == "none":
         return torch.zeros_like(scores)
-    return draws.table_log_uniform(0.03, 2.5) * draws.normal(draws.rows, scores.shape[2])
+    size = draws.table_log_uniform(*((0.03, 0.5) if level == "little" else (0.5, 3.0)))
+    return size * draws.normal(draws.rows, scores.shape[2])
 
 
 def _cut(draws: Draws, score: torch.Tensor, n_classes: int) -> torch.Tensor:
