@@ -128,6 +128,17 @@ def best(kinds: tuple[str, ...], shares: tuple[float, ...], errors: float) -> Ru
     return rule
 
 
+def half_unless(errors: float, over_base: float = 0.0) -> Rule:
+    """Return the rule: half-way to the best average, all the way if clearly better there."""
+
+    def rule(held_out: dict[str, np.ndarray]) -> str:
+        half, full = (best(("ema",), (share,), over_base)(held_out) for share in (0.5, 1.0))
+        gain = held_out[half] - held_out[full]
+        return full if gain.mean() > errors * gain.std() / np.sqrt(len(gain)) else half
+
+    return rule
+
+
 def last(kind: str, share: float) -> Rule:
     """Return the rule: the last weights, whatever the hold-out says."""
 
@@ -148,6 +159,12 @@ RULES: dict[str, Rule] = {
     "best ema, 1 s.e.": best(("ema",), (1.0,), 1.0),
     "best ema, 2 s.e.": best(("ema",), (1.0,), 2.0),
     "best ema, half": best(("ema",), (0.5,), 0.0),
+    "best ema, half, 1 s.e.": best(("ema",), (0.5,), 1.0),
+    "half, or full by 1/2 s.e.": half_unless(0.5),
+    "half, or full by 1 s.e.": half_unless(1.0),
+    "half, or full, each by 1/2 s.e.": half_unless(0.5, 0.5),
+    "half, or full, each by 1 s.e.": half_unless(1.0, 1.0),
+    "half, or full by 2 s.e.": half_unless(2.0),
     "best mix": best(("ema",), SHARES, 0.0),
     "best mix, 1/2 s.e.": best(("ema",), SHARES, 0.5),
     "best mix, 1 s.e.": best(("ema",), SHARES, 1.0),

@@ -243,7 +243,7 @@ def test_running_out_of_memory_halves_the_work_and_goes_on():
 
 def test_the_deployed_weights_are_the_ones_that_scored_best():
     X, y = DIABETES
-    model = regressor(max_steps=20, learning_rate=1e-3, precision="fp32")
+    model = regressor(max_steps=20, learning_rate=1e-3, precision="fp32", min_gain_se=0.0)
     model.fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:])
     rmse = np.sqrt(np.mean((model.predict(X[300:]) - y[300:]) ** 2))
     assert -rmse == pytest.approx(model.best_score_, rel=1e-5)

@@ -175,9 +175,11 @@ class _Evaluation:
         self.predictions.append(self.table.predict())
         return self.score(self.predictions[-1])
 
-    def gain_error(self, number: int) -> float:
-        """Return the standard error of what the predictions of a call gain over the first's."""
-        return self.score.gain_error(self.predictions[number], self.predictions[0])
+    def clearly(self, first: int, second: int, errors: float) -> bool:
+        """Tell whether one call scored above another by so many standard errors of the gain."""
+        one, other = self.predictions[first], self.predictions[second]
+        gain = self.score(one) - self.score(other)
+        return gain > (errors * self.score.gain_error(one, other) if errors and gain > 0 else 0.0)
 
 
 def _batches(
@@ -266,17 +268,16 @@ def _choose(
 ) -> Outcome:
     """Return what is to be deployed.
 
-    The best round or, if there is time to score it, its average with the base, whichever scored
-    higher; but the base where that gain may be luck.
+    Half-way from the base to the best round, which generalises better than either; all the way
+    where that is clearly better on the hold-out; the base where the gain may be luck.
     """
     deployed, weights, score = "base", state.base_weights, state.base_score
     if state.best_round > 0:
         tuned, number = ("best round", state.best_weights, state.best_score), state.best_round
         average = _average(state, evaluate, budget)
-        if average is not None and average[1] > state.best_score:
+        if average is not None and not evaluate.clearly(number, -1, min_gain_se):
             tuned, number = ("average", *average), -1
-        luck = min_gain_se * evaluate.gain_error(number) if min_gain_se else 0.0
-        if tuned[2] - state.base_score > luck:
+        if evaluate.clearly(number, 0, min_gain_se):
             deployed, weights, score = tuned
     return Outcome(
         deployed=deployed,  # type: ignore[arg-type]

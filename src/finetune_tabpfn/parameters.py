@@ -82,10 +82,11 @@ base_model : str or path, default="auto"
     ema_decay : float, default=0.95
         Share of itself that the exponential moving average of the weights keeps at a step. The
         average is what is validated and deployed; 0 does without.
-    min_gain_se : float, default=1.0
-        Tuned weights are deployed only if they beat the base model on the hold-out by this many
-        standard errors, estimated by resampling the hold-out's rows; else a better score is
-        taken for luck. 0 deploys whatever scores best.
+    min_gain_se : float, default=0.5
+        What counts as a gain on the hold-out, in standard errors that are estimated by
+        resampling its rows; less is taken for luck. Deployed are the weights half-way from the
+        base model to the best round; the best round itself where it gains over those; the base
+        where they do not gain over it. 0 deploys whatever scores best.
     max_grad_norm : float or None, default=1.0
         The gradient is scaled down to this norm; None leaves it alone.
     gradient_accumulation_steps : int, default=1
@@ -253,7 +254,7 @@ class Parameters(BaseEstimator):
         balanced_contexts: bool = False,
         weight_decay: float = 0.0,
         ema_decay: float = 0.95,
-        min_gain_se: float = 1.0,
+        min_gain_se: float = 0.5,
         max_grad_norm: float | None = 1.0,
         gradient_accumulation_steps: int = 1,
         precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
