@@ -67,7 +67,8 @@ def draw_shape(
     """
     rows = _log_uniform(rng, MIN_ROWS, stage.max_rows)
     widest = max(MIN_COLUMNS, round(stage.column_share * max_columns))
-    columns = _log_uniform(rng, MIN_COLUMNS, widest)
+    draw_columns = _log_uniform if rng.random() < 0.5 else _uniform  # narrow ones, wide ones
+    columns = draw_columns(rng, MIN_COLUMNS, widest)
     context = int(rows * rng.uniform(0.4, 0.85))
     # the network spends as much on a row as on some six columns
     tables = max(1, min(64, round(cells_per_pass / (rows * (columns + 6)))))
@@ -76,6 +77,10 @@ def draw_shape(
 
 def _log_uniform(rng: np.random.Generator, low: int, high: int) -> int:
     return round(math.exp(rng.uniform(math.log(low), math.log(high))))
+
+
+def _uniform(rng: np.random.Generator, low: int, high: int) -> int:
+    return int(rng.integers(low, high + 1))
 
 
 class PriorBatches:

@@ -12,12 +12,12 @@ import torch
 from finetune_tabpfn.pretraining.draws import Draws, standardise
 
 MECHANISMS = {
-    "linear": 0.14,
-    "additive": 0.12,
-    "interactions": 0.08,
-    "trees": 0.28,
-    "network": 0.18,
-    "waves": 0.1,
+    "linear": 0.2,
+    "additive": 0.16,
+    "interactions": 0.06,
+    "trees": 0.26,
+    "network": 0.14,
+    "waves": 0.08,
     "prototypes": 0.1,
 }
 

@@ -158,12 +158,12 @@ def _choose_columns(
 
 def _discretise(draws: Draws, columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Turn a share of the columns into a few levels; returns them and the marks (B, C)."""
-    style = draws.pick(["numeric", "mixed", "categorical"], [0.45, 0.4, 0.15])
+    style = draws.pick(["numeric", "mixed", "categorical"], [0.3, 0.4, 0.3])
     share = {"numeric": 0.0, "mixed": draws.uniform(0.1, 0.8), "categorical": 1.0}[style]
     chosen = draws.random(columns.shape[2]) < share
     if share == 0:
         return columns, chosen
-    most = draws.pick([2, 4, 8, 20], [0.25, 0.35, 0.25, 0.15])
+    most = draws.pick([2, 4, 8, 20], [0.35, 0.3, 0.2, 0.15])
     codes = quantile_codes(draws, columns, most)
     return torch.where(chosen[:, None], standardise(codes), columns), chosen
 
