@@ -169,17 +169,21 @@ class _Evaluation:
     def __init__(self, table: PreparedTable, score: HoldOutScore) -> None:
         self.table, self.score = table, score
         self.predictions: list[Predictions] = []
+        self.scores: list[float] = []
 
     def __call__(self, model: nn.Module) -> float:
         """Return the score of the model, which is the table's network."""
         self.predictions.append(self.table.predict())
-        return self.score(self.predictions[-1])
+        self.scores.append(self.score(self.predictions[-1]))
+        return self.scores[-1]
 
     def clearly(self, first: int, second: int, errors: float) -> bool:
         """Tell whether one call scored above another by so many standard errors of the gain."""
+        gain = self.scores[first] - self.scores[second]
+        if gain <= 0 or not errors:
+            return gain > 0
         one, other = self.predictions[first], self.predictions[second]
-        gain = self.score(one) - self.score(other)
-        return gain > (errors * self.score.gain_error(one, other) if errors and gain > 0 else 0.0)
+        return gain > errors * self.score.gain_error(one, other)
 
 
 def _batches(
