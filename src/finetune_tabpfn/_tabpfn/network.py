@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from finetune_tabpfn._tabpfn.files import WHICH
 from finetune_tabpfn.tasks import Kind
 
 TabPFN: TypeAlias = TabPFNClassifier | TabPFNRegressor
+RANDOM_STATE = threading.Lock()  # two threads at once would not restore torch's random state
 
 
 def load(path: Path, kind: Kind, device: torch.device) -> Specs:
@@ -44,7 +46,8 @@ def load(path: Path, kind: Kind, device: torch.device) -> Specs:
         When the file is no TabPFN checkpoint of this task.
     """
     try:
-        with torch.random.fork_rng(devices=[]):  # building a network draws random weights
+        # building a network draws random weights; two threads at once would not restore the state
+        with RANDOM_STATE, torch.random.fork_rng(devices=[]):
             models, configs, distribution, inference = initialize_tabpfn_model(path, WHICH[kind])
     except Exception as error:  # torch, pickle, safetensors, pydantic: whatever reading met
         reason = " ".join(str(error).split()) or type(error).__name__
