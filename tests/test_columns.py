@@ -92,7 +92,7 @@ def test_intervals_become_text():
         ([1j, 2j], "it holds complex numbers"),
         ([[1, 2], [3]], "it holds a list"),
         ([{"a": 1}, None], "it holds a dict"),
-        ([10**400, 1], "too large"),
+        (pd.Series([10**400, 1], dtype=object), "too large"),
     ],
 )
 def test_cells_that_cannot_be_used_are_named(cells, message):

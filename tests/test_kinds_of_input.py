@@ -58,6 +58,7 @@ def check_probabilities(proba, shape):
 
 
 @pytest.mark.filterwarnings("ignore:These columns look like free text")
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")  # pandas 2, of 1e200
 def test_every_kind_of_column_at_once():
     X = BASE.assign(**COLUMNS)
     model = classifier().fit(X, LABELS)
