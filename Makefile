@@ -5,6 +5,8 @@ BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
 
 OLDEST = $(VENV)/oldest
+# one thread: the networks of the tests are small, more threads would wait for each other
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .PHONY: demo test test-fast test-oldest lint clean
 
@@ -12,14 +14,14 @@ demo: $(READY)
 	$(BIN)/finetune-tabpfn demo --out demo-output
 
 test: lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 # the estimators on the oldest scikit-learn that is supported, laid over the environment
 test-oldest: $(OLDEST)/.ready
-	PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest tests/test_compliance.py tests/test_metadata.py \
+	PYTHONPATH=$(OLDEST) $(PYTEST) tests/test_compliance.py tests/test_metadata.py \
 	    tests/test_columns.py tests/test_kinds_of_input.py
 
 $(OLDEST)/.ready: $(READY) constraints-oldest.txt
