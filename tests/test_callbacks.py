@@ -69,6 +69,15 @@ def test_the_budget_believes_what_it_measured_over_what_was_forecast():
     assert not budget.time_for(60.1)
 
 
+def test_the_budget_keeps_what_turns_out_to_be_needed_later():
+    later = [0.0]
+    budget = TimeBudget(100, Forecast(1, 1, 10), clock=lambda: 30.0, reserve=lambda: later[0])
+    assert budget.time_for(60.0)
+    later[0] = 20.0
+    assert budget.time_for(40.0)
+    assert not budget.time_for(40.1)
+
+
 def test_without_a_limit_there_is_always_time():
     budget = TimeBudget(math.inf, Forecast(1, 1, 1))
     assert budget.before_step(TrainState(nn.Linear(1, 1))) is None

@@ -113,6 +113,11 @@ def test_predictions_of_the_regressor():
     np.testing.assert_allclose(full["mean"], model.predict(X[:5]))
     assert model.scoring_ == "neg_root_mean_squared_error"
     assert model.score(X, y) > 0.4
+    with pytest.raises(ValueError, match="output_type='variance' must be one of mean, median"):
+        model.predict(X[:5], output_type="variance")
+    for wrong in ([1.5], ["low"]):
+        with pytest.raises(ValueError, match=r"quantiles=.* must be numbers from 0 to 1"):
+            model.predict(X[:5], output_type="quantiles", quantiles=wrong)
 
 
 @pytest.mark.parametrize("labels", [[True, False], [1.0, 2.0], [10, -3], ["b", "a"]])
@@ -170,6 +175,18 @@ def test_fit_ends_within_its_time_limit():
     assert time.monotonic() - started < 1.05 * 8 + 1
     assert model.stop_reason_ == "time_limit"
     assert model.n_steps_ > 0
+
+
+@pytest.mark.slow
+def test_a_slow_scorer_does_not_break_the_time_limit():
+    def slow(estimator, X, y):
+        time.sleep(0.03)
+        return estimator.score(X, y)
+
+    X, y = load_breast_cancer(return_X_y=True)
+    started = time.monotonic()
+    classifier(scoring=slow, time_limit=15, max_steps=10_000, early_stopping=False).fit(X, y)
+    assert time.monotonic() - started <= 1.05 * 15 + 1
 
 
 def test_no_time_deploys_the_base_and_says_so():

@@ -145,6 +145,14 @@ PARAMETERS = st.fixed_dictionaries(
 )
 
 
+MANY = settings(
+    max_examples=30,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
 def is_a_sentence(error):
     text = str(error)
     return "\n" not in text and len(text.split()) >= 4
@@ -152,12 +160,7 @@ def is_a_sentence(error):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@settings(
-    max_examples=30,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+@MANY
 @given(table=tables(), parameters=PARAMETERS, extra=st.sampled_from([None, "balanced", "context"]))
 def test_a_classifier_predicts_or_says_why_not(table, parameters, extra):
     X, rows = table
@@ -172,12 +175,7 @@ def test_a_classifier_predicts_or_says_why_not(table, parameters, extra):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@settings(
-    max_examples=30,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+@MANY
 @given(
     table=tables(),
     parameters=PARAMETERS,

@@ -102,14 +102,21 @@ class TimeBudget(Callback):
         `finish` is the time to keep for what follows the training.
     clock : callable
         Seconds, monotonic.
+    reserve : callable
+        Returns the seconds to keep beyond `finish`, as far as they are known by now.
     """
 
     margin = 1.1  # a step or validation may take this much longer than the slowest recent one
 
     def __init__(
-        self, deadline: float, forecast: Forecast, clock: Callable[[], float] = time.monotonic
+        self,
+        deadline: float,
+        forecast: Forecast,
+        clock: Callable[[], float] = time.monotonic,
+        reserve: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self.deadline, self.forecast, self.clock = deadline, forecast, clock
+        self.deadline, self.forecast = deadline, forecast
+        self.reserve, self.clock = reserve, clock
 
     def before_step(self, state: TrainState) -> str | None:
         """Stop when a step and the validation after it would take too long."""
@@ -126,7 +133,7 @@ class TimeBudget(Callback):
 
     def time_for(self, seconds: float) -> bool:
         """Tell whether `seconds` of work still leave time to finish the fit."""
-        return self.clock() + seconds + self.forecast.finish <= self.deadline
+        return self.clock() + seconds + self.forecast.finish + self.reserve() <= self.deadline
 
     def _unless_time_for(self, seconds: float) -> str | None:
         return None if self.time_for(seconds) else "time_limit"

@@ -20,7 +20,7 @@ from finetune_tabpfn.data import Rows, SplitSampler
 from finetune_tabpfn.forecasting import forecast
 from finetune_tabpfn.loggers import ProgressBar
 from finetune_tabpfn.parameters import Parameters
-from finetune_tabpfn.scoring import HoldOutScore, Predictions
+from finetune_tabpfn.scoring import RESAMPLES, HoldOutScore, Predictions
 from finetune_tabpfn.splits import SplitBatches, available_memory
 from finetune_tabpfn.tasks import Classification
 from finetune_tabpfn.training import (
@@ -148,9 +148,9 @@ def fine_tune(
     """
     model = table.network
     batches = _batches(table, parameters, groups, seed)
-    evaluate = _Evaluation(table, score)
+    evaluate = _Evaluation(table, score, parameters.min_gain_se)
     with only_trained(model, parameters.tuning) as trained:
-        budget = _budget(table, batches, parameters, timer, finish_seconds)
+        budget = _budget(table, batches, evaluate, parameters, timer, finish_seconds)
         state = train(
             model,
             _optimizer(model, trained, parameters),
@@ -160,30 +160,37 @@ def fine_tune(
             config=_config(table, batches, parameters),
             callbacks=[*_callbacks(parameters, budget), *guests, *(parameters.callbacks or ())],
         )
-    return _choose(state, evaluate, budget, parameters.min_gain_se)
+    return _choose(state, evaluate, budget)
 
 
 class _Evaluation:
     """Scores the hold-out and keeps what was predicted for it, call by call."""
 
-    def __init__(self, table: PreparedTable, score: HoldOutScore) -> None:
-        self.table, self.score = table, score
+    def __init__(self, table: PreparedTable, score: HoldOutScore, min_gain_se: float) -> None:
+        self.table, self.score, self.min_gain_se = table, score, min_gain_se
         self.predictions: list[Predictions] = []
         self.scores: list[float] = []
+        self.score_seconds = 0.0
 
     def __call__(self, model: nn.Module) -> float:
         """Return the score of the model, which is the table's network."""
         self.predictions.append(self.table.predict())
+        began = time.monotonic()
         self.scores.append(self.score(self.predictions[-1]))
+        self.score_seconds = max(self.score_seconds, time.monotonic() - began)
         return self.scores[-1]
 
-    def clearly(self, first: int, second: int, errors: float) -> bool:
-        """Tell whether one call scored above another by so many standard errors of the gain."""
+    def choice_seconds(self) -> float:
+        """Return what the two comparisons that decide what is deployed will take."""
+        return 2 * 2 * RESAMPLES * self.score_seconds if self.min_gain_se else 0.0
+
+    def clearly(self, first: int, second: int) -> bool:
+        """Tell whether one call scored above another by what is no longer taken for luck."""
         gain = self.scores[first] - self.scores[second]
-        if gain <= 0 or not errors:
+        if gain <= 0 or not self.min_gain_se:
             return gain > 0
         one, other = self.predictions[first], self.predictions[second]
-        return gain > errors * self.score.gain_error(one, other)
+        return gain > self.min_gain_se * self.score.gain_error(one, other)
 
 
 def _batches(
@@ -224,6 +231,7 @@ def _optimizer(
 def _budget(
     table: PreparedTable,
     batches: SplitBatches,
+    evaluate: _Evaluation,
     parameters: Parameters,
     timer: Timer,
     finish: float,
@@ -234,7 +242,8 @@ def _budget(
     costs = forecast(table, batches, table.network, limit=timer.limit, finish=finish)
     if parameters.fit_mode == "fit_with_cache":  # all rows go through the network once more
         costs = replace(costs, finish=costs.finish + CACHE_WORK * costs.validation)
-    return TimeBudget(timer.started + timer.limit, costs)
+    deadline = timer.started + timer.limit
+    return TimeBudget(deadline, costs, reserve=evaluate.choice_seconds)
 
 
 def _config(table: PreparedTable, batches: SplitBatches, parameters: Parameters) -> TrainConfig:
@@ -267,9 +276,7 @@ def _callbacks(parameters: Parameters, budget: TimeBudget | None) -> list[object
     return guests
 
 
-def _choose(
-    state: TrainState, evaluate: _Evaluation, budget: TimeBudget | None, min_gain_se: float
-) -> Outcome:
+def _choose(state: TrainState, evaluate: _Evaluation, budget: TimeBudget | None) -> Outcome:
     """Return what is to be deployed.
 
     Half-way from the base to the best round, which generalises better than either; all the way
@@ -279,9 +286,9 @@ def _choose(
     if state.best_round > 0:
         tuned, number = ("best round", state.best_weights, state.best_score), state.best_round
         average = _average(state, evaluate, budget)
-        if average is not None and not evaluate.clearly(number, -1, min_gain_se):
+        if average is not None and not evaluate.clearly(number, -1):
             tuned, number = ("average", *average), -1
-        if evaluate.clearly(number, 0, min_gain_se):
+        if evaluate.clearly(number, 0):
             deployed, weights, score = tuned
     return Outcome(
         deployed=deployed,  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """What may come in: tables and targets are checked here and otherwise left as they are.
 
-DataFrames stay DataFrames, because TabPFN's own cleaning handles categories, text, booleans and
-missing values. What training sees, validation and prediction see.
+DataFrames stay DataFrames, because TabPFN's own cleaning handles categories, text, dates,
+booleans and missing values. What training sees, validation and prediction see.
 """
 
 from __future__ import annotations
@@ -80,11 +80,7 @@ def check_table(X: Any, *, name: str = "X", min_rows: int = 1) -> Table:
     if X.dtype.kind not in NUMBER_KINDS:
         return tidy_columns(table_of_objects(X), name)
     if X.dtype.kind == "f" and np.isinf(X).any():
-        column = int(np.flatnonzero(np.isinf(X).any(axis=0))[0])
-        raise ValueError(
-            f"Column {column} of {name} cannot be used: it contains infinity; use NaN (missing) or "
-            "a finite number."
-        )
+        tidy_columns(pd.DataFrame(X), name)  # raises and names the column
     return X
 
 

@@ -16,7 +16,7 @@ from finetune_tabpfn.tasks import Classification, Task
 
 Scoring = str | Callable[[Any, Any, Any], float] | None
 Predictions = npt.NDArray[Any]
-RESAMPLES = 60
+RESAMPLES = 30
 
 
 class HoldOutScore:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import torch
@@ -36,8 +37,9 @@ def predict_mixture(
     asked = DECILES if quantiles is None else list(quantiles)
     if output_type not in OUTPUT_TYPES:
         raise ValueError(f"output_type={output_type!r} must be one of {', '.join(OUTPUT_TYPES)}.")
-    if not all(0 <= quantile <= 1 for quantile in asked):
+    if not all(isinstance(quantile, Real) and 0 <= quantile <= 1 for quantile in asked):
         raise ValueError(f"quantiles={asked!r} must be numbers from 0 to 1.")
+    asked = [float(quantile) for quantile in asked]
     first = predictors[0]
     if first.is_constant_target_:
         return first.predict(X, output_type=output_type, quantiles=asked)

@@ -14,6 +14,7 @@ from tabpfn.constants import ModelVersion
 from tabpfn.inference_config import InferenceConfig
 from tabpfn.preprocessing.configs import PreprocessorConfig
 
+from finetune_tabpfn._tabpfn.network import untouched_random_state
 from finetune_tabpfn.tasks import Kind
 
 
@@ -67,7 +68,7 @@ def new_network(
         raise ValueError(f"sizes={dict(sizes)!r} does not fit {architecture}: {reason}") from error
     if unknown:
         raise ValueError(f"sizes has {sorted(unknown)[0]!r}, which {architecture} does not know.")
-    with torch.random.fork_rng(devices=[]):
+    with untouched_random_state():
         torch.manual_seed(seed)
         model = module.get_architecture(config)
     distribution = None

@@ -6,7 +6,8 @@ import copy
 import dataclasses
 import inspect
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,7 +21,14 @@ from finetune_tabpfn._tabpfn.files import WHICH
 from finetune_tabpfn.tasks import Kind
 
 TabPFN: TypeAlias = TabPFNClassifier | TabPFNRegressor
-RANDOM_STATE = threading.Lock()  # two threads at once would not restore torch's random state
+RANDOM_STATE = threading.Lock()
+
+
+@contextmanager
+def untouched_random_state() -> Iterator[None]:
+    """Restore torch's random state afterwards; one thread at a time, or none would."""
+    with RANDOM_STATE, torch.random.fork_rng(devices=[]):
+        yield
 
 
 def load(path: Path, kind: Kind, device: torch.device) -> Specs:
