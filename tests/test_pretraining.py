@@ -176,12 +176,12 @@ def test_what_is_written_plain_tabpfn_loads_and_fine_tuning_takes(kind, tmp_path
     assert all(math.isfinite(row["score"]) for row in rows)
 
 
-@pytest.mark.slow
 def test_pretraining_learns(tmp_path):
     path = tmp_path / "tiny-v3.safetensors"
-    pretrain(path, config(steps=60, eval_interval=60, cells_per_pass=3000))
+    settings = config("regression", steps=40, eval_interval=40, ema_decay=0.8)
+    pretrain(path, settings, prior=straight_lines)
     rows = [json.loads(line) for line in path.with_suffix(".jsonl").read_text().splitlines()]
-    assert rows[-1]["score"] > rows[0]["score"] + 0.01
+    assert rows[-1]["score"] > rows[0]["score"] + 0.1
 
 
 class StopsAt(Callback):
@@ -202,6 +202,9 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path):
     ]
     for name, weights in states[0]["model"].items():
         assert torch.equal(weights, states[1]["model"][name]), name
+    assert states[0]["set_aside"]
+    for one, other in zip(states[0]["set_aside"], states[1]["set_aside"], strict=True):
+        assert torch.equal(one, other)
     assert states[0]["step"] == states[1]["step"] == 6
 
 
@@ -254,6 +257,22 @@ def test_a_regressor_can_begin_with_the_trunk_of_a_classifier(tmp_path):
     second = torch.load(begun.with_suffix(".state.pt"), weights_only=True)["model"]
     name = "icl_blocks.0.mlp.0.weight"
     torch.testing.assert_close(second[name], first[name], atol=1e-3, rtol=1e-2)  # stored as fp16
+
+
+def test_a_classifier_can_begin_with_a_regressor_and_what_it_does_with_its_target(tmp_path):
+    regressor = pretrain(tmp_path / "one-v3.safetensors", config("regression", steps=2))
+    begun = pretrain(
+        tmp_path / "two-v3.safetensors",
+        config(steps=1, muon_lr=0.0, adamw_lr=0.0),
+        start=regressor,
+    )
+    first = torch.load(regressor.with_suffix(".state.pt"), weights_only=True)["best_weights"]
+    second = torch.load(begun.with_suffix(".state.pt"), weights_only=True)["model"]
+    line = first["icl_y_encoder.weight"][:, 0]
+    classes = second["icl_y_encoder.embedding.weight"]
+    along = (classes - first["icl_y_encoder.bias"]) @ line / line.norm() ** 2
+    torch.testing.assert_close(along[:2], torch.tensor([-1.0, 1.0]), atol=0.3, rtol=0)
+    assert torch.linalg.matrix_rank(classes) > 2
 
 
 def straight_lines(n_tables, n_rows, n_columns, generator):

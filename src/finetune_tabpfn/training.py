@@ -330,14 +330,11 @@ class _Run:
     @contextmanager
     def _averaged(self) -> Iterator[None]:
         """Let the average stand in for the weights, if there is one."""
-        pairs = list(zip(self.state.averages, self.parameters, strict=False))
-        for average, weight in pairs:
-            average.data, weight.data = weight.data, average.data
+        swap(self.state.averages, self.parameters)
         try:
             yield
         finally:
-            for average, weight in pairs:
-                average.data, weight.data = weight.data, average.data
+            swap(self.state.averages, self.parameters)
 
     def _validation_refused(self) -> bool:
         """Ask for leave to validate; a run that is stopping anyway may still be refused."""
@@ -374,6 +371,12 @@ def _new_state(model: nn.Module) -> TrainState:
     """Return the state of a run that has not begun."""
     base = copy_weights(model)
     return TrainState(model=model, base_weights=base, best_weights=base)
+
+
+def swap(averages: list[torch.Tensor], parameters: list[nn.Parameter]) -> None:
+    """Let averages and weights, in the same order, change places; nothing without averages."""
+    for average, weight in zip(averages, parameters, strict=False):
+        average.data, weight.data = weight.data, average.data
 
 
 def improves(score: float, best: float, min_delta: float) -> bool:

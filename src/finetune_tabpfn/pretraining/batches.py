@@ -15,6 +15,7 @@ from finetune_tabpfn.pretraining.prior import Prior
 from finetune_tabpfn.tasks import IGNORED, Kind, Task
 
 MIN_ROWS, MIN_COLUMNS = 64, 2
+ROWS_PER_COLUMN = 4  # a table with fewer has little to teach
 FIRST_VALIDATION = 2**40  # a number of a step that no training reaches
 DENSE_CODES = 0.5  # of the tables have classes 0 ... K-1, as at prediction
 
@@ -25,15 +26,14 @@ class Stage:
 
     until: float
     max_rows: int
-    column_share: float  # of the widest tables
     passes: int  # more, as a pass holds fewer of the larger tables
 
 
 STAGES = (
-    Stage(0.45, 128, 0.25, 3),
-    Stage(0.75, 256, 0.5, 6),
-    Stage(0.9, 512, 1.0, 12),
-    Stage(1.0, 1024, 1.0, 16),
+    Stage(0.4, 192, 4),
+    Stage(0.75, 384, 6),
+    Stage(0.95, 768, 10),
+    Stage(1.0, 1024, 16),
 )
 
 
@@ -66,7 +66,7 @@ def draw_shape(
         What a pass may cost, in cells of all its tables.
     """
     rows = _log_uniform(rng, MIN_ROWS, stage.max_rows)
-    widest = max(MIN_COLUMNS, round(stage.column_share * max_columns))
+    widest = max(MIN_COLUMNS, min(max_columns, rows // ROWS_PER_COLUMN))
     draw_columns = _log_uniform if rng.random() < 0.5 else _uniform  # narrow ones, wide ones
     columns = draw_columns(rng, MIN_COLUMNS, widest)
     context = int(rows * rng.uniform(0.4, 0.85))

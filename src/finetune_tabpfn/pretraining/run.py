@@ -28,7 +28,9 @@ from finetune_tabpfn.training import (
     Round,
     TrainConfig,
     TrainState,
+    Weights,
     logger,
+    swap,
     train,
 )
 
@@ -62,6 +64,7 @@ LEAST = {
     "adamw_lr": 0.0,
     "weight_decay": 0.0,
     "max_grad_norm": 0.0,
+    "ema_decay": 0.0,
     "warmup_share": 0.0,
     "constant_share": 0.0,
     "final_share": 0.0,
@@ -96,6 +99,9 @@ class PretrainConfig:
         Of both.
     max_grad_norm : float
         The gradient is scaled down to this Euclidean norm.
+    ema_decay : float
+        Share of itself that the moving average of the weights keeps at a step; the average is what
+        is validated and saved.
     warmup_share : float
         Share of the run in which the learning rate rises.
     constant_share : float
@@ -130,6 +136,7 @@ class PretrainConfig:
     adamw_lr: float = 2e-3
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
+    ema_decay: float = 0.98
     warmup_share: float = 0.04
     constant_share: float = 0.4
     final_share: float = 0.02
@@ -239,6 +246,7 @@ def pretrain(
             eval_interval=config.eval_interval,
             max_grad_norm=config.max_grad_norm,
             schedule=config.learning_rate_share,
+            ema_decay=config.ema_decay,
             precision=config.precision,
         ),
         callbacks=[MaxSteps(config.steps), Saver(files, config, specs, optimizer), *callbacks],
@@ -249,9 +257,13 @@ def pretrain(
     return out
 
 
-def adopt(model: nn.Module, weights: dict[str, torch.Tensor]) -> list[str]:
-    """Take over the weights whose names and shapes fit; returns the names of the others."""
+def adopt(model: nn.Module, weights: Weights) -> list[str]:
+    """Take over the weights whose names and shapes fit; returns the names of the others.
+
+    Of a regressor, a classifier takes over how the target is embedded as well.
+    """
     own = model.state_dict()
+    weights = {**weights, **class_embeddings(own, weights)}
     fit = {
         name: tensor
         for name, tensor in weights.items()
@@ -259,6 +271,23 @@ def adopt(model: nn.Module, weights: dict[str, torch.Tensor]) -> list[str]:
     }
     model.load_state_dict(fit, strict=False)
     return sorted(set(own) - set(fit))
+
+
+def class_embeddings(own: Weights, weights: Weights) -> Weights:
+    """Return embeddings of classes around the line along which a regressor embeds its target.
+
+    What the regressor computes with the target, such as adding up what columns say about it, then
+    works for two classes from the beginning.
+    """
+    found = {}
+    for name, random in own.items():
+        stem = name.removesuffix(".embedding.weight")
+        if stem != name and f"{stem}.weight" in weights:
+            line, origin = weights[f"{stem}.weight"].float()[:, 0], weights[f"{stem}.bias"].float()
+            place = torch.randn(len(random), generator=torch.Generator().manual_seed(0))
+            place[:2] = torch.tensor([-1.0, 1.0])
+            found[name] = origin + place[:, None] * line + 0.25 * line.norm() * random.cpu()
+    return found
 
 
 @dataclass(frozen=True)
@@ -283,6 +312,7 @@ class Files:
         saved = {
             "config": asdict(config),
             "model": state.model.state_dict(),
+            "set_aside": state.averages,  # the weights themselves, while their average is scored
             "optimizer": optimizer.state_dict(),
             "step": state.step,
             "history": history,
@@ -308,11 +338,14 @@ class Files:
                 )
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
+        averages = saved["set_aside"]
+        swap(averages, [weight for group in optimizer.param_groups for weight in group["params"]])
         best_round, best_step, best_score = saved["best"]
         return TrainState(
             model=model,
             step=saved["step"],
             history=[Round(**row) for row in saved["history"]],
+            averages=averages,
             best_weights=saved["best_weights"],
             best_round=best_round,
             best_step=best_step,
