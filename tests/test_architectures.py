@@ -67,6 +67,22 @@ def test_weights_move_and_predictions_stay_finite(version, kind, random_checkpoi
         np.testing.assert_allclose(predict(again, X), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_lora_trains_every_architecture(version, random_checkpoint, tmp_path):
+    X, y = load_iris(return_X_y=True)
+    common = {"n_estimators": 1, "device": "cpu", "random_state": 0, "min_gain_se": 0.0}
+    model = FinetunedTabPFNClassifier(
+        base_model=random_checkpoint(version, "classification"),
+        tuning="lora", learning_rate=0.05, max_steps=8, eval_interval=2, **common,
+    ).fit(X[::2], y[::2])  # fmt: skip
+    assert model.best_score_ > model.base_score_
+    model.save_adapter(tmp_path)
+    again = FinetunedTabPFNClassifier(base_model=tmp_path, max_steps=0, **common)
+    np.testing.assert_allclose(
+        again.fit(X[::2], y[::2]).predict_proba(X), model.predict_proba(X), atol=1e-6
+    )
+
+
 @pytest.mark.parametrize("tuning", ["head", "last_layers", "norm"])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_only_the_chosen_weights_are_trained(version, tuning, random_checkpoint):

@@ -177,6 +177,25 @@ def test_fit_ends_within_its_time_limit():
     assert model.n_steps_ > 0
 
 
+def test_auto_finds_a_learning_rate_that_is_clearly_better(monkeypatch):
+    X, y = load_digits(return_X_y=True)
+    fitted = {}
+    for usual in (1e-4, 1e-9):  # ten times the first is better by far; the second is hopeless
+        monkeypatch.setattr("finetune_tabpfn.recipe.learning_rate", lambda n, usual=usual: usual)
+        monkeypatch.setattr("finetune_tabpfn.finetuning.PROBED_RATES", (0.1, 10.0))
+        monkeypatch.setattr("finetune_tabpfn.finetuning.PROBE_STEPS", 8)
+        fitted[usual] = classifier(learning_rate="auto", n_estimators=1).fit(X[:250], y[:250])
+    assert fitted[1e-4].learning_rate_ == pytest.approx(1e-3)
+    assert fitted[1e-4].history_["learning_rate"].max() <= 1e-3
+    assert fitted[1e-4].n_steps_ == 4  # the trials are not counted
+    assert fitted[1e-9].learning_rate_ == 1e-9  # nothing is clearly better
+
+
+def test_auto_keeps_the_usual_learning_rate_without_time_to_try():
+    model = classifier(learning_rate="auto", time_limit=4, max_steps=1000).fit(*IRIS)
+    assert model.learning_rate_ == classifier(max_steps=1).fit(*IRIS).learning_rate_
+
+
 @pytest.mark.slow
 def test_a_slow_scorer_does_not_break_the_time_limit():
     def slow(estimator, X, y):

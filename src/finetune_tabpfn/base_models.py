@@ -9,11 +9,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
+import torch
+
 from finetune_tabpfn import _tabpfn
+from finetune_tabpfn.lora import is_adapter, load_adapter
 from finetune_tabpfn.tasks import Kind
 
 MINI_FILES: dict[Kind, str] = {
@@ -50,12 +53,23 @@ class BaseModel:
     licence : str
     sha256 : str
         Of the file.
+    adapters : tuple of pathlib.Path
+        Folders of adapters that are added to its weights, in this order.
     """
 
     name: str
     path: Path
     licence: str
     sha256: str
+    adapters: tuple[Path, ...] = ()
+
+    def load(self, kind: Kind, device: torch.device) -> _tabpfn.Specs:
+        """Load the network, adapters added; one sentence for a file that holds none."""
+        specs = _tabpfn.load(self.path, kind, device)
+        for folder in self.adapters:
+            weights = load_adapter(folder).added_to(specs.model.state_dict())
+            specs.model.load_state_dict(weights)
+        return specs
 
 
 def resolve(
@@ -66,10 +80,11 @@ def resolve(
     Parameters
     ----------
     base_model : str or pathlib.Path
-        "auto", "mini", "v2", "v2.5", "v2.6", "v3", "v3.5", "v3.5-fast" or the path of a
-        checkpoint. "auto" is the version that a plain ``TabPFNClassifier()`` would use if its
-        file is in TabPFN's cache already, else v2, from the cache or downloaded, else the mini
-        model that ships with this package, with a warning.
+        "auto", "mini", "v2", "v2.5", "v2.6", "v3", "v3.5", "v3.5-fast", the path of a
+        checkpoint, or the folder of an adapter that `save_adapter` wrote. "auto" is the version
+        that a plain ``TabPFNClassifier()`` would use if its file is in TabPFN's cache already,
+        else v2, from the cache or downloaded, else the mini model that ships with this package,
+        with a warning.
     kind : {"classification", "regression"}
     download_timeout : float, optional
         Seconds that a download may take.
@@ -86,6 +101,8 @@ def resolve(
     if isinstance(base_model, str) and base_model in LICENCES:
         return _resolve_version(base_model, kind, download_timeout)
     path = Path(base_model).expanduser()
+    if is_adapter(path):
+        return _resolve_adapter(path, kind, download_timeout)
     if not path.is_file():
         raise ValueError(
             f"base_model={str(base_model)!r} is neither a file nor one of {', '.join(NAMES)}."
@@ -97,6 +114,18 @@ def mini(kind: Kind) -> BaseModel:
     """Return the shipped mini model of a task."""
     path = Path(str(resources.files("finetune_tabpfn"))) / "assets" / MINI_FILES[kind]
     return _describe("mini", path, APACHE)
+
+
+def _resolve_adapter(folder: Path, kind: Kind, download_timeout: float | None) -> BaseModel:
+    adapter = load_adapter(folder)
+    base = resolve(adapter.base_model, kind, download_timeout=download_timeout)
+    if base.sha256 != adapter.base_sha256:
+        raise ValueError(
+            f"base_model={str(folder)!r} is an adapter of {adapter.base_model!r}, but that file is "
+            f"not the one it was trained on (sha256 {base.sha256[:12]}, "
+            f"not {adapter.base_sha256[:12]})."
+        )
+    return replace(base, name=str(folder), adapters=(*base.adapters, folder.resolve()))
 
 
 def _resolve_auto(kind: Kind, download_timeout: float | None) -> BaseModel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from finetune_tabpfn.training import Callback, TrainState
 
@@ -134,6 +134,12 @@ class TimeBudget(Callback):
     def time_for(self, seconds: float) -> bool:
         """Tell whether `seconds` of work still leave time to finish the fit."""
         return self.clock() + seconds + self.forecast.finish + self.reserve() <= self.deadline
+
+    def part(self, share: float) -> TimeBudget:
+        """Return the budget of a part of the time that is left for training."""
+        now = self.clock()
+        left = self.deadline - now - self.forecast.finish
+        return TimeBudget(now + share * left, replace(self.forecast, finish=0.0), self.clock)
 
     def _unless_time_for(self, seconds: float) -> str | None:
         return None if self.time_for(seconds) else "time_limit"

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, fields, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         )
         blueprint = _tabpfn.Blueprint(
             kind=task.kind,
-            specs=_tabpfn.load(self.base_model_.path, task.kind, device),
+            specs=self.base_model_.load(task.kind, device),
             n_estimators=self.n_estimators,
             device=device,
             categorical_features=positions_of(self.categorical_features, table.X),
@@ -237,11 +238,35 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         self.best_score_ = float(np.mean([outcome.score for outcome in outcomes]))
         self.best_step_ = int(np.median([outcome.best_step for outcome in outcomes]))
         self.n_steps_ = sum(outcome.n_steps for outcome in outcomes)
+        self.learning_rate_ = float(np.median([outcome.learning_rate for outcome in outcomes]))
+        self._adapters = [outcome.adapter for outcome in outcomes if outcome.adapter is not None]
         self.stop_reason_ = _all_different(outcome.stop_reason for outcome in outcomes)
         self.deployed_weights_ = _all_different(outcome.deployed for outcome in outcomes)
         for warning in dict.fromkeys(outcome.warning for outcome in outcomes):
             if warning:
                 warnings.warn(warning, stacklevel=4)  # past scikit-learn's decorator
+
+    def save_adapter(self, folder: str | Path) -> None:
+        """Write what `tuning="lora"` added to the base model, in the format of the library peft.
+
+        `base_model=folder` continues from it.
+
+        Parameters
+        ----------
+        folder : str or pathlib.Path
+            Made if need be. Of several folds, the first one's adapter is written.
+
+        Raises
+        ------
+        ValueError
+            When there is no adapter: the weights were tuned in another way, or not at all.
+        """
+        check_is_fitted(self)
+        if not self._adapters:
+            raise ValueError(f'tuning={self.tuning!r} left no adapter; tuning="lora" trains one.')
+        base = self.base_model_
+        name = base.name if base.name in base_models.NAMES else str(Path(base.name).resolve())
+        replace(self._adapters[0], base_model=name, base_sha256=base.sha256).save(Path(folder))
 
     def _check_rows(self, X: Any) -> Table:
         """Check the rows to predict."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -14,11 +14,12 @@ import torch
 from torch import nn
 
 from finetune_tabpfn import recipe
-from finetune_tabpfn._tabpfn import PreparedTable, only_trained
+from finetune_tabpfn._tabpfn import PreparedTable
 from finetune_tabpfn.callbacks import DivergenceGuard, EarlyStopping, MaxSteps, TimeBudget
 from finetune_tabpfn.data import Rows, SplitSampler
 from finetune_tabpfn.forecasting import forecast
 from finetune_tabpfn.loggers import ProgressBar
+from finetune_tabpfn.lora import Adapter, SeededDropout
 from finetune_tabpfn.parameters import Parameters
 from finetune_tabpfn.scoring import RESAMPLES, HoldOutScore, Predictions
 from finetune_tabpfn.splits import SplitBatches, available_memory
@@ -28,10 +29,16 @@ from finetune_tabpfn.training import (
     TrainConfig,
     TrainState,
     Weights,
+    logger,
     mix_weights,
     train,
 )
+from finetune_tabpfn.tuning import TrainedPart, trained_part
 
+HALF = 0.5  # of the way from the base to the best round
+PROBED_RATES = (0.3, 3.0)  # times the usual learning rate
+PROBE_STEPS = 20
+PROBE_SHARE = 0.3  # of a time limit, for all of them
 CACHE_WORK = 1.6  # validations that it takes to cache a context of training rows and hold-out
 
 
@@ -83,6 +90,10 @@ class Outcome:
     history : list of Round
     best_step, n_steps : int
     stop_reason : str
+    learning_rate : float
+        Of the optimizer, at its peak.
+    adapter : Adapter, optional
+        What LoRA added to the base model to get those weights.
     """
 
     deployed: Literal["base", "best round", "average"]
@@ -93,6 +104,8 @@ class Outcome:
     best_step: int
     n_steps: int
     stop_reason: str
+    learning_rate: float = math.nan
+    adapter: Adapter | None = None
 
     @classmethod
     def untouched(cls, reason: str) -> Outcome:
@@ -149,18 +162,58 @@ def fine_tune(
     model = table.network
     batches = _batches(table, parameters, groups, seed)
     evaluate = _Evaluation(table, score, parameters.min_gain_se)
-    with only_trained(model, parameters.tuning) as trained:
+    usual_rate = recipe.learning_rate(sum(weight.numel() for weight in model.parameters()))
+    with trained_part(model, parameters) as part:
         budget = _budget(table, batches, evaluate, parameters, timer, finish_seconds)
-        state = train(
-            model,
-            _optimizer(model, trained, parameters),
-            batches=batches,
-            loss_fn=batches.loss,
-            evaluate=evaluate,
-            config=_config(table, batches, parameters),
-            callbacks=[*_callbacks(parameters, budget), *guests, *(parameters.callbacks or ())],
-        )
-    return _choose(state, evaluate, budget)
+
+        def run(rate: float, callbacks: Sequence[object]) -> TrainState:
+            return train(
+                model,
+                # what a task does not use of the network gets no gradient and stays as it is
+                torch.optim.AdamW(part.parameters, rate, weight_decay=parameters.weight_decay),
+                batches=batches,
+                loss_fn=batches.loss,
+                evaluate=evaluate,
+                config=_config(table, batches, parameters),
+                callbacks=callbacks,
+            )
+
+        rate = parameters.learning_rate or usual_rate
+        if isinstance(rate, str):
+            try:
+                rate = _probe_rates(usual_rate, run, evaluate, budget)
+            except KeyboardInterrupt:
+                return Outcome.untouched("interrupted")
+        own = _callbacks(parameters, budget, seed)
+        state = run(rate, [*own, *guests, *(parameters.callbacks or ())])
+    return _choose(state, part, evaluate, budget, rate)
+
+
+def _probe_rates(
+    usual: float,
+    run: Callable[[float, Sequence[object]], TrainState],
+    evaluate: _Evaluation,
+    budget: TimeBudget | None,
+) -> float:
+    """Return the learning rate whose first steps score best: another one only if clearly so."""
+    limits = [DivergenceGuard(), MaxSteps(PROBE_STEPS)]
+    if budget is not None:
+        limits.append(budget.part(PROBE_SHARE))
+    best, best_call = usual, None
+    for rate in (usual, *(factor * usual for factor in PROBED_RATES)):
+        state = run(rate, limits)
+        state.model.load_state_dict(state.base_weights)
+        if state.stop_reason == "interrupted":
+            raise KeyboardInterrupt
+        if state.stop_reason != "max_steps" or state.steps_since_validation:
+            continue
+        call = len(evaluate.scores) - 1
+        logger.info("learning rate %.3g scores %.5g", rate, evaluate.scores[call])
+        if best_call is None or evaluate.clearly(call, best_call):
+            best, best_call = rate, call
+    evaluate.forget()
+    logger.info("learning rate: %.3g", best)
+    return best
 
 
 class _Evaluation:
@@ -179,6 +232,10 @@ class _Evaluation:
         self.scores.append(self.score(self.predictions[-1]))
         self.score_seconds = max(self.score_seconds, time.monotonic() - began)
         return self.scores[-1]
+
+    def forget(self) -> None:
+        """Begin to count the calls anew."""
+        self.predictions, self.scores = [], []
 
     def choice_seconds(self) -> float:
         """Return what the two comparisons that decide what is deployed will take."""
@@ -219,15 +276,6 @@ def _batches(
     return batches
 
 
-def _optimizer(
-    model: nn.Module, trained: list[nn.Parameter], parameters: Parameters
-) -> torch.optim.Optimizer:
-    """Return AdamW over the weights to train; what a task does not use gets no gradient."""
-    n_parameters = sum(parameter.numel() for parameter in model.parameters())
-    rate = parameters.learning_rate or recipe.learning_rate(n_parameters)
-    return torch.optim.AdamW(trained, lr=rate, weight_decay=parameters.weight_decay)
-
-
 def _budget(
     table: PreparedTable,
     batches: SplitBatches,
@@ -264,11 +312,13 @@ def _config(table: PreparedTable, batches: SplitBatches, parameters: Parameters)
     )
 
 
-def _callbacks(parameters: Parameters, budget: TimeBudget | None) -> list[object]:
+def _callbacks(parameters: Parameters, budget: TimeBudget | None, seed: int) -> list[object]:
     """Return the guests of the loop that the parameters ask for."""
     guests: list[object] = [DivergenceGuard(), MaxSteps(parameters.max_steps)]
     if budget is not None:
         guests.append(budget)
+    if parameters.tuning == "lora" and parameters.lora_dropout:
+        guests.append(SeededDropout(seed))
     if parameters.early_stopping:
         guests.append(EarlyStopping(parameters.patience))
     if parameters.verbose:
@@ -276,43 +326,53 @@ def _callbacks(parameters: Parameters, budget: TimeBudget | None) -> list[object
     return guests
 
 
-def _choose(state: TrainState, evaluate: _Evaluation, budget: TimeBudget | None) -> Outcome:
+def _choose(
+    state: TrainState,
+    part: TrainedPart,
+    evaluate: _Evaluation,
+    budget: TimeBudget | None,
+    rate: float,
+) -> Outcome:
     """Return what is to be deployed.
 
     Half-way from the base to the best round, which generalises better than either; all the way
     where that is clearly better on the hold-out; the base where the gain may be luck.
     """
-    deployed, weights, score = "base", state.base_weights, state.base_score
+    base, best = part.plain(state.base_weights), part.plain(state.best_weights)
+    deployed, weights, score, share = "base", base, state.base_score, 0.0
     if state.best_round > 0:
-        tuned, number = ("best round", state.best_weights, state.best_score), state.best_round
-        average = _average(state, evaluate, budget)
-        if average is not None and not evaluate.clearly(number, -1):
-            tuned, number = ("average", *average), -1
+        tuned, number = ("best round", best, state.best_score, 1.0), state.best_round
+        average = mix_weights(base, best, HALF)
+        average_score = _score(average, state, evaluate, budget)
+        if average_score is not None and not evaluate.clearly(number, -1):
+            tuned, number = ("average", average, average_score, HALF), -1
         if evaluate.clearly(number, 0):
-            deployed, weights, score = tuned
+            deployed, weights, score, share = tuned
+    adapter = part.adapter(state.best_weights)
     return Outcome(
         deployed=deployed,  # type: ignore[arg-type]
         weights=weights,
+        adapter=None if adapter is None else adapter.scaled(share),
         base_score=state.base_score,
         score=score,
         history=state.history,
         best_step=state.best_step,
         n_steps=state.step,
+        learning_rate=rate,
         stop_reason=state.stop_reason or "",
     )
 
 
-def _average(
-    state: TrainState, evaluate: _Evaluation, budget: TimeBudget | None
-) -> tuple[Weights, float] | None:
-    """Return the average of base and best round with its score, None where it was not scored."""
+def _score(
+    weights: Weights, state: TrainState, evaluate: _Evaluation, budget: TimeBudget | None
+) -> float | None:
+    """Return the score of weights, None where there is no time or they cannot be scored."""
     no_time = budget is not None and not budget.time_for(budget.validation(state))
     if no_time or state.stop_reason == "interrupted":
         return None
-    weights = mix_weights(state.base_weights, state.best_weights, 0.5)
     state.model.load_state_dict(weights)
     state.model.eval()
     try:
-        return weights, evaluate(state.model)
+        return evaluate(state.model)
     except (FloatingPointError, KeyboardInterrupt):
         return None

@@ -14,7 +14,7 @@ from tabpfn.constants import ModelVersion
 from tabpfn.inference_config import InferenceConfig
 from tabpfn.preprocessing.configs import PreprocessorConfig
 
-from finetune_tabpfn._tabpfn.network import untouched_random_state
+from finetune_tabpfn.random_state import untouched_random_state
 from finetune_tabpfn.tasks import Kind
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,17 +16,10 @@ from tabpfn.base import ModelSpecs as Specs
 from tabpfn.base import initialize_tabpfn_model
 
 from finetune_tabpfn._tabpfn.files import WHICH
+from finetune_tabpfn.random_state import untouched_random_state
 from finetune_tabpfn.tasks import Kind
 
 TabPFN: TypeAlias = TabPFNClassifier | TabPFNRegressor
-RANDOM_STATE = threading.Lock()
-
-
-@contextmanager
-def untouched_random_state() -> Iterator[None]:
-    """Restore torch's random state afterwards; one thread at a time, or none would."""
-    with RANDOM_STATE, torch.random.fork_rng(devices=[]):
-        yield
 
 
 def load(path: Path, kind: Kind, device: torch.device) -> Specs:
@@ -55,7 +46,7 @@ def load(path: Path, kind: Kind, device: torch.device) -> Specs:
     """
     try:
         # building a network draws random weights; two threads at once would not restore the state
-        with RANDOM_STATE, torch.random.fork_rng(devices=[]):
+        with untouched_random_state():
             models, configs, distribution, inference = initialize_tabpfn_model(path, WHICH[kind])
     except Exception as error:  # torch, pickle, safetensors, pydantic: whatever reading met
         reason = " ".join(str(error).split()) or type(error).__name__
