@@ -1,0 +1,323 @@
+"""What each part of the recipe gains: one lever moved at a time, everything else at its default.
+
+    python benchmarks/levers.py [--data FOLDER] [--tables NAME ...] [--levers NAME ...]
+                                [--splits 1] [--steps 60] [--out FOLDER]
+
+Every lever fine-tunes the same base model on the same rows for the same number of steps, without
+early stopping, so that the figures do not depend on how busy the machine is; what a step costs is
+reported beside them. Runs that the output holds already are not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import os
+import platform
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+os.environ.setdefault("TABPFN_DISABLE_TELEMETRY", "1")
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn import functional
+
+from _tables import Table, bundled, from_folder
+from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor, recipe
+from finetune_tabpfn._tabpfn import Batch
+from finetune_tabpfn.recipe import learning_rate
+from finetune_tabpfn.splits import SplitBatches
+from finetune_tabpfn.tasks import IGNORED, Classification, Regression
+from finetune_tabpfn.training import Callback, TrainConfig, TrainState
+
+MINI_RATE = learning_rate(1_170_000)
+TABLES = (
+    "breast_cancer", "digits", "credit_g", "phoneme", "telco_churn", "winequality_red",
+    "abalone", "friedman1", "housing", "house_prices",
+)  # fmt: skip
+
+
+class PullToBase(Callback):
+    """L2-SP: decays the weights towards the base model's instead of towards zero."""
+
+    def __init__(self, strength: float) -> None:
+        self.strength = strength
+
+    def after_step(self, state: TrainState) -> None:
+        """Move every weight a little back."""
+        with torch.no_grad():
+            for name, weight in state.model.named_parameters():
+                weight.lerp_(state.base_weights[name], self.strength * state.learning_rate)
+
+
+def cosine(step: int, steps: int, warmup: int = 5) -> float:
+    """Return the share of the learning rate: a linear rise, then half a cosine down to 0."""
+    return min((step + 1) / warmup, 0.5 + 0.5 * np.cos(np.pi * min(1.0, step / steps)))
+
+
+def warm_up(step: int, steps: int) -> float:
+    """Return the share of the learning rate: a linear rise over some steps, then constant."""
+    return min(1.0, (step + 1) / steps)
+
+
+def scheduled(schedule: Callable[[int], float]) -> Any:
+    """Train with another schedule of the learning rate."""
+    config = partial(TrainConfig, schedule=schedule)
+    return patch("finetune_tabpfn.finetuning.TrainConfig", config)
+
+
+def all_members(batches: SplitBatches, step: int) -> Iterator[tuple[float, Batch]]:
+    """Yield one split for each member in every step, instead of one member in turn."""
+    members = range(len(batches.table.members))
+    for member in members:
+        split = batches.sampler.draw(step, member)
+        yield 1 / len(members), batches.table.batch([split], member)
+
+
+def smoothed(share: float) -> Any:
+    """Spread a share of every label over the classes of the context."""
+    plain = Classification.loss
+
+    def loss(self: Any, logits: Any, context: Any, query: Any, weight: Any = None) -> Any:
+        absent = torch.ones(logits.shape[1:], dtype=torch.bool)
+        absent.scatter_(1, context.T.long(), False)
+        log_p = functional.log_softmax(logits.float().masked_fill(absent, -torch.inf), -1)
+        even = log_p.masked_fill(absent, 0).sum(-1) / (~absent).sum(-1)
+        answered = (query != IGNORED).float()
+        spread = -(even * answered).sum() / answered.sum()
+        return (1 - share) * plain(self, logits, context, query, weight) + share * spread
+
+    return patch.object(Classification, "loss", loss)
+
+
+def squared_error(share: float) -> Any:
+    """Mix the squared error of the mean into the negative log density."""
+    plain = Regression.loss
+
+    def loss(self: Any, logits: Any, context: Any, query: Any, weight: Any = None) -> Any:
+        mean = self.distribution.mean(logits.float())
+        error = ((mean - query) ** 2).mean()
+        return (1 - share) * plain(self, logits, context, query, weight) + share * error
+
+    return patch.object(Regression, "loss", loss)
+
+
+def crps(share: float) -> Any:
+    """Mix the continuous ranked probability score over the buckets into the log density."""
+    plain = Regression.loss
+
+    def loss(self: Any, logits: Any, context: Any, query: Any, weight: Any = None) -> Any:
+        borders = self.distribution.borders
+        below = torch.softmax(logits.float(), -1).cumsum(-1)[..., :-1]
+        truth = (query[..., None] <= borders[1:-1]).float()
+        widths = (borders[2:] - borders[:-2]) / 2
+        score = ((below - truth) ** 2 * widths).sum(-1).mean()
+        return (1 - share) * plain(self, logits, context, query, weight) + share * score
+
+    return patch.object(Regression, "loss", loss)
+
+
+@dataclass(frozen=True)
+class Lever:
+    """What differs from the defaults: parameters, something replaced, how many seeds."""
+
+    parameters: dict[str, Any] = field(default_factory=dict)
+    replaced: Callable[[int], Any] = lambda steps: contextlib.nullcontext()
+    seeds: int = 1
+    task: str | None = None
+    refit: bool = False
+
+
+LEVERS = {
+    "default": Lever(),
+    "learning rate / 3": Lever({"learning_rate": MINI_RATE / 3}),
+    "learning rate x 2": Lever({"learning_rate": 2 * MINI_RATE}),
+    "learning rate x 4": Lever({"learning_rate": 4 * MINI_RATE}),
+    "cosine to 0": Lever(replaced=lambda steps: scheduled(partial(cosine, steps=steps))),
+    "rate x 2, cosine to 0": Lever(
+        {"learning_rate": 2 * MINI_RATE},
+        lambda steps: scheduled(partial(cosine, steps=steps)),
+    ),
+    "warm-up of 20 steps": Lever(replaced=lambda steps: scheduled(partial(warm_up, steps=20))),
+    "query share .2": Lever(replaced=lambda steps: patch.object(recipe, "QUERY_SHARE", 0.2)),
+    "query share .6": Lever(replaced=lambda steps: patch.object(recipe, "QUERY_SHARE", 0.6)),
+    "splits of 256 rows": Lever(replaced=lambda steps: patch.object(recipe, "CPU_SPLIT_ROWS", 256)),
+    "splits of 512 rows": Lever(replaced=lambda steps: patch.object(recipe, "CPU_SPLIT_ROWS", 512)),
+    "all members in a step": Lever(
+        replaced=lambda steps: patch.object(SplitBatches, "__call__", all_members)
+    ),
+    "batch_size 4": Lever({"batch_size": 4}),
+    "weight_decay .01": Lever({"weight_decay": 0.01}),
+    "weight_decay 1": Lever({"weight_decay": 1.0}),
+    "L2-SP 10": Lever({"callbacks": [PullToBase(10.0)]}),
+    "L2-SP 100": Lever({"callbacks": [PullToBase(100.0)]}),
+    "no moving average": Lever({"ema_decay": 0.0}),
+    "moving average .9": Lever({"ema_decay": 0.9}),
+    "moving average .98": Lever({"ema_decay": 0.98}),
+    "label smoothing .05": Lever(replaced=lambda steps: smoothed(0.05), task="classification"),
+    "half squared error": Lever(replaced=lambda steps: squared_error(0.5), task="regression"),
+    "squared error": Lever(replaced=lambda steps: squared_error(1.0), task="regression"),
+    "half CRPS": Lever(replaced=lambda steps: crps(0.5), task="regression"),
+    "CRPS": Lever(replaced=lambda steps: crps(1.0), task="regression"),
+    "last_layers": Lever({"tuning": "last_layers"}),
+    "head": Lever({"tuning": "head"}),
+    "norm": Lever({"tuning": "norm"}),
+    "last_layers, rate x 3": Lever({"tuning": "last_layers", "learning_rate": 3 * MINI_RATE}),
+    "norm, rate x 10": Lever({"tuning": "norm", "learning_rate": 10 * MINI_RATE}),
+    "gradient norm .1": Lever({"max_grad_norm": 0.1}),
+    "gradient norm 10": Lever({"max_grad_norm": 10.0}),
+    "hold-out 10 %": Lever({"validation_fraction": 0.1}),
+    "hold-out 33 %": Lever({"validation_fraction": 0.33}),
+    "3 folds": Lever({"n_folds": 3}),
+    "3 runs": Lever(seeds=3),
+    "8 members": Lever({"n_estimators": 8}),
+    "refit": Lever(refit=True),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A split of a table, and how the base model does on it."""
+
+    table: Table
+    split: int
+    steps: int
+    max_train: int
+
+    @cached_property
+    def rows(self) -> tuple[Any, Any, Any, Any]:
+        """X_train, X_test, y_train, y_test."""
+        return self.table.split(self.split, self.max_train, max_test=1000)
+
+    @cached_property
+    def base(self) -> np.ndarray:
+        """Loss of the untouched base model on every test row."""
+        X, X_test, y, y_test = self.rows
+        model = fitted(self.table.task, Lever(), 0, self.split, X, y)
+        return loss(model, predict(model, X_test), y_test)
+
+    def run(self, lever: Lever) -> dict[str, Any]:
+        """Fine-tune with one lever and score on the test rows."""
+        X, X_test, y, y_test = self.rows
+        base = self.base
+        started = time.monotonic()
+        predictions = []
+        with lever.replaced(self.steps):
+            for seed in range(lever.seeds):
+                seed = self.split + 100 * seed
+                model = fitted(self.table.task, lever, self.steps, seed, X, y)
+                if lever.refit and model.best_step_:
+                    model = refitted(self.table.task, lever, model, X, y)
+                predictions.append(predict(model, X_test))
+        change = loss(model, np.mean(predictions, axis=0), y_test) - base
+        root = 1 if self.table.task == "classification" else 0.5
+        return {
+            "table": self.table.name,
+            "split": self.split,
+            "task": self.table.task,
+            "ratio": ((base + change).mean() / base.mean()) ** root,
+            "worse by 1 s.e.": bool(change.mean() > change.std() / np.sqrt(len(change))),
+            "seconds": time.monotonic() - started,
+        }
+
+
+def fitted(task: str, lever: Lever, steps: int, seed: int, X: Any, y: Any) -> Any:
+    """Return a fine-tuned estimator."""
+    estimator = FinetunedTabPFNClassifier if task == "classification" else FinetunedTabPFNRegressor
+    common = {"base_model": "mini", "device": "cpu", "random_state": seed, "max_steps": steps}
+    return estimator(**common, early_stopping=False, **lever.parameters).fit(X, y)
+
+
+def refitted(task: str, lever: Lever, first: Any, X: Any, y: Any) -> Any:
+    """Return an estimator tuned on nearly all rows, as many steps as were best before."""
+    again = {"validation_fraction": 0.02, "min_gain_se": 0.0}
+    return fitted(task, Lever(lever.parameters | again), first.best_step_, first.random_state, X, y)
+
+
+def predict(model: Any, X: Any) -> np.ndarray:
+    """Return probabilities or means."""
+    found = model.predict_proba(X) if hasattr(model, "predict_proba") else model.predict(X)
+    return np.asarray(found, dtype=np.float64)
+
+
+def loss(model: Any, predicted: np.ndarray, y: Any) -> np.ndarray:
+    """Return the log-loss or squared error of every row."""
+    if predicted.ndim == 1:
+        return (predicted - np.asarray(y)) ** 2
+    codes = np.searchsorted(model.classes_, y)
+    return -np.log(np.clip(predicted[np.arange(len(codes)), codes], 1e-7, 1))
+
+
+def report(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return, per lever, the ratio to the base and to what the defaults reach."""
+    by_run = runs.pivot_table(index=["table", "split"], columns="lever", values="ratio", sort=False)
+    seconds = runs.pivot_table(index=["table", "split"], columns="lever", values="seconds")
+    over = by_run.div(by_run["default"], axis=0)
+    return pd.DataFrame(
+        {
+            "runs": by_run.count(),
+            "median over base": by_run.median(),
+            "mean over default": np.exp(np.log(over).mean()),
+            "best": over.min(),
+            "worst": over.max(),
+            "better than default": (over < 1 - 1e-6).sum() / over.count(),
+            "worse than base by 1 s.e.": runs.groupby("lever")["worse by 1 s.e."].mean(),
+            "time": seconds.div(seconds["default"], axis=0).median(),
+        }
+    ).loc[[name for name in LEVERS if name in by_run.columns]]
+
+
+def main() -> None:
+    """Make the runs that are missing and print what the levers gain."""
+    arguments = _parser().parse_args()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(arguments.threads)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    file = arguments.out / "levers.csv"
+    runs = pd.read_csv(file).to_dict("records") if file.is_file() else []
+    done = {(run["table"], run["split"], run["lever"]) for run in runs}
+    found = list(bundled()) + list(from_folder(arguments.data) if arguments.data else ())
+    named = {table.name: table for table in found}
+    for split in range(arguments.splits):
+        jobs = [
+            Job(named[name], split, arguments.steps, arguments.max_train)
+            for name in arguments.tables
+            if name in named
+        ]
+        for name, job in itertools.product(arguments.levers, jobs):
+            lever, table = LEVERS[name], job.table
+            if (table.name, split, name) in done or lever.task not in (None, table.task):
+                continue
+            runs.append({"lever": name, **job.run(lever)})
+            pd.DataFrame(runs).to_csv(file, index=False)
+            print(f"{name}, {table.name}: {runs[-1]['ratio']:.4f}", flush=True)
+    runs = pd.DataFrame(runs)
+    for task, part in [("both tasks", runs), *runs.groupby("task")]:
+        print(f"\n{task}\n\n{report(part).round(3).to_markdown()}")
+    print(f"\n{platform.platform()}, {arguments.threads} threads, torch {torch.__version__}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder of CSV files with a column `target`")
+    parser.add_argument("--tables", nargs="*", default=list(TABLES))
+    parser.add_argument("--levers", nargs="*", default=list(LEVERS), choices=LEVERS)
+    parser.add_argument("--splits", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=60, help="of each fine-tuning")
+    parser.add_argument("--max-train", type=int, default=1000, help="rows, hold-out included")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--out", type=Path, default=Path("benchmark-output/levers"))
+    return parser
+
+
+if __name__ == "__main__":
+    main()
