@@ -69,9 +69,12 @@ def warm_up(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / steps)
 
 
-def scheduled(schedule: Callable[[int], float]) -> Any:
-    """Train with another schedule of the learning rate."""
-    config = partial(TrainConfig, schedule=schedule)
+def loop(**settings: Any) -> Any:
+    """Train with other settings of the loop."""
+
+    def config(**given: Any) -> TrainConfig:
+        return TrainConfig(**{**given, **settings})
+
     return patch("finetune_tabpfn.finetuning.TrainConfig", config)
 
 
@@ -142,12 +145,15 @@ LEVERS = {
     "learning rate / 3": Lever({"learning_rate": MINI_RATE / 3}),
     "learning rate x 2": Lever({"learning_rate": 2 * MINI_RATE}),
     "learning rate x 4": Lever({"learning_rate": 4 * MINI_RATE}),
-    "cosine to 0": Lever(replaced=lambda steps: scheduled(partial(cosine, steps=steps))),
+    "cosine to 0": Lever(replaced=lambda steps: loop(schedule=partial(cosine, steps=steps))),
     "rate x 2, cosine to 0": Lever(
         {"learning_rate": 2 * MINI_RATE},
-        lambda steps: scheduled(partial(cosine, steps=steps)),
+        lambda steps: loop(schedule=partial(cosine, steps=steps)),
     ),
-    "warm-up of 20 steps": Lever(replaced=lambda steps: scheduled(partial(warm_up, steps=20))),
+    "no retreat": Lever({"retreat_rounds": 0}),
+    "retreat after 3 rounds": Lever({"retreat_rounds": 3}),
+    "learning_rate auto": Lever({"learning_rate": "auto"}),
+    "warm-up of 20 steps": Lever(replaced=lambda steps: loop(schedule=partial(warm_up, steps=20))),
     "query share .2": Lever(replaced=lambda steps: patch.object(recipe, "QUERY_SHARE", 0.2)),
     "query share .6": Lever(replaced=lambda steps: patch.object(recipe, "QUERY_SHARE", 0.6)),
     "splits of 256 rows": Lever(replaced=lambda steps: patch.object(recipe, "CPU_SPLIT_ROWS", 256)),
@@ -173,6 +179,8 @@ LEVERS = {
     "norm": Lever({"tuning": "norm"}),
     "last_layers, rate x 3": Lever({"tuning": "last_layers", "learning_rate": 3 * MINI_RATE}),
     "norm, rate x 10": Lever({"tuning": "norm", "learning_rate": 10 * MINI_RATE}),
+    "lora": Lever({"tuning": "lora"}),
+    "lora, rate x 5": Lever({"tuning": "lora", "learning_rate": 5 * MINI_RATE}),
     "gradient norm .1": Lever({"max_grad_norm": 0.1}),
     "gradient norm 10": Lever({"max_grad_norm": 10.0}),
     "hold-out 10 %": Lever({"validation_fraction": 0.1}),

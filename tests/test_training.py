@@ -193,6 +193,18 @@ def test_the_average_of_the_weights_is_what_is_scored_and_kept():
     assert model.weight.item() == live[-1]  # the update goes on from the weights themselves
 
 
+@pytest.mark.parametrize("average", [0.0, 0.5])
+def test_a_rate_that_is_too_high_is_lowered_from_the_best_weights(average):
+    # with this rate every step overshoots: the loss grows until the rate is a third
+    config = {"max_grad_norm": None, "ema_decay": average, "schedule": lambda step: 1.0}
+    stuck = run(lr=1.4, steps=40, config=config)
+    state = run(lr=1.4, steps=40, config={**config, "retreat_rounds": 2})
+    assert stuck.best_round == 0
+    assert state.best_score > -1e-2
+    rates = [round(row.learning_rate, 3) for row in state.history[1:5]]
+    assert rates == [1.4, 1.4, 0.467, 0.467]
+
+
 def test_a_continued_run_keeps_its_average():
     whole, first = line(), line()
     run(whole, steps=20, config={"ema_decay": 0.9})

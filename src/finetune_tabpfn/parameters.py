@@ -50,9 +50,12 @@ base_model : str or path, default="auto"
     early_stopping : bool, default=True
         Whether to end when the score has stopped improving. The best weights are kept in any
         case.
-    patience : int, default=8
+    patience : int, default=12
         Rounds without an improvement before early stopping ends the run; grows to half of the
         best round.
+    retreat_rounds : int, default=5
+        Rounds without an improvement after which the run goes back to the best weights and on
+        with a third of the learning rate; 0 never does.
     min_delta : float, default=1e-4
         A round improves when its score exceeds the best one by more than this share of it.
     scoring : str or callable, default=None
@@ -104,7 +107,8 @@ base_model : str or path, default="auto"
         same gradient with less memory.
     precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
         Type of the forward and backward pass in training. "auto" is bf16 (fp16 on older cards)
-        on CUDA and fp32 elsewhere. "fp32" keeps prediction in fp32 as well.
+        on CUDA; on a CPU fp32, or bf16 where that is clearly faster, which large networks are on
+        some processors: measured at the start. "fp32" keeps prediction in fp32 as well.
     categorical_features : array-like of int, str or bool, default=None
         Columns to treat as categorical: positions, names or a mask. None lets TabPFN infer
         them; columns of pandas' category type are always among them.
@@ -216,6 +220,7 @@ class Parameters(BaseEstimator):
         "eval_interval": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "early_stopping": ["boolean"],
         "patience": [Interval(Integral, 1, None, closed="left")],
+        "retreat_rounds": [Interval(Integral, 0, None, closed="left")],
         "min_delta": [Interval(Real, 0, None, closed="left")],
         "scoring": [str, callable, None],
         "validation": [
@@ -258,7 +263,8 @@ class Parameters(BaseEstimator):
         time_limit: float | None = None,
         eval_interval: int | Literal["auto"] = "auto",
         early_stopping: bool = True,
-        patience: int = 8,
+        patience: int = 12,
+        retreat_rounds: int = 5,
         min_delta: float = 1e-4,
         scoring: Scoring = None,
         validation: Literal["random", "time"] | float | Splitter = "random",
@@ -294,6 +300,7 @@ class Parameters(BaseEstimator):
         self.eval_interval = eval_interval
         self.early_stopping = early_stopping
         self.patience = patience
+        self.retreat_rounds = retreat_rounds
         self.min_delta = min_delta
         self.scoring = scoring
         self.validation = validation

@@ -94,6 +94,9 @@ class TrainConfig:
         Share of itself that the exponential moving average of the weights keeps at a step. The
         average is what is scored and kept as best; the update goes on from the weights
         themselves. 0: there is no average.
+    retreat_rounds : int
+        After so many rounds without an improvement the run goes back to the best weights and on
+        with a third of the learning rate; 0: never.
     """
 
     eval_interval: int = 10
@@ -102,6 +105,7 @@ class TrainConfig:
     schedule: Callable[[int], float] = constant_after_warmup
     precision: Precision = "fp32"
     ema_decay: float = 0.0
+    retreat_rounds: int = 0
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,8 @@ class TrainState:
     best_round: int = 0
     best_step: int = 0
     best_score: float = math.nan
+    retreat_round: int = 0  # the last one after which the run went back
+    rate_share: float = 1.0  # of the learning rate, a third of it after every retreat
     step_seconds: list[float] = field(default_factory=list)
     validation_seconds: list[float] = field(default_factory=list)
     round_losses: list[float] = field(default_factory=list)
@@ -282,7 +288,7 @@ class _Run:
 
     def _set_learning_rate(self) -> None:
         """Set each group's learning rate to the schedule's share of its peak."""
-        share = self.config.schedule(self.state.step)
+        share = self.config.schedule(self.state.step) * self.state.rate_share
         for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
             group["lr"] = share * peak
         self.state.learning_rate = share * self.peak_rates[0]
@@ -326,6 +332,19 @@ class _Run:
             self.state.validation_seconds.append(self.clock() - started)
             self._record(score)
             self.ask("after_round")
+        self._retreat_from_a_plateau()
+
+    def _retreat_from_a_plateau(self) -> None:
+        """Go back to the best weights with a lower learning rate when nothing improves."""
+        state, now = self.state, len(self.state.history) - 1
+        waited = now - max(state.best_round, state.retreat_round)
+        if not self.config.retreat_rounds or waited < self.config.retreat_rounds:
+            return
+        self.model.load_state_dict(state.best_weights)
+        state.averages = [weight.detach().clone() for weight in self.parameters if state.averages]
+        self.optimizer.state.clear()
+        state.rate_share, state.retreat_round = state.rate_share / 3, now
+        logger.info("round %d: back to round %d, a third of the rate", now, state.best_round)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
