@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn import datasets
 from sklearn.base import BaseEstimator
 from sklearn.compose import make_column_selector, make_column_transformer
@@ -21,7 +23,13 @@ from sklearn.ensemble import (
 )
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import log_loss, r2_score, roc_auc_score, root_mean_squared_error
+from sklearn.metrics import (
+    log_loss,
+    mean_absolute_error,
+    r2_score,
+    roc_auc_score,
+    root_mean_squared_error,
+)
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
@@ -133,10 +141,13 @@ def _ordinal() -> Any:
 
 
 def scores(model: Any, X: Any, y: Any) -> dict[str, float]:
-    """Return test scores: log-loss, AUC and accuracy, or RMSE and R²."""
+    """Return test scores of a fitted model.
+
+    Classification: log-loss, AUC, accuracy, Brier score. Regression: RMSE, MAE, R², and of models
+    that predict a distribution its negative log density and its CRPS over the nine deciles.
+    """
     if not hasattr(model, "predict_proba"):
-        predicted = model.predict(X)
-        return {"rmse": root_mean_squared_error(y, predicted), "r2": r2_score(y, predicted)}
+        return _regression_scores(model, X, np.asarray(y, dtype=float))
     proba = np.clip(np.asarray(model.predict_proba(X), dtype=float), 1e-7, 1)
     proba /= proba.sum(axis=1, keepdims=True)
     with warnings.catch_warnings():
@@ -147,8 +158,31 @@ def scores(model: Any, X: Any, y: Any) -> dict[str, float]:
             multi_class="ovr",
             labels=model.classes_,
         )
+    truth = np.asarray(y)[:, None] == np.asarray(model.classes_)
     return {
         "log_loss": log_loss(y, proba, labels=model.classes_),
         "auc": area,
         "accuracy": float(np.mean(model.classes_[proba.argmax(axis=1)] == np.asarray(y))),
+        "brier": float(((proba - truth) ** 2).sum(axis=1).mean()),
+    }
+
+
+def _regression_scores(model: Any, X: Any, y: np.ndarray) -> dict[str, float]:
+    found = {}
+    if "output_type" in inspect.signature(model.predict).parameters:
+        full = model.predict(X, output_type="full")
+        predicted = full["mean"]
+        density = full["criterion"].cpu()(full["logits"].float().cpu(), torch.tensor(y).float())
+        deciles = np.stack(full["quantiles"])
+        levels = np.arange(0.1, 0.95, 0.1)[:, None]
+        above = y - deciles
+        found["nll"] = float(density.mean())
+        found["crps"] = float(2 * np.maximum(levels * above, (levels - 1) * above).mean())
+    else:
+        predicted = model.predict(X)
+    return {
+        "rmse": root_mean_squared_error(y, predicted),
+        "mae": mean_absolute_error(y, predicted),
+        "r2": r2_score(y, predicted),
+        **found,
     }

@@ -17,7 +17,7 @@ from finetune_tabpfn import recipe
 from finetune_tabpfn._tabpfn import PreparedTable
 from finetune_tabpfn.callbacks import DivergenceGuard, EarlyStopping, MaxSteps, TimeBudget
 from finetune_tabpfn.data import Rows, SplitSampler
-from finetune_tabpfn.forecasting import forecast
+from finetune_tabpfn.forecasting import faster_precision, forecast
 from finetune_tabpfn.loggers import ProgressBar
 from finetune_tabpfn.lora import Adapter, SeededDropout
 from finetune_tabpfn.parameters import Parameters
@@ -165,6 +165,7 @@ def fine_tune(
     usual_rate = recipe.learning_rate(sum(weight.numel() for weight in model.parameters()))
     with trained_part(model, parameters) as part:
         budget = _budget(table, batches, evaluate, parameters, timer, finish_seconds)
+        config = _config(table, batches, parameters, timer)
 
         def run(rate: float, callbacks: Sequence[object]) -> TrainState:
             return train(
@@ -174,7 +175,7 @@ def fine_tune(
                 batches=batches,
                 loss_fn=batches.loss,
                 evaluate=evaluate,
-                config=_config(table, batches, parameters),
+                config=config,
                 callbacks=callbacks,
             )
 
@@ -294,8 +295,13 @@ def _budget(
     return TimeBudget(deadline, costs, reserve=evaluate.choice_seconds)
 
 
-def _config(table: PreparedTable, batches: SplitBatches, parameters: Parameters) -> TrainConfig:
+def _config(
+    table: PreparedTable, batches: SplitBatches, parameters: Parameters, timer: Timer
+) -> TrainConfig:
     """Return the settings of the loop."""
+    precision = recipe.precision(parameters.precision, table.device)
+    if precision == "auto":
+        precision = faster_precision(batches, table.network, limit=timer.limit or math.inf)
     sampler = batches.sampler
     context_rows = sum(len(member.context_rows) for member in table.members)
     return TrainConfig(
@@ -308,7 +314,8 @@ def _config(table: PreparedTable, batches: SplitBatches, parameters: Parameters)
         min_delta=parameters.min_delta,
         max_grad_norm=parameters.max_grad_norm,
         ema_decay=parameters.ema_decay,
-        precision=recipe.precision(parameters.precision, table.device),
+        retreat_rounds=parameters.retreat_rounds,
+        precision=precision,
     )
 
 

@@ -6,15 +6,19 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
-from finetune_tabpfn._tabpfn import PreparedTable
+from finetune_tabpfn._tabpfn import Batch, PreparedTable
 from finetune_tabpfn.callbacks import Forecast
 from finetune_tabpfn.splits import SplitBatches
+from finetune_tabpfn.training import Precision, autocast
 
 FIRST_ROWS = 64
-PROBE_SHARE = 0.05  # of the time limit, for each of the two probes
+PROBE_SHARE = 0.05  # of the time limit, for each probe
+SHORT_STEP = 0.1  # seconds; what takes less gains nothing worth measuring
+CLEARLY_FASTER = 1.25
 
 
 def forecast(
@@ -36,13 +40,7 @@ def forecast(
     sampler, view = batches.sampler, table.members[0]
 
     def step(rows: int) -> None:
-        share = rows / (sampler.context_size + sampler.query_size)
-        small = dataclasses.replace(
-            sampler,
-            context_size=max(1, int(share * sampler.context_size)),
-            query_size=max(1, int(share * sampler.query_size)),
-        )
-        batches.loss(model, table.batch([small.draw(0, 0)], member=0)).backward()
+        batches.loss(model, _small_batch(batches, rows)).backward()
 
     def validation(rows: int) -> None:
         table.forward_member(view, n_context=rows)
@@ -59,6 +57,59 @@ def forecast(
         validation=len(table.members) * member_seconds,
         finish=finish,
     )
+
+
+def faster_precision(
+    batches: SplitBatches,
+    model: nn.Module,
+    *,
+    limit: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> Precision:
+    """Return what trains a network faster on this processor, fp32 unless bf16 is clearly so.
+
+    Some processors multiply matrices of bf16 much faster, but only large networks gain by it.
+    Both are timed on a small split.
+
+    Parameters
+    ----------
+    batches : SplitBatches
+    model : torch.nn.Module
+        Its weights are left alone.
+    limit : float
+        Seconds of the whole fit; where the timing would take more than a small part of it, fp32.
+    clock : callable
+    """
+    batch, device = _small_batch(batches, FIRST_ROWS), next(model.parameters()).device
+
+    def step(precision: Precision) -> None:
+        with autocast(device, precision):
+            loss = batches.loss(model, batch)
+        loss.backward()
+
+    def seconds(precision: Precision) -> float:
+        step(precision)  # the first call of anything in torch is slow
+        return min(_seconds(step, precision, clock) for _ in range(2))
+
+    model.train()
+    started = clock()
+    usual = seconds("fp32")
+    long_enough = usual > SHORT_STEP and clock() - started < PROBE_SHARE * limit
+    faster = long_enough and usual > CLEARLY_FASTER * seconds("bf16")
+    model.zero_grad(set_to_none=True)
+    return "bf16" if faster else "fp32"
+
+
+def _small_batch(batches: SplitBatches, rows: int) -> Batch:
+    """Return a split like those of training, with fewer rows."""
+    sampler = batches.sampler
+    share = min(1.0, rows / (sampler.context_size + sampler.query_size))
+    small = dataclasses.replace(
+        sampler,
+        context_size=max(1, int(share * sampler.context_size)),
+        query_size=max(1, int(share * sampler.query_size)),
+    )
+    return batches.table.batch([small.draw(0, 0)], member=0)
 
 
 def extrapolate(
@@ -94,7 +145,7 @@ def extrapolate(
     return seconds[-1] * (rows / size) ** min(max(growth, 1.0), 2.0)
 
 
-def _seconds(work: Callable[[int], object], size: int, clock: Callable[[], float]) -> float:
+def _seconds(work: Callable[[Any], object], argument: Any, clock: Callable[[], float]) -> float:
     started = clock()
-    work(size)
+    work(argument)
     return max(clock() - started, 1e-6)

@@ -6,6 +6,7 @@ docs/design.md says where each choice comes from.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -92,13 +93,13 @@ def round_steps(
     return max(ROUND_STEPS, round(affordable))
 
 
-def precision(asked: str, device: torch.device) -> Precision:
-    """Return the autocast type of training: half precision only where the hardware gains."""
+def precision(asked: str, device: torch.device) -> Precision | Literal["auto"]:
+    """Return the autocast type of training; "auto" where it takes a measurement to choose."""
     if asked != "auto":
         return asked  # type: ignore[return-value]
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    return "fp32"
+    return "auto" if device.type == "cpu" else "fp32"
 
 
 def device(asked: str | torch.device) -> torch.device:

@@ -1,0 +1,277 @@
+"""What a fit costs beyond its bare steps, what a prediction costs, and what memory they take.
+
+    python benchmarks/speed.py overhead [--base mini v2-size] [--rows 1000] [--steps 30]
+    python benchmarks/speed.py predict  [--base mini]
+    python benchmarks/speed.py memory   [--base mini] [--shapes 1000x20 10000x100 50000x20]
+
+`overhead`: wall time of `fit` over bare forward, backward and update of the same steps, the two
+alternating; for tabpfn.finetuning over bare steps on its own splits, without its recomputation.
+`predict`: over a plain TabPFNClassifier with the same weights and members, and one row with the
+context cached. `memory`: peak of a process that fits, beyond what importing takes. --base takes
+a checkpoint as well, --device a GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TABPFN_DISABLE_TELEMETRY", "1")
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.datasets import make_classification
+from sklearn.model_selection import train_test_split
+from tabpfn import TabPFNClassifier
+from tabpfn.finetuning import FinetunedTabPFNClassifier as RivalClassifier
+
+from _bases import base
+from finetune_tabpfn import Callback, FinetunedTabPFNClassifier, _tabpfn
+from finetune_tabpfn.data import SplitSampler
+from finetune_tabpfn.recipe import split_sizes
+from finetune_tabpfn.splits import SplitBatches
+from finetune_tabpfn.tasks import Classification
+
+TASK = Classification(np.array([0, 1]))
+
+
+def ours(path: Path, arguments: Any, **parameters: Any) -> FinetunedTabPFNClassifier:
+    """Return our estimator, which makes all its steps."""
+    fixed = {"early_stopping": False, "random_state": 0, "device": arguments.device}
+    return FinetunedTabPFNClassifier(
+        base_model=path, max_steps=arguments.steps, **fixed, **parameters
+    )
+
+
+def rival(path: Path, arguments: Any) -> RivalClassifier:
+    """Return tabpfn's, with as many steps."""
+    plain = {"model_path": str(path), "ignore_pretraining_limits": True}
+    return RivalClassifier(
+        device=arguments.device,
+        epochs=arguments.steps,
+        early_stopping=False,
+        random_state=0,
+        extra_classifier_kwargs=plain,
+    )
+
+
+def bare(
+    path: Path, X: Any, y: Any, arguments: Any, *, context: int, query: int, splits: int
+) -> Callable[[], None]:
+    """Return a function that makes the steps and nothing else: all data are prepared."""
+    device = torch.device(arguments.device)
+    plan = _tabpfn.Blueprint(
+        kind="classification",
+        specs=_tabpfn.load(path, "classification", device),
+        n_estimators=2,
+        device=device,
+        categorical_features=None,
+        random_state=0,
+        precision="fp32",
+        max_context=10_000,
+    )
+    table = _tabpfn.prepare(plan, TASK, X, y, X[:100])
+    batches = SplitBatches(table, SplitSampler(len(y), context, query, 0), 1, 1)
+    drawn = [table.batch([batches.sampler.draw(n, 0)], n % 2) for n in range(splits)]
+    model = table.network
+
+    def steps() -> None:
+        optimizer = torch.optim.AdamW(model.parameters(), 1e-5)
+        model.train()
+        for _ in range(arguments.steps):
+            optimizer.zero_grad(set_to_none=True)
+            for batch in drawn:
+                (batches.loss(model, batch) / splits).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+        _finish(arguments.device)
+
+    return steps
+
+
+def overhead(name: str, arguments: Any) -> None:
+    """Print `fit` over the bare steps."""
+    path = base(name, "classification", arguments.out)
+    X, y = table(arguments.rows, arguments.columns)
+    X_train, X_val, y_train, y_val = train_test_split(X, y, test_size=0.2, random_state=0)
+    sizes = split_sizes(len(y_train), torch.device(arguments.device), None, None)
+    learned = int(0.9 * len(y))
+    measured: dict[str, list[float]] = {}
+    bare_ours = bare(
+        path, X_train, y_train, arguments, context=sizes.context, query=sizes.query, splits=1
+    )
+    query = int(0.2 * learned)
+    bare_rival = bare(
+        path, X[:learned], y[:learned], arguments, context=learned - query, query=query, splits=2
+    )
+    validation: list[float] = []
+
+    def fit_ours() -> None:
+        clock = ValidationClock()
+        given = {"X_val": X_val, "y_val": y_val}
+        ours(path, arguments, callbacks=[clock]).fit(X_train, y_train, **given)
+        validation.append(clock.seconds)
+
+    work = {
+        "bare steps": bare_ours,
+        "ours": fit_ours,
+        "bare steps of the rival": bare_rival,
+        "rival": lambda: rival(path, arguments).fit(X, y),
+    }
+    for _ in range(arguments.repeats):
+        for what, run in work.items():
+            measured.setdefault(what, []).append(_seconds(run))
+    median = {what: statistics.median(seconds) for what, seconds in measured.items()}
+    without = statistics.median(
+        fit - spent for fit, spent in zip(measured["ours"], validation, strict=True)
+    )
+    print(
+        f"| {name} | {arguments.rows} | {median['bare steps'] / arguments.steps:.3f} "
+        f"| {median['ours'] / median['bare steps']:.2f} | {without / median['bare steps']:.2f} "
+        f"| {median['bare steps of the rival'] / arguments.steps:.3f} "
+        f"| {median['rival'] / median['bare steps of the rival']:.2f} |",
+        flush=True,
+    )
+
+
+class ValidationClock(Callback):
+    """Adds up the seconds of validation."""
+
+    seconds = 0.0
+
+    def on_train_end(self, state: Any) -> None:
+        """Read them off the loop's own record."""
+        self.seconds = sum(state.validation_seconds)
+
+
+def predict(name: str, arguments: Any) -> None:
+    """Print a prediction of ours over a plain one's."""
+    path = base(name, "classification", arguments.out)
+    X, y = table(arguments.rows, arguments.columns)
+    arguments.steps = 2
+    tuned = ours(path, arguments).fit(X, y)
+    cached = ours(path, arguments, fit_mode="fit_with_cache").fit(X, y)
+    plain = TabPFNClassifier(
+        model_path=path, n_estimators=4, device=arguments.device, ignore_pretraining_limits=True
+    ).fit(X, y)
+    work = {
+        "plain": lambda: plain.predict_proba(X),
+        "ours": lambda: tuned.predict_proba(X),
+        "plain, one row": lambda: plain.predict_proba(X[:1]),
+        "ours, one row": lambda: tuned.predict_proba(X[:1]),
+        "cached, one row": lambda: cached.predict_proba(X[:1]),
+    }
+    measured: dict[str, list[float]] = {}
+    for _ in range(4 * arguments.repeats):
+        for what, run in work.items():
+            measured.setdefault(what, []).append(_seconds(run))
+    median = {what: statistics.median(seconds[1:]) for what, seconds in measured.items()}
+    print(
+        f"| {name} | {arguments.rows} | {median['ours']:.3f} "
+        f"| {median['ours'] / median['plain']:.3f} "
+        f"| {median['ours, one row'] / median['plain, one row']:.3f} "
+        f"| {1000 * median['cached, one row']:.0f} "
+        f"| {median['ours, one row'] / median['cached, one row']:.0f} |",
+        flush=True,
+    )
+
+
+def memory(name: str, arguments: Any) -> None:
+    """Print the peak of a process that fits, for every shape, ours and the rival's."""
+    rows = []
+    for shape in arguments.shapes:
+        found: dict[str, Any] = {"base": name, "shape": shape}
+        for who in ("ours", "rival"):
+            options = ["--base", name, "--steps", "2", "--device", arguments.device]
+            options += ["--out", str(arguments.out), "--threads", str(arguments.threads)]
+            command = [sys.executable, __file__, "fit", "--shapes", shape, *options, "--who", who]
+            ran = subprocess.run(command, capture_output=True, text=True, check=False)
+            answer = ran.stdout.strip().splitlines()
+            found |= {
+                f"{who} {key}": value
+                for key, value in (json.loads(answer[-1]) if ran.returncode == 0 else {}).items()
+            }
+        rows.append(found)
+        print(json.dumps(found), flush=True)
+    print(pd.DataFrame(rows).round(2).to_markdown(index=False))
+
+
+def fit(name: str, arguments: Any) -> None:
+    """Fit once, in this process, and print its peak memory."""
+    path = base(name, "classification", arguments.out)
+    n_rows, n_columns = map(int, arguments.shapes[0].split("x"))
+    X, y = table(n_rows, n_columns)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    model = (ours if arguments.who == "ours" else rival)(path, arguments)
+    seconds = _seconds(lambda: model.fit(X, y))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    gib = torch.cuda.max_memory_allocated() / 2**30 if arguments.device != "cpu" else None
+    print(json.dumps({"GiB": gib or (peak - before) / 2**20, "seconds": seconds}))
+
+
+def table(n_rows: int, n_columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a made-up table of two classes."""
+    X, y = make_classification(n_rows, n_columns, n_informative=8, random_state=0)
+    return X.astype(np.float32), y
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    started = time.monotonic()
+    work()
+    return time.monotonic() - started
+
+
+def _finish(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize()
+
+
+HEADS = {
+    "overhead": "| base | rows | bare step (s) | fit / bare | fit without validation / bare "
+    "| rival's bare step (s) | rival's fit / bare |\n|---|---|---|---|---|---|---|",
+    "predict": "| base | rows | predict_proba (s) | over plain | one row, over plain "
+    "| one row, cached (ms) | times faster |\n|---|---|---|---|---|---|---|",
+}
+
+
+def main() -> None:
+    """Measure what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["overhead", "predict", "memory", "fit"])
+    parser.add_argument("--base", nargs="+", default=["mini"], help="mini, v2-size, v3-size, file")
+    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--columns", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--shapes", nargs="+", default=["1000x20", "10000x100", "50000x20"])
+    parser.add_argument("--who", default="ours", choices=["ours", "rival"], help=argparse.SUPPRESS)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--out", type=Path, default=Path("benchmark-output/speed"))
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(arguments.threads)
+    if arguments.what in HEADS:
+        print(HEADS[arguments.what])
+    for name in arguments.base:
+        {"overhead": overhead, "predict": predict, "memory": memory, "fit": fit}[arguments.what](
+            name, arguments
+        )
+    if arguments.what != "fit":
+        print(f"\n{platform.platform()}, {arguments.threads} threads, torch {torch.__version__}")
+
+
+if __name__ == "__main__":
+    main()
