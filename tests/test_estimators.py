@@ -310,6 +310,20 @@ def test_scoring_by_another_metric_is_never_worse_there():
     assert model.best_score_ >= model.base_score_
 
 
+def test_probabilities_do_not_get_worse_whatever_is_scored():
+    def perverse(estimator, X, y):
+        return log_loss(y, estimator.predict_proba(X))
+
+    X, y = load_breast_cancer(return_X_y=True)
+    parts = {"X": X[:200], "y": y[:200], "X_val": X[200:300], "y_val": y[200:300]}
+    wild = {"learning_rate": 0.1, "ema_decay": 0.0, "max_steps": 6}
+    model = classifier(scoring=perverse, **wild).fit(**parts)
+    base = classifier(max_steps=0).fit(**parts)
+    assert model.history_["score"].max() > model.base_score_ + 0.01  # what was asked for
+    losses = [log_loss(y[200:300], fitted.predict_proba(X[200:300])) for fitted in (model, base)]
+    assert losses[0] <= losses[1] + 1e-6
+
+
 # --- small tables -------------------------------------------------------------------------------
 
 

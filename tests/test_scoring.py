@@ -80,3 +80,17 @@ def test_resamples_without_a_class_do_not_count():
     proba = np.column_stack([np.linspace(0.1, 0.9, 10), np.linspace(0.9, 0.1, 10)])
     hold_out = HoldOutScore(Classification(LABELS), "roc_auc", np.zeros((10, 1)), y)
     assert np.isfinite(hold_out.gain_error(proba[::-1], proba))
+
+
+def test_a_better_ranking_is_no_excuse_for_worse_probabilities():
+    y = np.array(["no", "yes"] * 50)
+    truth = (y == "yes").astype(float)
+    hold_out = HoldOutScore(Classification(LABELS), "roc_auc", np.zeros((100, 1)), y)
+    noise = np.random.default_rng(0).normal(size=100)
+    honest, ranked = 0.5 + 0.2 * (truth - 0.5) + 0.05 * noise, 0.98 + 0.01 * truth
+    honest, ranked = (np.column_stack([1 - p, p]) for p in (honest, ranked))
+    assert hold_out(ranked) > hold_out(honest)
+    assert not hold_out.as_calibrated(ranked, honest)
+    assert hold_out.as_calibrated(honest, ranked)
+    log_loss = HoldOutScore(Classification(LABELS), None, np.zeros((100, 1)), y)
+    assert log_loss.as_calibrated(ranked, honest)  # then the score itself decides

@@ -239,8 +239,8 @@ class _Evaluation:
         self.predictions, self.scores = [], []
 
     def choice_seconds(self) -> float:
-        """Return what the two comparisons that decide what is deployed will take."""
-        return 2 * 2 * RESAMPLES * self.score_seconds if self.min_gain_se else 0.0
+        """Return what the three comparisons that decide what is deployed will take."""
+        return 3 * 2 * RESAMPLES * self.score_seconds if self.min_gain_se else 0.0
 
     def clearly(self, first: int, second: int) -> bool:
         """Tell whether one call scored above another by what is no longer taken for luck."""
@@ -249,6 +249,11 @@ class _Evaluation:
             return gain > 0
         one, other = self.predictions[first], self.predictions[second]
         return gain > self.min_gain_se * self.score.gain_error(one, other)
+
+    def deployable(self, call: int) -> bool:
+        """Tell whether a call clearly beats the base, the first one, and is as calibrated."""
+        found, base = self.predictions[call], self.predictions[0]
+        return self.clearly(call, 0) and self.score.as_calibrated(found, base)
 
 
 def _batches(
@@ -343,7 +348,8 @@ def _choose(
     """Return what is to be deployed.
 
     Half-way from the base to the best round, which generalises better than either; all the way
-    where that is clearly better on the hold-out; the base where the gain may be luck.
+    where that is clearly better on the hold-out; the base where the gain may be luck, or where
+    the probabilities have got worse.
     """
     base, best = part.plain(state.base_weights), part.plain(state.best_weights)
     deployed, weights, score, share = "base", base, state.base_score, 0.0
@@ -351,9 +357,10 @@ def _choose(
         tuned, number = ("best round", best, state.best_score, 1.0), state.best_round
         average = mix_weights(base, best, HALF)
         average_score = _score(average, state, evaluate, budget)
-        if average_score is not None and not evaluate.clearly(number, -1):
+        full_way = evaluate.deployable(number)
+        if average_score is not None and not (full_way and evaluate.clearly(number, -1)):
             tuned, number = ("average", average, average_score, HALF), -1
-        if evaluate.clearly(number, 0):
+        if evaluate.deployable(number):
             deployed, weights, score, share = tuned
     adapter = part.adapter(state.best_weights)
     return Outcome(

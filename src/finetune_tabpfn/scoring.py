@@ -111,6 +111,17 @@ class HoldOutScore:
                 continue
         return float(np.std(gains)) if len(gains) > 1 else math.inf
 
+    def as_calibrated(self, predictions: Predictions, reference: Predictions) -> bool:
+        """Tell whether probabilities have no higher log-loss than others, whatever is scored.
+
+        A ranking, or which class is the most probable, can get better while the probabilities
+        get worse. True for regression.
+        """
+        if not isinstance(self.task, Classification) or self.scoring == self.task.default_scoring:
+            return True
+        proper = HoldOutScore(self.task, None, self.X, self.y, self.weight.get("sample_weight"))
+        return proper(predictions) >= proper(reference)
+
     def _of_rows(self, rows: Rows) -> HoldOutScore:
         weight = self.weight.get("sample_weight")
         return HoldOutScore(
