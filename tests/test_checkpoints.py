@@ -26,7 +26,7 @@ def fitted():
 
 @pytest.mark.parametrize("name", ["tuned-v3.safetensors", "tuned-v3.ckpt"])
 def test_plain_tabpfn_predicts_the_same_from_the_saved_model(fitted, name, tmp_path):
-    path = save_model(fitted, tmp_path / "folder" / name)
+    path = fitted.save_model(tmp_path / "folder" / name)
     plain = TabPFNClassifier(model_path=str(path), n_estimators=2, device="cpu", random_state=0)
     np.testing.assert_array_equal(plain.fit(X, Y).predict_proba(X), fitted.predict_proba(X))
     assert os.listdir(path.parent) == [name]

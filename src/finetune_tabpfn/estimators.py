@@ -18,7 +18,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from finetune_tabpfn import _tabpfn, base_models, recipe
+from finetune_tabpfn import _tabpfn, base_models, checkpoints, recipe
 from finetune_tabpfn.columns import column_kinds, match_kinds
 from finetune_tabpfn.finetuning import Outcome, Timer, fine_tune
 from finetune_tabpfn.holdout import hold_outs
@@ -245,6 +245,29 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         for warning in dict.fromkeys(outcome.warning for outcome in outcomes):
             if warning:
                 warnings.warn(warning, stacklevel=4)  # past scikit-learn's decorator
+
+    def get_embeddings(self, X: Any) -> npt.NDArray[np.floating[Any]]:
+        """Return what the fine-tuned network makes of rows before it predicts.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_estimators, n_rows, width)
+            One for each member; of several folds, the first one's network.
+        """
+        rows = self._check_rows(X)
+        embedded = np.asarray(self.predictor_.get_embeddings(rows))
+        return embedded.reshape(-1, len(rows), embedded.shape[-1])
+
+    def save_model(self, path: str | Path) -> Path:
+        """Write the fine-tuned network as a checkpoint that plain TabPFN takes as ``model_path``.
+
+        See :func:`finetune_tabpfn.checkpoints.save_model`; `base_model=path` continues from it.
+        """
+        return checkpoints.save_model(self, path)
 
     def save_adapter(self, folder: str | Path) -> None:
         """Write what `tuning="lora"` added to the base model, in the format of the library peft.
