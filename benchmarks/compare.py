@@ -190,6 +190,8 @@ def figure(cells: pd.DataFrame, path: Path) -> None:
     fig, axes = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
     for axis, (task, metric) in zip(axes, PRIMARY.items(), strict=True):
         part = cells[cells["task"] == task]
+        if part.empty:
+            continue
         means = part.pivot_table(index="table", columns="arm", values=metric)
         if "base" not in means:
             continue

@@ -1,13 +1,21 @@
 """What is shown of a run."""
 
 import io
+import json
 
+import numpy as np
 import pandas as pd
 import pytest
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_diabetes, load_iris
 from torch import nn
 
-from finetune_tabpfn import FinetunedTabPFNClassifier, plot_history
+from finetune_tabpfn import (
+    Callback,
+    FinetunedTabPFNClassifier,
+    FinetunedTabPFNRegressor,
+    Logger,
+    plot_history,
+)
 from finetune_tabpfn.loggers import ProgressBar, save_curve
 from finetune_tabpfn.training import Round, TrainState
 
@@ -62,3 +70,135 @@ def test_the_progress_bar():
 
 def test_history_is_a_frame_of_numbers(fitted):
     assert all(pd.api.types.is_numeric_dtype(dtype) for dtype in fitted.history_.dtypes)
+
+
+# --- records of a fit ---------------------------------------------------------------------------
+
+
+def fit(tmp_path=None, estimator=FinetunedTabPFNClassifier, data=load_iris, **parameters):
+    common = {"base_model": "mini", "max_steps": 4, "eval_interval": 2, "n_estimators": 1}
+    common |= {"random_state": 0, "device": "cpu", "log_dir": tmp_path}
+    return estimator(**{**common, **parameters}).fit(*data(return_X_y=True))
+
+
+def records(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_line_of_json_for_every_step_and_round(tmp_path):
+    model = fit(tmp_path, loggers="jsonl")
+    lines = records(tmp_path / "log.jsonl")
+    events = [line["event"] for line in lines]
+    assert events == ["fit", "round", "step", "step", "round", "step", "step", "round", "end"]
+    assert lines[0]["task"] == "classification"
+    assert (lines[0]["rows"], lines[0]["columns"]) == (150, 4)
+    assert lines[0]["parameters"]["max_steps"] == 4
+    assert lines[0]["licence"] == "Apache-2.0"
+    rounds = [line for line in lines if line["event"] == "round"]
+    assert [line["score"] for line in rounds] == model.history_["score"].tolist()
+    assert rounds[0]["train_loss"] is None  # JSON has no NaN
+    for name in ("log_loss", "accuracy", "roc_auc", "peak_memory_mb", "learning_rate"):
+        assert all(line[name] >= 0 for line in rounds)
+    assert all(line["grad_norm"] > 0 for line in lines if line["event"] == "step")
+    assert lines[-1]["stop_reason"] == "max_steps"
+
+
+def test_rows_of_a_table_for_every_step_and_round(tmp_path):
+    model = fit(tmp_path / "new", FinetunedTabPFNRegressor, load_diabetes, loggers=["csv"])
+    table = pd.read_csv(tmp_path / "new" / "log.csv")
+    rounds = table[table["event"] == "round"]
+    np.testing.assert_allclose(rounds["score"], model.history_["score"])
+    np.testing.assert_allclose(rounds["rmse"], -rounds["score"])
+    assert rounds[["mae", "r2"]].notna().all(axis=None)
+    assert len(table[table["event"] == "step"]) == 4
+
+
+def test_a_second_fit_replaces_the_first_ones_records_and_folds_are_numbered(tmp_path):
+    fit(tmp_path, loggers="jsonl")
+    fit(tmp_path, loggers="jsonl", n_folds=2, max_steps=2)
+    lines = records(tmp_path / "log.jsonl")
+    assert [line["event"] for line in lines].count("fit") == 1
+    assert {line["fold"] for line in lines if line["event"] == "round"} == {0, 1}
+
+
+def test_a_killed_run_leaves_what_had_happened(tmp_path):
+    class Killed(BaseException):
+        pass
+
+    class Kills(Callback):
+        def after_step(self, state):
+            if state.step == 3:
+                raise Killed
+
+    with pytest.raises(Killed):
+        fit(tmp_path, loggers="jsonl", callbacks=[Kills()])
+    steps = [line["step"] for line in records(tmp_path / "log.jsonl") if line["event"] == "step"]
+    assert steps == [1, 2, 3]
+
+
+def test_several_loggers_and_ones_own(tmp_path):
+    class Scores(Logger):
+        def on_fit_begin(self, run):
+            self.seen = [run["task"]]
+
+        def after_round(self, state):
+            self.seen.append(state.history[-1].score)
+            return "this would stop a callback's run, not a logger's"
+
+        def on_fit_end(self, estimator):
+            self.seen.append(estimator.best_score_)
+
+    scores = Scores()
+    model = fit(tmp_path, loggers=["jsonl", "csv", "plot", scores])
+    assert scores.seen == ["classification", *model.history_["score"], model.best_score_]
+    assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl", "log.csv", "curve.png"}
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("hook", ["on_fit_begin", "before_step", "after_round", "on_fit_end"])
+def test_a_logger_that_fails_warns_once_and_harms_nothing(hook):
+    broken = type("Broken", (Logger,), {hook: lambda self, _: 1 / 0})
+    with pytest.warns(UserWarning, match=f"Broken failed in {hook}.*division") as caught:
+        model = fit(loggers=broken())
+    assert len([one for one in caught if "Broken" in str(one.message)]) == 1
+    assert model.n_steps_ == 4
+
+
+def test_a_disk_that_cannot_be_written_harms_nothing(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.warns(UserWarning, match="JsonLines failed in on_fit_begin"):
+        assert fit(tmp_path / "file" / "below", loggers="jsonl").n_steps_ == 4
+
+
+def test_logging_changes_no_weights(tmp_path):
+    X = load_iris().data
+    quiet, logged = fit(), fit(tmp_path, loggers=["jsonl", "csv", "plot", "progress"])
+    np.testing.assert_array_equal(quiet.predict_proba(X), logged.predict_proba(X))
+
+
+def test_names_that_mean_nothing_and_missing_folders_get_a_sentence():
+    with pytest.raises(ValueError, match="loggers='jsnol' is none of progress, jsonl, csv, plot"):
+        fit(loggers="jsnol")
+    with pytest.raises(ValueError, match="loggers='csv' needs a folder to write to: log_dir="):
+        fit(loggers=["csv"])
+
+
+def test_an_installed_plugin_is_found_by_its_name(tmp_path, monkeypatch):
+    """A distribution as pip would install it: a module and its entry point."""
+    (tmp_path / "shouting.py").write_text(
+        "from finetune_tabpfn import Logger\n"
+        "class Shout(Logger):\n"
+        "    def __init__(self, folder):\n"
+        "        self.folder = folder\n"
+        "    def on_fit_end(self, estimator):\n"
+        "        (self.folder / 'shout.txt').write_text(estimator.stop_reason_.upper())\n"
+    )
+    installed = tmp_path / "shouting-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: shouting\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text(
+        "[finetune_tabpfn.loggers]\nshout = shouting:Shout\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    fit(tmp_path, loggers="shout")
+    assert (tmp_path / "shout.txt").read_text() == "MAX_STEPS"

@@ -3,7 +3,7 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from finetune_tabpfn.estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
-from finetune_tabpfn.loggers import plot_history
+from finetune_tabpfn.loggers import Logger, plot_history
 from finetune_tabpfn.training import Callback
 
 try:
@@ -15,6 +15,7 @@ __all__ = [
     "Callback",
     "FinetunedTabPFNClassifier",
     "FinetunedTabPFNRegressor",
+    "Logger",
     "__version__",
     "plot_history",
 ]

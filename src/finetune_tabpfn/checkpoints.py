@@ -79,6 +79,19 @@ def save_model(estimator: Any, path: str | Path) -> Path:
 
 def describe(estimator: Any) -> dict[str, Any]:
     """Return where a fine-tuned model comes from, as JSON-like data."""
+    return {
+        **describe_start(estimator),
+        "scoring": estimator.scoring_,
+        "base_score": estimator.base_score_,
+        "best_score": estimator.best_score_,
+        "best_step": estimator.best_step_,
+        "stop_reason": estimator.stop_reason_,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def describe_start(estimator: Any) -> dict[str, Any]:
+    """Return what is known before the training, as JSON-like data; the base model is loaded."""
     base = {key: str(value) for key, value in asdict(estimator.base_model_).items()}
     parameters = {
         key: value if isinstance(value, (int, float, str, type(None))) else repr(value)
@@ -88,13 +101,7 @@ def describe(estimator: Any) -> dict[str, Any]:
         "base_model": base,
         "licence": estimator.base_model_.licence,
         "parameters": parameters,
-        "scoring": estimator.scoring_,
-        "base_score": estimator.base_score_,
-        "best_score": estimator.best_score_,
-        "best_step": estimator.best_step_,
-        "stop_reason": estimator.stop_reason_,
         "versions": {name: version(name) for name in ("tabpfn", "torch", "scikit-learn")},
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 
 

@@ -6,7 +6,7 @@ import copy
 import time
 import warnings
 from collections.abc import Iterable
-from dataclasses import asdict, fields, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,12 @@ from finetune_tabpfn.inputs import (
     check_weight,
     positions_of,
 )
+from finetune_tabpfn.loggers import Loggers
 from finetune_tabpfn.parameters import Parameters, documented
 from finetune_tabpfn.scoring import HoldOutScore
 from finetune_tabpfn.sklearn_callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from finetune_tabpfn.tasks import Classification, Kind, Regression, Task
-from finetune_tabpfn.training import Callback, Round
+from finetune_tabpfn.training import Round
 
 MIN_TRAIN_ROWS = 8  # fewer leave nothing to split into context and query rows
 
@@ -83,15 +84,18 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         """
         timer = Timer(self.time_limit)
         self._validate_params()
+        loggers = Loggers(self.loggers, self.log_dir)
         table, validation = self._check_tables(X, y, sample_weight, groups, X_val, y_val)
         progress = FitTask.begin(self, table)
         task = self._task(table, validation)
         seed = _seed(self.random_state)
         blueprint = self._load_base_model(task, table, seed, timer)
         folds = hold_outs(table, validation, task, self, seed)
-        outcomes = self._tune(task, blueprint, table, folds, progress, seed, timer)
+        loggers.begin(self._run(task, table))
+        outcomes = self._tune(task, blueprint, table, folds, (progress, loggers), seed, timer)
         self._record(outcomes)
         progress.end()
+        loggers.end(self)
         return self
 
     def _check_tables(
@@ -150,13 +154,19 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         task.check_network(blueprint.max_classes, self.base_model_.name)
         return blueprint
 
+    def _run(self, task: Task, table: LabelledTable) -> dict[str, Any]:
+        """Return what loggers are told of the fit before it."""
+        rows, columns = table.X.shape
+        sizes = {"task": task.kind, "rows": rows, "columns": columns}
+        return {**sizes, **checkpoints.describe_start(self)}
+
     def _tune(
         self,
         task: Task,
         blueprint: _tabpfn.Blueprint,
         table: LabelledTable,
         folds: list[tuple[LabelledTable, LabelledTable]],
-        progress: FitTask,
+        listeners: tuple[FitTask, Loggers],
         seed: int,
         timer: Timer,
     ) -> list[Outcome]:
@@ -164,13 +174,14 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         self.predictors_, outcomes = [], []
         for number, (training, held_out) in enumerate(folds):
             plan = blueprint if len(folds) == 1 else blueprint.copy(seed + number)
+            moment = partial(_predictor_of_the_moment, plan, table)
             outcome = self._fine_tune(
                 task,
                 plan,
                 training,
                 held_out,
                 len(table.y),
-                progress.guests(partial(_predictor_of_the_moment, plan, table)),
+                [guest for listener in listeners for guest in listener.guests(moment)],
                 seed + number,
                 timer.share(len(folds) - number),
             )
@@ -190,7 +201,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         training: LabelledTable,
         validation: LabelledTable,
         n_rows: int,
-        guests: list[Callback],
+        guests: list[object],
         seed: int,
         timer: Timer,
     ) -> Outcome:
@@ -227,13 +238,12 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
 
     def _record(self, outcomes: list[Outcome]) -> None:
         """Set the fitted attributes and say what the user should know."""
-        columns = ["fold", *(column.name for column in fields(Round))]
         rows = [
-            {"fold": fold} | asdict(row)
+            {"fold": fold} | row.flat()
             for fold, outcome in enumerate(outcomes)
             for row in outcome.history
         ]
-        self.history_ = pd.DataFrame(rows, columns=columns)
+        self.history_ = pd.DataFrame(rows, columns=None if rows else ["fold", *Round.NAMES])
         self.base_score_ = float(np.mean([outcome.base_score for outcome in outcomes]))
         self.best_score_ = float(np.mean([outcome.score for outcome in outcomes]))
         self.best_step_ = int(np.median([outcome.best_step for outcome in outcomes]))

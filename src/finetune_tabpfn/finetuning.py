@@ -25,6 +25,7 @@ from finetune_tabpfn.scoring import RESAMPLES, HoldOutScore, Predictions
 from finetune_tabpfn.splits import SplitBatches, available_memory
 from finetune_tabpfn.tasks import Classification
 from finetune_tabpfn.training import (
+    Evaluation,
     Round,
     TrainConfig,
     TrainState,
@@ -226,13 +227,15 @@ class _Evaluation:
         self.scores: list[float] = []
         self.score_seconds = 0.0
 
-    def __call__(self, model: nn.Module) -> float:
-        """Return the score of the model, which is the table's network."""
-        self.predictions.append(self.table.predict())
+    def __call__(self, model: nn.Module) -> Evaluation:
+        """Score the model, which is the table's network."""
+        predictions = self.table.predict()
         began = time.monotonic()
-        self.scores.append(self.score(self.predictions[-1]))
+        score = self.score(predictions)
         self.score_seconds = max(self.score_seconds, time.monotonic() - began)
-        return self.scores[-1]
+        self.predictions.append(predictions)
+        self.scores.append(score)
+        return Evaluation(score, self.score.metrics(predictions))
 
     def forget(self) -> None:
         """Begin to count the calls anew."""
@@ -387,6 +390,6 @@ def _score(
     state.model.load_state_dict(weights)
     state.model.eval()
     try:
-        return evaluate(state.model)
+        return evaluate(state.model).score
     except (FloatingPointError, KeyboardInterrupt):
         return None

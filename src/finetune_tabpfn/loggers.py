@@ -1,18 +1,269 @@
-"""Guests of the loop that show what happens: a progress bar, and the training curve."""
+"""What is recorded of a fit, and shown: a progress bar, files that grow, the training curve."""
 
 from __future__ import annotations
 
+import csv
+import json
+import math
 import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+import torch
 from tqdm import tqdm
 
-from finetune_tabpfn.training import Callback, TrainState
+from finetune_tabpfn.training import HOOKS, Callback, TrainState
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+
+GROUP = "finetune_tabpfn.loggers"  # entry points: a name, and a callable that is given the folder
+
+
+class Logger(Callback):
+    """A callback that hears of the whole fit as well; it never stops one, and never harms it."""
+
+    def on_fit_begin(self, run: Mapping[str, Any]) -> None:
+        """Before the base model is tuned.
+
+        Parameters
+        ----------
+        run : mapping
+            JSON-like: task, rows, columns, parameters, base_model, versions.
+        """
+
+    def on_fit_end(self, estimator: Any) -> None:
+        """After the fit: the estimator is fitted."""
+
+
+class Log(Logger):
+    """Turns a fit into records and hands each to `write` as it comes.
+
+    A record is a dict with "event": "fit", "step", "round" or "end". With several folds, rounds
+    and steps are numbered anew in each and "fold" says in which.
+    """
+
+    fold = -1
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Take a record; for subclasses."""
+        raise NotImplementedError
+
+    def on_fit_begin(self, run: Mapping[str, Any]) -> None:
+        """Record what is fitted."""
+        self.fold = -1
+        self.write({"event": "fit", **run})
+
+    def on_train_begin(self, state: TrainState) -> None:
+        """Count the folds."""
+        self.fold += 1
+
+    def after_step(self, state: TrainState) -> None:
+        """Record a step."""
+        record = {"train_loss": state.train_loss, "learning_rate": state.learning_rate}
+        record |= {"grad_norm": state.grad_norm, "step_seconds": state.step_seconds[-1]}
+        self.write({"event": "step", "fold": self.fold, "step": state.step, **record})
+
+    def after_round(self, state: TrainState) -> None:
+        """Record a round."""
+        record = state.history[-1].flat() | {"best_score": state.best_score}
+        record |= {"best_step": state.best_step, "peak_memory_mb": peak_memory()}
+        self.write({"event": "round", "fold": self.fold, **record})
+
+    def on_fit_end(self, estimator: Any) -> None:
+        """Record what the fit came to."""
+        names = ("stop_reason_", "deployed_weights_", "base_score_", "best_score_", "best_step_")
+        record = {name.rstrip("_"): getattr(estimator, name) for name in (*names, "n_steps_")}
+        self.write({"event": "end", **record})
+
+
+class JsonLines(Log):
+    """A line of JSON per record, on disk as soon as it is written; NaN is null.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Replaced when a fit begins.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_fit_begin(self, run: Mapping[str, Any]) -> None:
+        """Begin the file."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text("")
+        super().on_fit_begin(run)
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append a line."""
+        finite = {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in record.items()
+        }
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(finite, default=str) + "\n")
+
+
+class Csv(Log):
+    """A row per step and per round, on disk as soon as it is written; what has no value is empty.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Replaced when a fit begins.
+    """
+
+    columns = (
+        "event", "fold", "round", "step", "seconds", "step_seconds", "train_loss", "score",
+        "best_score", "best_step", "learning_rate", "grad_norm", "log_loss", "accuracy", "roc_auc",
+        "rmse", "mae", "r2", "peak_memory_mb",
+    )  # fmt: skip
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_fit_begin(self, run: Mapping[str, Any]) -> None:
+        """Begin the file with its head."""
+        self.fold = -1
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(",".join(self.columns) + "\n")
+
+    def on_fit_end(self, estimator: Any) -> None:
+        """Leave the file as it is: it holds steps and rounds alone."""
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append a row."""
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self.columns, extrasaction="ignore").writerow(record)
+
+
+class Curve(Logger):
+    """Writes the training curve as PNG when the fit is over.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_fit_end(self, estimator: Any) -> None:
+        """Draw it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        save_curve(estimator, self.path)
+
+
+class Harmless:
+    """Passes every call on to a logger until one fails; then warns once and passes none.
+
+    Parameters
+    ----------
+    logger : Callback
+    """
+
+    def __init__(self, logger: object) -> None:
+        self.logger, self.failed = logger, False
+
+    def __getattr__(self, hook: str) -> Callable[[Any], None]:
+        if hook not in (*HOOKS, "on_fit_begin", "on_fit_end"):
+            raise AttributeError(hook)
+
+        def call(argument: Any) -> None:
+            method = getattr(self.logger, hook, None)
+            if self.failed or method is None:
+                return
+            try:
+                method(argument)
+            except Exception as error:
+                self.failed = True
+                reason = " ".join(str(error).split()) or type(error).__name__
+                warnings.warn(
+                    f"The logger {type(self.logger).__name__} failed in {hook} and is left out "
+                    f"from here on: {reason}",
+                    stacklevel=2,
+                )
+
+        return call
+
+
+class Loggers:
+    """The loggers of one fit.
+
+    Parameters
+    ----------
+    loggers : str, object, sequence of them, or None
+        Names ("progress", "jsonl", "csv", "plot", or of an entry point of the group
+        ``finetune_tabpfn.loggers``), or objects of the callback protocol.
+    log_dir : str, pathlib.Path or None
+        Folder for what they write.
+
+    Raises
+    ------
+    ValueError
+        For a name that nobody has registered, or without the folder that one of them needs.
+    """
+
+    def __init__(
+        self, loggers: str | object | Sequence[str | object] | None, log_dir: str | Path | None
+    ) -> None:
+        several = loggers if isinstance(loggers, (list, tuple)) else [loggers]
+        folder = None if log_dir is None else Path(log_dir)
+        self.loggers = [
+            Harmless(_open(one, folder) if isinstance(one, str) else one)
+            for one in several
+            if one is not None
+        ]
+
+    def begin(self, run: Mapping[str, Any]) -> None:
+        """Say what is fitted."""
+        for logger in self.loggers:
+            logger.on_fit_begin(run)
+
+    def guests(self, attributes: object) -> list[Harmless]:
+        """Return the guests of the training loop."""
+        return self.loggers
+
+    def end(self, estimator: Any) -> None:
+        """Say that the estimator is fitted."""
+        for logger in self.loggers:
+            logger.on_fit_end(estimator)
+
+
+def _open(name: str, folder: Path | None) -> object:
+    """Return the logger of a name."""
+    if name == "progress":
+        return ProgressBar()
+    if name in FILES:
+        if folder is None:
+            raise ValueError(f'loggers={name!r} needs a folder to write to: log_dir="...".')
+        make, file = FILES[name]
+        return make(folder / file)
+    registered = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in registered:
+        known = ", ".join(["progress", *FILES, *sorted(registered)])
+        raise ValueError(f"loggers={name!r} is none of {known}; an object of your own will do.")
+    return registered[name].load()(folder)
+
+
+def peak_memory() -> float:
+    """Return the most memory that was taken so far, in MB: of the GPU if torch has used one.
+
+    NaN where the system does not tell.
+    """
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() / 1e6
+    try:
+        import resource
+    except ImportError:  # Windows
+        return math.nan
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 class ProgressBar(Callback):
@@ -20,13 +271,13 @@ class ProgressBar(Callback):
 
     Parameters
     ----------
-    total : int
+    total : int, optional
         Steps at most.
     file : text stream, optional
         Standard error if not given.
     """
 
-    def __init__(self, total: int, file: TextIO | None = None) -> None:
+    def __init__(self, total: int | None = None, file: TextIO | None = None) -> None:
         self.total, self.file = total, file
         self._bar: Any = None
 
@@ -126,3 +377,10 @@ def _new_axes() -> Axes:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(8, 5), layout="constrained").add_subplot()
+
+
+FILES: dict[str, tuple[Callable[[Path], Logger], str]] = {
+    "jsonl": (JsonLines, "log.jsonl"),
+    "csv": (Csv, "log.csv"),
+    "plot": (Curve, "curve.png"),
+}

@@ -122,6 +122,13 @@ base_model : str or path, default="auto"
     callbacks : sequence, default=None
         Objects with methods of `finetune_tabpfn.Callback`. A hook that returns a text ends the
         run with that reason.
+    loggers : str, object or sequence of them, default=None
+        What records the fit: "progress", "jsonl" and "csv" (a record per step and round, written
+        as they come), "plot" (training curve as PNG), names of the entry-point group
+        "finetune_tabpfn.loggers", or objects with methods of `finetune_tabpfn.Logger`. One that
+        fails warns once and does not harm the fit.
+    log_dir : str or pathlib.Path, default=None
+        Folder for what the loggers write.
     verbose : bool or int, default=False
         Whether to show a progress bar."""
 
@@ -131,8 +138,9 @@ predictor_ : TabPFNClassifier or TabPFNRegressor
     predictors_ : list
         One for each fold; the predictions of all are averaged. `predictor_` is the first.
     history_ : pandas.DataFrame
-        A row per round: fold, round, step, seconds, train_loss, score, learning_rate. Round 0 is
-        the untouched base model.
+        A row per round: fold, round, step, seconds, train_loss, score, learning_rate; of the
+        hold-out also log_loss, accuracy and roc_auc, or rmse, mae and r2. Round 0 is the untouched
+        base model.
     base_score_, best_score_ : float
         Score on the hold-out of the base model and of the deployed weights, the mean over folds.
         NaN when the time limit left no room to score, or the table is too small to hold rows
@@ -209,7 +217,7 @@ def documented(
 class Parameters(BaseEstimator):
     """Names, defaults and permitted values of the parameters."""
 
-    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's name and form
+    _parameter_constraints: dict[str, list[Any] | str] = {  # noqa: RUF012 - scikit-learn's name and form
         "base_model": [str, Path],
         "learning_rate": [Interval(Real, 0, 1, closed="neither"), StrOptions({"auto"}), None],
         "tuning": [StrOptions({"full", "last_layers", "head", "norm", "lora"})],
@@ -248,6 +256,8 @@ class Parameters(BaseEstimator):
         "device": [str, torch.device],
         "random_state": ["random_state"],
         "callbacks": [HasMethods(["__iter__"]), None],
+        "loggers": "no_validation",
+        "log_dir": [str, Path, None],
         "verbose": ["verbose"],
     }
 
@@ -288,6 +298,8 @@ class Parameters(BaseEstimator):
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | None = None,
         callbacks: Sequence[object] | None = None,
+        loggers: str | object | Sequence[str | object] | None = None,
+        log_dir: str | Path | None = None,
         verbose: bool | int = False,
     ) -> None:
         self.base_model = base_model
@@ -324,4 +336,6 @@ class Parameters(BaseEstimator):
         self.device = device
         self.random_state = random_state
         self.callbacks = callbacks
+        self.loggers = loggers
+        self.log_dir = log_dir
         self.verbose = verbose

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.metrics import get_scorer, log_loss, make_scorer
+from sklearn.metrics import (
+    accuracy_score,
+    get_scorer,
+    log_loss,
+    make_scorer,
+    mean_absolute_error,
+    r2_score,
+    roc_auc_score,
+    root_mean_squared_error,
+)
 
 from finetune_tabpfn.data import Rows, rows_of
 from finetune_tabpfn.tasks import Classification, Task
@@ -87,6 +96,38 @@ class HoldOutScore:
         if not np.isfinite(score):
             raise FloatingPointError(f"the score ({self.scoring}) on the hold-out is {score}")
         return score
+
+    def metrics(self, predictions: Predictions) -> dict[str, float]:
+        """Return what else is worth recording, whatever decides.
+
+        Returns
+        -------
+        dict of str to float
+            Classification: log_loss, accuracy and roc_auc (one against the rest; NaN where the
+            hold-out lacks a class). Regression: rmse, mae and r2 (NaN for a single row).
+        """
+        if isinstance(self.task, Classification):
+            return self._class_metrics(predictions)
+        return {
+            "rmse": float(root_mean_squared_error(self.y, predictions, **self.weight)),
+            "mae": float(mean_absolute_error(self.y, predictions, **self.weight)),
+            "r2": float(r2_score(self.y, predictions, **self.weight))
+            if len(self.y) > 1
+            else math.nan,
+        }
+
+    def _class_metrics(self, proba: Predictions) -> dict[str, float]:
+        classes = self.task.classes  # type: ignore[attr-defined]
+        named = classes[proba.argmax(axis=1)]
+        area = math.nan
+        if np.isin(classes, self.y).all():
+            one_column = proba[:, 1] if len(classes) == 2 else proba
+            area = float(roc_auc_score(self.y, one_column, multi_class="ovr", **self.weight))
+        return {
+            "log_loss": float(log_loss(self.y, proba, labels=classes, **self.weight)),
+            "accuracy": float(accuracy_score(self.y, named, **self.weight)),
+            "roc_auc": area,
+        }
 
     def gain_error(self, predictions: Predictions, reference: Predictions) -> float:
         """Return the standard error of what `predictions` score above `reference`.

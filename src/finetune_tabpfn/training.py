@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import nn
@@ -109,6 +109,14 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """What a hold-out says of a model: the score that decides, and more that is only recorded."""
+
+    score: float
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Round:
     """One row of the history. Round 0 has no train loss (NaN) and no learning rate (0)."""
 
@@ -118,6 +126,13 @@ class Round:
     train_loss: float
     score: float
     learning_rate: float
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    NAMES: ClassVar = ("round", "step", "seconds", "train_loss", "score", "learning_rate")
+
+    def flat(self) -> dict[str, float]:
+        """Return numbers by name, metrics among them."""
+        return {name: getattr(self, name) for name in self.NAMES} | self.metrics
 
 
 @dataclass
@@ -165,7 +180,7 @@ def train(
     *,
     batches: BatchSource,
     loss_fn: Callable[[nn.Module, Any], torch.Tensor],
-    evaluate: Callable[[nn.Module], float],
+    evaluate: Callable[[nn.Module], float | Evaluation],
     config: TrainConfig,
     callbacks: Sequence[object] = (),
     state: TrainState | None = None,
@@ -184,8 +199,8 @@ def train(
     loss_fn : callable
         ``loss_fn(model, batch)`` returns a scalar tensor.
     evaluate : callable
-        ``evaluate(model)`` returns the score on the hold-out, greater is better. It raises
-        FloatingPointError when the predictions are not finite.
+        ``evaluate(model)`` returns the score on the hold-out, greater is better, alone or in an
+        `Evaluation`. It raises FloatingPointError when the predictions are not finite.
     config : TrainConfig
     callbacks : sequence of Callback
         Asked in order. At least one of them should be able to end the run.
@@ -231,7 +246,7 @@ class _Run:
     optimizer: torch.optim.Optimizer
     batches: BatchSource
     loss_fn: Callable[[nn.Module, Any], torch.Tensor]
-    evaluate: Callable[[nn.Module], float]
+    evaluate: Callable[[nn.Module], float | Evaluation]
     config: TrainConfig
     callbacks: tuple[object, ...]
     clock: Callable[[], float]
@@ -328,9 +343,9 @@ class _Run:
         started = self.clock()
         self.model.eval()
         with self._averaged():
-            score = self.evaluate(self.model)
+            found = self.evaluate(self.model)
             self.state.validation_seconds.append(self.clock() - started)
-            self._record(score)
+            self._record(found if isinstance(found, Evaluation) else Evaluation(found))
             self.ask("after_round")
         self._retreat_from_a_plateau()
 
@@ -363,9 +378,9 @@ class _Run:
         self.state.stop_reason = earlier or self.state.stop_reason
         return refused
 
-    def _record(self, score: float) -> None:
+    def _record(self, found: Evaluation) -> None:
         """Append a row to the history and track the best weights."""
-        state, losses = self.state, self.state.round_losses
+        state, losses, score = self.state, self.state.round_losses, found.score
         row = Round(
             round=len(state.history),
             step=state.step,
@@ -373,6 +388,7 @@ class _Run:
             train_loss=sum(losses) / len(losses) if losses else math.nan,
             score=score,
             learning_rate=state.learning_rate,
+            metrics=found.metrics,
         )
         state.history.append(row)
         state.round_losses = []

@@ -320,7 +320,7 @@ class Files:
             "best_weights": state.best_weights,
         }
         save_whole(self.state, lambda part: torch.save(saved, part))
-        rows = "".join(json.dumps(row) + "\n" for row in history)
+        rows = "".join(json.dumps(row.flat()) + "\n" for row in state.history)
         save_whole(self.curve, lambda part: part.write_text(rows))
 
     def restore(
