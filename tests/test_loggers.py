@@ -2,6 +2,9 @@
 
 import io
 import json
+import struct
+import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -177,7 +180,9 @@ def test_logging_changes_no_weights(tmp_path):
 
 
 def test_names_that_mean_nothing_and_missing_folders_get_a_sentence():
-    with pytest.raises(ValueError, match="loggers='jsnol' is none of progress, jsonl, csv, plot"):
+    with pytest.raises(
+        ValueError, match="loggers='jsnol' is none of progress, jsonl, csv, plot, tensor"
+    ):
         fit(loggers="jsnol")
     with pytest.raises(ValueError, match="loggers='csv' needs a folder to write to: log_dir="):
         fit(loggers=["csv"])
@@ -202,3 +207,74 @@ def test_an_installed_plugin_is_found_by_its_name(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     fit(tmp_path, loggers="shout")
     assert (tmp_path / "shout.txt").read_text() == "MAX_STEPS"
+
+
+def wandb_records(folder):
+    """Read the file of an offline run, whose frame is LevelDB's log: blocks of 32 KiB."""
+    internal = pytest.importorskip("wandb.proto.wandb_internal_pb2")
+    (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    data, place, whole = file.read_bytes(), 7, b""
+    while place + 7 <= len(data):
+        if 32768 - place % 32768 < 7:  # no room for a head: the rest of the block is empty
+            place += 32768 - place % 32768
+            continue
+        _, length, kind = struct.unpack_from("<IHB", data, place)
+        whole += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            record = internal.Record()
+            record.ParseFromString(whole)
+            whole = b""
+            yield record
+
+
+def test_an_offline_run_of_wandb_holds_it_all(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+
+    def values(items):
+        return {
+            item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items
+        }
+
+    def of(kind):
+        return [record for record in found if record.WhichOneof("record_type") == kind]
+
+    model = fit(tmp_path, loggers="wandb")
+    found, deadline = [], time.monotonic() + 30
+    while not of("exit") and time.monotonic() < deadline:  # a process of wandb's own writes it
+        found = list(wandb_records(tmp_path))
+
+    config = values(of("run")[0].run.config.update)
+    parameters = config.get("parameters") or {"max_steps": config["parameters/max_steps"]}
+    assert parameters["max_steps"] == 4
+    assert config["rows"] == 150
+    rows = [values(record.history.item) for record in of("history")]
+    scores = [row["round/score"] for row in rows if "round/score" in row]
+    np.testing.assert_allclose(scores, model.history_["score"])
+    assert len([row for row in rows if "step/train_loss" in row]) == 4
+    summary = {k: v for record in of("summary") for k, v in values(record.summary.update).items()}
+    assert summary["best_score"] == pytest.approx(model.best_score_)
+    assert summary["stop_reason"] == "max_steps"
+
+
+def test_the_curves_for_tensorboard(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    model = fit(tmp_path, loggers=["tensorboard"])
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    scores = events.Scalars("round/score")
+    assert [event.step for event in scores] == model.history_["step"].tolist()
+    np.testing.assert_allclose(
+        [event.value for event in scores], model.history_["score"], rtol=1e-6
+    )
+    assert len(events.Scalars("step/train_loss")) == 4
+
+
+def test_a_missing_library_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ImportError, match="loggers='wandb' needs the library wandb: pip install"):
+        fit(loggers="wandb")

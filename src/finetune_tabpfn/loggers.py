@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import math
+import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -159,6 +161,94 @@ class Curve(Logger):
         save_curve(estimator, self.path)
 
 
+class WandB(Log):
+    """A run of Weights & Biases: configuration, every step and round, what it came to.
+
+    Parameters
+    ----------
+    folder : pathlib.Path, optional
+        For wandb's files.
+
+    Notes
+    -----
+    wandb's own environment variables choose project, mode ("offline") and the rest.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.wandb = _library("wandb", "wandb")
+        self.folder = folder
+
+    def on_fit_begin(self, run: Mapping[str, Any]) -> None:
+        """Begin a run."""
+        self.fold = -1
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self.run = self.wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "finetune-tabpfn"),
+            config=dict(run),
+            dir=self.folder,
+            reinit="create_new",
+        )
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Log a record; the names of its numbers begin with "step/" or "round/"."""
+        event = record.pop("event")
+        if event == "end":
+            self.run.summary.update(record)
+        else:
+            self.run.log({f"{event}/{name}": value for name, value in record.items()})
+
+    def on_fit_end(self, estimator: Any) -> None:
+        """Write the summary and end the run."""
+        super().on_fit_end(estimator)
+        self.run.finish()
+
+
+class TensorBoard(Log):
+    """Curves for TensorBoard: what steps and rounds record, by step.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.writers = _library("torch.utils.tensorboard", "tensorboard")
+        self.folder = folder
+
+    def on_fit_begin(self, run: Mapping[str, Any]) -> None:
+        """Begin a file of events."""
+        self.fold = -1
+        self.writer = self.writers.SummaryWriter(str(self.folder))
+        self.writer.add_text("fit", f"```json\n{json.dumps(run, indent=2, default=str)}\n```")
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Add the numbers of a step or round."""
+        event, fold, step = record.pop("event"), record.pop("fold"), record.pop("step")
+        group = event if fold == 0 else f"{event} of fold {fold}"
+        for name, value in record.items():
+            if math.isfinite(value):
+                self.writer.add_scalar(f"{group}/{name}", value, step)
+        self.writer.flush()
+
+    def on_fit_end(self, estimator: Any) -> None:
+        """Add what the fit came to and close the file."""
+        self.writer.add_scalar("fit/base_score", estimator.base_score_)
+        self.writer.add_scalar("fit/best_score", estimator.best_score_)
+        self.writer.add_text("fit/stop_reason", estimator.stop_reason_)
+        self.writer.close()
+
+
+def _library(module: str, package: str) -> Any:
+    """Import what a logger needs."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"loggers={package!r} needs the library {package}: pip install {package}."
+        ) from error
+
+
 class Harmless:
     """Passes every call on to a logger until one fails; then warns once and passes none.
 
@@ -198,8 +288,8 @@ class Loggers:
     Parameters
     ----------
     loggers : str, object, sequence of them, or None
-        Names ("progress", "jsonl", "csv", "plot", or of an entry point of the group
-        ``finetune_tabpfn.loggers``), or objects of the callback protocol.
+        Names ("progress", "jsonl", "csv", "plot", "wandb", "tensorboard", or of an entry point of
+        the group ``finetune_tabpfn.loggers``), or objects of the callback protocol.
     log_dir : str, pathlib.Path or None
         Folder for what they write.
 
@@ -239,6 +329,8 @@ def _open(name: str, folder: Path | None) -> object:
     """Return the logger of a name."""
     if name == "progress":
         return ProgressBar()
+    if name == "wandb":
+        return WandB(folder)
     if name in FILES:
         if folder is None:
             raise ValueError(f'loggers={name!r} needs a folder to write to: log_dir="...".')
@@ -246,7 +338,7 @@ def _open(name: str, folder: Path | None) -> object:
         return make(folder / file)
     registered = {point.name: point for point in entry_points(group=GROUP)}
     if name not in registered:
-        known = ", ".join(["progress", *FILES, *sorted(registered)])
+        known = ", ".join(["progress", *FILES, "wandb", *sorted(registered)])
         raise ValueError(f"loggers={name!r} is none of {known}; an object of your own will do.")
     return registered[name].load()(folder)
 
@@ -383,4 +475,5 @@ FILES: dict[str, tuple[Callable[[Path], Logger], str]] = {
     "jsonl": (JsonLines, "log.jsonl"),
     "csv": (Csv, "log.csv"),
     "plot": (Curve, "curve.png"),
+    "tensorboard": (TensorBoard, "tensorboard"),
 }
