@@ -193,7 +193,7 @@ def memory(name: str, arguments: Any) -> None:
     rows = []
     for shape in arguments.shapes:
         found: dict[str, Any] = {"base": name, "shape": shape}
-        for who in ("ours", "rival"):
+        for who in arguments.who:
             options = ["--base", name, "--steps", "2", "--device", arguments.device]
             options += ["--out", str(arguments.out), "--threads", str(arguments.threads)]
             command = [sys.executable, __file__, "fit", "--shapes", shape, *options, "--who", who]
@@ -214,7 +214,7 @@ def fit(name: str, arguments: Any) -> None:
     n_rows, n_columns = map(int, arguments.shapes[0].split("x"))
     X, y = table(n_rows, n_columns)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    model = (ours if arguments.who == "ours" else rival)(path, arguments)
+    model = (ours if arguments.who == ["ours"] else rival)(path, arguments)
     seconds = _seconds(lambda: model.fit(X, y))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     gib = torch.cuda.max_memory_allocated() / 2**30 if arguments.device != "cpu" else None
@@ -256,7 +256,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--shapes", nargs="+", default=["1000x20", "10000x100", "50000x20"])
-    parser.add_argument("--who", default="ours", choices=["ours", "rival"], help=argparse.SUPPRESS)
+    parser.add_argument("--who", nargs="+", default=["ours", "rival"], choices=["ours", "rival"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, default=Path("benchmark-output/speed"))
