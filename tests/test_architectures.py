@@ -37,6 +37,7 @@ def test_weights_move_and_predictions_stay_finite(version, kind, random_checkpoi
         batch_size=2,
         precision="fp32",
         scoring=_always_better(),  # so that the last round is what is deployed
+        min_gain_se=0.0,
         random_state=0,
     )
     with warnings.catch_warnings():
@@ -97,6 +98,7 @@ def test_only_the_chosen_weights_are_trained(version, tuning, random_checkpoint)
         n_estimators=1,
         precision="fp32",
         scoring=_always_better(),
+        min_gain_se=0.0,
         random_state=0,
     ).fit(X, y)
     moved = _moved(path, "classification", model)

@@ -256,7 +256,8 @@ class _Evaluation:
     def deployable(self, call: int) -> bool:
         """Tell whether a call clearly beats the base, the first one, and is as calibrated."""
         found, base = self.predictions[call], self.predictions[0]
-        return self.clearly(call, 0) and self.score.as_calibrated(found, base)
+        honest = not self.min_gain_se or self.score.as_calibrated(found, base)
+        return honest and self.clearly(call, 0)
 
 
 def _batches(

@@ -62,7 +62,7 @@ base_model : str or path, default="auto"
         Any scorer or scorer name of scikit-learn, greater is better. None is
         "neg_log_loss" for classification and "neg_root_mean_squared_error" for regression.
         Whatever it is, class probabilities whose log-loss on the hold-out is above the base
-        model's are not deployed.
+        model's are not deployed, unless `min_gain_se` is 0.
     validation : "random", "time", float or splitter, default="random"
         Which rows are held out, unless `X_val` is given. "random": stratified by class or by
         the target's deciles; with `groups`, whole groups. "time": the last rows. A float is
