@@ -5,8 +5,9 @@ BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
 
 OLDEST = $(VENV)/oldest
-# one thread: the networks of the tests are small, more threads would wait for each other
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+WORKERS ?= 2
+# a process per core with one thread each: the networks of the tests are small
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 .PHONY: demo test test-fast test-oldest lint clean
 

@@ -30,6 +30,7 @@ from finetune_tabpfn.training import (
     TrainConfig,
     TrainState,
     Weights,
+    improves,
     logger,
     mix_weights,
     train,
@@ -183,7 +184,7 @@ def fine_tune(
         rate = parameters.learning_rate or usual_rate
         if isinstance(rate, str):
             try:
-                rate = _probe_rates(usual_rate, run, evaluate, budget)
+                rate = _probe_rates(usual_rate, run, evaluate, budget, parameters.min_delta)
             except KeyboardInterrupt:
                 return Outcome.untouched("interrupted")
         own = _callbacks(parameters, budget, seed)
@@ -196,6 +197,7 @@ def _probe_rates(
     run: Callable[[float, Sequence[object]], TrainState],
     evaluate: _Evaluation,
     budget: TimeBudget | None,
+    min_delta: float,
 ) -> float:
     """Return the learning rate whose first steps score best: another one only if clearly so."""
     limits = [DivergenceGuard(), MaxSteps(PROBE_STEPS)]
@@ -211,7 +213,7 @@ def _probe_rates(
             continue
         call = len(evaluate.scores) - 1
         logger.info("learning rate %.3g scores %.5g", rate, evaluate.scores[call])
-        if best_call is None or evaluate.clearly(call, best_call):
+        if best_call is None or evaluate.clearly(call, best_call, min_delta):
             best, best_call = rate, call
     evaluate.forget()
     logger.info("learning rate: %.3g", best)
@@ -245,11 +247,13 @@ class _Evaluation:
         """Return what the three comparisons that decide what is deployed will take."""
         return 3 * 2 * RESAMPLES * self.score_seconds if self.min_gain_se else 0.0
 
-    def clearly(self, first: int, second: int) -> bool:
+    def clearly(self, first: int, second: int, min_delta: float = 0.0) -> bool:
         """Tell whether one call scored above another by what is no longer taken for luck."""
+        if not improves(self.scores[first], self.scores[second], min_delta):
+            return False
         gain = self.scores[first] - self.scores[second]
-        if gain <= 0 or not self.min_gain_se:
-            return gain > 0
+        if not self.min_gain_se:
+            return True
         one, other = self.predictions[first], self.predictions[second]
         return gain > self.min_gain_se * self.score.gain_error(one, other)
 

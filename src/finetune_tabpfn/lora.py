@@ -168,9 +168,11 @@ def adapted(model: nn.Module, rank: int, alpha: int, dropout: float) -> Iterator
     with untouched_random_state():
         torch.manual_seed(0)  # the updates begin at zero whatever the first matrices are
         tuner = LoraModel(model, {NAME: config}, NAME)
+    before = torch.get_rng_state()  # dropout draws from it
     try:
         yield Adapted(model, config)
     finally:
+        torch.set_rng_state(before)
         tuner.unload()
         for weight in trainable:
             weight.requires_grad_(True)
@@ -192,14 +194,6 @@ class SeededDropout(Callback):
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def on_train_begin(self, state: TrainState) -> None:
-        """Remember torch's random state."""
-        self.before = torch.get_rng_state()
-
     def before_step(self, state: TrainState) -> None:
         """Seed the step."""
         torch.manual_seed(self.seed * 1_000_003 + state.step)
-
-    def on_train_end(self, state: TrainState) -> None:
-        """Put torch's random state back."""
-        torch.set_rng_state(self.before)
