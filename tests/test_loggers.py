@@ -19,7 +19,8 @@ from finetune_tabpfn import (
     Logger,
     plot_history,
 )
-from finetune_tabpfn.loggers import ProgressBar, save_curve
+from finetune_tabpfn.curve import save_curve
+from finetune_tabpfn.loggers import ProgressBar
 from finetune_tabpfn.training import Round, TrainState
 
 
@@ -184,6 +185,8 @@ def test_names_that_mean_nothing_and_missing_folders_get_a_sentence():
         ValueError, match="loggers='jsnol' is none of progress, jsonl, csv, plot, tensor"
     ):
         fit(loggers="jsnol")
+    with pytest.raises(ValueError, match=r"loggers=5 has no method of finetune_tabpfn\.Logger"):
+        fit(loggers=[5])
     with pytest.raises(ValueError, match="loggers='csv' needs a folder to write to: log_dir="):
         fit(loggers=["csv"])
 

@@ -2,8 +2,9 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from finetune_tabpfn.curve import plot_history
 from finetune_tabpfn.estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
-from finetune_tabpfn.loggers import Logger, plot_history
+from finetune_tabpfn.records import Logger
 from finetune_tabpfn.training import Callback
 
 try:
