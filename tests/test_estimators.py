@@ -121,8 +121,9 @@ def test_predictions_of_the_regressor():
 
 
 def test_embeddings_come_from_the_fine_tuned_network():
-    X, y = IRIS
+    X, y = (part[:300] for part in load_digits(return_X_y=True))
     model, base = classifier(min_gain_se=0.0).fit(X, y), classifier(max_steps=0).fit(X, y)
+    assert model.deployed_weights_ != "base"
     embedded = model.get_embeddings(X[:7])
     assert embedded.shape[:2] == (2, 7)
     assert np.isfinite(embedded).all()

@@ -73,7 +73,7 @@ def test_an_adapter_alone_gives_the_fine_tuned_model_back(tmp_path):
     again = FinetunedTabPFNClassifier(
         base_model=tmp_path / "adapter", max_steps=0, n_estimators=2, random_state=0, device="cpu"
     ).fit(X[::2], Y[::2])
-    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    np.testing.assert_allclose(again.predict_proba(X), model.predict_proba(X), atol=1e-6)
     assert again.base_model_.licence == "Apache-2.0"
 
 
@@ -86,6 +86,16 @@ def test_peft_itself_reads_what_is_saved(tmp_path):
     assert set(merged) == set(deployed)
     for name, tensor in deployed.items():
         torch.testing.assert_close(merged[name], tensor)
+
+
+def test_an_adapter_of_a_file_is_found_from_any_folder(tmp_path, monkeypatch, random_checkpoint):
+    path = random_checkpoint("v2", "classification")
+    monkeypatch.chdir(path.parent)
+    model = tuned(base_model=path.name)
+    monkeypatch.chdir(tmp_path)
+    model.save_adapter("adapter")
+    again = tuned(base_model="adapter", max_steps=0, tuning="full")
+    np.testing.assert_allclose(again.predict_proba(X), model.predict_proba(X), atol=1e-6)
 
 
 def test_adapters_of_adapters_add_up(tmp_path):
@@ -124,13 +134,19 @@ def test_without_lora_there_is_no_adapter_to_save(tmp_path):
         tuned(tuning="full", max_steps=1).save_adapter(tmp_path)
 
 
-def test_dropout_depends_on_the_seed_alone_and_leaves_torchs_state():
+@pytest.mark.parametrize("rate", [3e-3, "auto"])
+def test_dropout_depends_on_the_seed_alone_and_leaves_torchs_state(rate, monkeypatch):
+    monkeypatch.setattr("finetune_tabpfn.finetuning.PROBE_STEPS", 4)
+    dropping = {"lora_dropout": 0.3, "learning_rate": rate}
     state = torch.get_rng_state()
-    first = tuned(lora_dropout=0.3).predict_proba(X)
+    first = tuned(**dropping)
     torch.testing.assert_close(torch.get_rng_state(), state)
     torch.rand(7)
-    np.testing.assert_array_equal(tuned(lora_dropout=0.3).predict_proba(X), first)
-    assert np.abs(tuned().predict_proba(X) - first).max() > 0
+    second = tuned(**dropping)
+    assert second.learning_rate_ == first.learning_rate_
+    first, second = first.predict_proba(X), second.predict_proba(X)
+    np.testing.assert_array_equal(first, second)
+    assert np.abs(tuned(learning_rate=rate).predict_proba(X) - first).max() > 0
 
 
 def test_a_missing_library_is_named(monkeypatch):

@@ -63,6 +63,11 @@ class BaseModel:
     sha256: str
     adapters: tuple[Path, ...] = ()
 
+    @property
+    def reference(self) -> str:
+        """What leads to it from any folder: its name if it is known by one, else where it lies."""
+        return self.name if self.name in NAMES else str([self.path, *self.adapters][-1])
+
     def load(self, kind: Kind, device: torch.device) -> _tabpfn.Specs:
         """Load the network, adapters added; one sentence for a file that holds none."""
         specs = _tabpfn.load(self.path, kind, device)

@@ -298,8 +298,8 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         if not self._adapters:
             raise ValueError(f'tuning={self.tuning!r} left no adapter; tuning="lora" trains one.')
         base = self.base_model_
-        name = base.name if base.name in base_models.NAMES else str(Path(base.name).resolve())
-        replace(self._adapters[0], base_model=name, base_sha256=base.sha256).save(Path(folder))
+        adapter = replace(self._adapters[0], base_model=base.reference, base_sha256=base.sha256)
+        adapter.save(Path(folder))
 
     def _check_rows(self, X: Any) -> Table:
         """Check the rows to predict."""

@@ -19,7 +19,7 @@ from finetune_tabpfn.callbacks import DivergenceGuard, EarlyStopping, MaxSteps, 
 from finetune_tabpfn.data import Rows, SplitSampler
 from finetune_tabpfn.forecasting import faster_precision, forecast
 from finetune_tabpfn.loggers import ProgressBar
-from finetune_tabpfn.lora import Adapter, SeededDropout
+from finetune_tabpfn.lora import Adapter
 from finetune_tabpfn.parameters import Parameters
 from finetune_tabpfn.scoring import RESAMPLES, HoldOutScore, Predictions
 from finetune_tabpfn.splits import SplitBatches, available_memory
@@ -165,7 +165,7 @@ def fine_tune(
     batches = _batches(table, parameters, groups, seed)
     evaluate = _Evaluation(table, score, parameters.min_gain_se)
     usual_rate = recipe.learning_rate(sum(weight.numel() for weight in model.parameters()))
-    with trained_part(model, parameters) as part:
+    with trained_part(model, parameters, seed) as part:
         budget = _budget(table, batches, evaluate, parameters, timer, finish_seconds)
         config = _config(table, batches, parameters, timer)
 
@@ -178,7 +178,7 @@ def fine_tune(
                 loss_fn=batches.loss,
                 evaluate=evaluate,
                 config=config,
-                callbacks=callbacks,
+                callbacks=[*part.guests, *callbacks],
             )
 
         rate = parameters.learning_rate or usual_rate
@@ -187,7 +187,7 @@ def fine_tune(
                 rate = _probe_rates(usual_rate, run, evaluate, budget, parameters.min_delta)
             except KeyboardInterrupt:
                 return Outcome.untouched("interrupted")
-        own = _callbacks(parameters, budget, seed)
+        own = _callbacks(parameters, budget)
         state = run(rate, [*own, *guests, *(parameters.callbacks or ())])
     return _choose(state, part, evaluate, budget, rate)
 
@@ -313,7 +313,9 @@ def _config(
 ) -> TrainConfig:
     """Return the settings of the loop."""
     precision = recipe.precision(parameters.precision, table.device)
-    if precision == "auto":
+    if precision == "auto" and not parameters.max_steps:
+        precision = "fp32"
+    elif precision == "auto":
         precision = faster_precision(batches, table.network, limit=timer.limit or math.inf)
     sampler = batches.sampler
     context_rows = sum(len(member.context_rows) for member in table.members)
@@ -332,13 +334,11 @@ def _config(
     )
 
 
-def _callbacks(parameters: Parameters, budget: TimeBudget | None, seed: int) -> list[object]:
+def _callbacks(parameters: Parameters, budget: TimeBudget | None) -> list[object]:
     """Return the guests of the loop that the parameters ask for."""
     guests: list[object] = [DivergenceGuard(), MaxSteps(parameters.max_steps)]
     if budget is not None:
         guests.append(budget)
-    if parameters.tuning == "lora" and parameters.lora_dropout:
-        guests.append(SeededDropout(seed))
     if parameters.early_stopping:
         guests.append(EarlyStopping(parameters.patience))
     if parameters.verbose:
@@ -362,14 +362,13 @@ def _choose(
     base, best = part.plain(state.base_weights), part.plain(state.best_weights)
     deployed, weights, score, share = "base", base, state.base_score, 0.0
     if state.best_round > 0:
-        tuned, number = ("best round", best, state.best_score, 1.0), state.best_round
         average = mix_weights(base, best, HALF)
         average_score = _score(average, state, evaluate, budget)
-        full_way = evaluate.deployable(number)
-        if average_score is not None and not (full_way and evaluate.clearly(number, -1)):
-            tuned, number = ("average", average, average_score, HALF), -1
-        if evaluate.deployable(number):
-            deployed, weights, score, share = tuned
+        clearly_best = average_score is None or evaluate.clearly(state.best_round, -1)
+        if clearly_best and evaluate.deployable(state.best_round):
+            deployed, weights, score, share = "best round", best, state.best_score, 1.0
+        elif average_score is not None and evaluate.deployable(-1):
+            deployed, weights, score, share = "average", average, average_score, HALF
     adapter = part.adapter(state.best_weights)
     return Outcome(
         deployed=deployed,  # type: ignore[arg-type]

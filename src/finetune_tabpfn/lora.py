@@ -110,9 +110,12 @@ class Adapted:
     ----------
     parameters : list of torch.nn.Parameter
         Of the adapters, the only ones that are trained.
+    guests : list of Callback
+        What the training loop needs besides.
     """
 
-    def __init__(self, model: nn.Module, config: LoraConfig) -> None:
+    def __init__(self, model: nn.Module, config: LoraConfig, guests: list[Callback]) -> None:
+        self.guests = guests
         self.config = config.to_dict()
         self.config["target_modules"] = sorted(config.target_modules or ())
         self.parameters = [weight for weight in model.parameters() if weight.requires_grad]
@@ -137,7 +140,9 @@ class Adapted:
 
 
 @contextmanager
-def adapted(model: nn.Module, rank: int, alpha: int, dropout: float) -> Iterator[Adapted]:
+def adapted(
+    model: nn.Module, rank: int, alpha: int, dropout: float = 0.0, seed: int = 0
+) -> Iterator[Adapted]:
     """Put adapters beside every linear layer of a network, for a while, and freeze the rest.
 
     Parameters
@@ -149,6 +154,8 @@ def adapted(model: nn.Module, rank: int, alpha: int, dropout: float) -> Iterator
         The updates are scaled by ``alpha / rank``.
     dropout : float
         Share of an adapter's inputs that is dropped in training.
+    seed : int
+        Of what is dropped.
 
     Raises
     ------
@@ -168,11 +175,12 @@ def adapted(model: nn.Module, rank: int, alpha: int, dropout: float) -> Iterator
     with untouched_random_state():
         torch.manual_seed(0)  # the updates begin at zero whatever the first matrices are
         tuner = LoraModel(model, {NAME: config}, NAME)
-    before = torch.get_rng_state()  # dropout draws from it
+    before = torch.get_rng_state()
     try:
-        yield Adapted(model, config)
+        yield Adapted(model, config, [SeededDropout(seed)] if dropout else [])
     finally:
-        torch.set_rng_state(before)
+        if dropout:  # which has drawn from it
+            torch.set_rng_state(before)
         tuner.unload()
         for weight in trainable:
             weight.requires_grad_(True)

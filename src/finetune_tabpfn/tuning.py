@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,7 +12,7 @@ from torch import nn
 from finetune_tabpfn._tabpfn import only_trained
 from finetune_tabpfn.lora import Adapter, adapted
 from finetune_tabpfn.parameters import Parameters
-from finetune_tabpfn.training import Weights
+from finetune_tabpfn.training import Callback, Weights
 
 
 class TrainedPart(Protocol):
@@ -21,6 +21,11 @@ class TrainedPart(Protocol):
     @property
     def parameters(self) -> list[nn.Parameter]:
         """Return what an optimizer trains."""
+        ...
+
+    @property
+    def guests(self) -> Sequence[Callback]:
+        """Return the guests of the loop that the way of tuning needs."""
         ...
 
     def plain(self, weights: Weights) -> Weights:
@@ -37,6 +42,7 @@ class OwnWeights:
     """Some or all of the network's own weights are trained."""
 
     parameters: list[nn.Parameter]
+    guests: Sequence[Callback] = ()
 
     def plain(self, weights: Weights) -> Weights:
         """Return them as they are."""
@@ -47,11 +53,11 @@ class OwnWeights:
 
 
 @contextmanager
-def trained_part(model: nn.Module, parameters: Parameters) -> Iterator[TrainedPart]:
+def trained_part(model: nn.Module, parameters: Parameters, seed: int) -> Iterator[TrainedPart]:
     """Prepare a network for a way of tuning and restore it afterwards."""
     if parameters.tuning == "lora":
         rank, alpha = parameters.lora_rank, parameters.lora_alpha
-        with adapted(model, rank, alpha, parameters.lora_dropout) as part:
+        with adapted(model, rank, alpha, parameters.lora_dropout, seed) as part:
             yield part
     else:
         with only_trained(model, parameters.tuning) as weights:
