@@ -3,12 +3,13 @@
     python benchmarks/speed.py overhead [--base mini v2-size] [--rows 1000] [--steps 30]
     python benchmarks/speed.py predict  [--base mini]
     python benchmarks/speed.py memory   [--base mini] [--shapes 1000x20 10000x100 50000x20]
+    python benchmarks/speed.py precision [--base mini v2-size]
 
 `overhead`: wall time of `fit` over bare forward, backward and update of the same steps, the two
 alternating; for tabpfn.finetuning over bare steps on its own splits, without its recomputation.
 `predict`: over a plain TabPFNClassifier with the same weights and members, and one row with the
-context cached. `memory`: peak of a process that fits, beyond what importing takes. --base takes
-a checkpoint as well, --device a GPU.
+context cached. `precision`: seconds of a step in fp32 and in bf16. `memory`: peak of a process that
+fits, beyond what importing takes. --base takes a checkpoint as well, --device a GPU.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from finetune_tabpfn.data import SplitSampler
 from finetune_tabpfn.recipe import split_sizes
 from finetune_tabpfn.splits import SplitBatches
 from finetune_tabpfn.tasks import Classification
+from finetune_tabpfn.training import Precision, autocast
 
 TASK = Classification(np.array([0, 1]))
 
@@ -68,7 +70,15 @@ def rival(path: Path, arguments: Any) -> RivalClassifier:
 
 
 def bare(
-    path: Path, X: Any, y: Any, arguments: Any, *, context: int, query: int, splits: int
+    path: Path,
+    X: Any,
+    y: Any,
+    arguments: Any,
+    *,
+    context: int,
+    query: int,
+    splits: int,
+    precision: Precision = "fp32",
 ) -> Callable[[], None]:
     """Return a function that makes the steps and nothing else: all data are prepared."""
     device = torch.device(arguments.device)
@@ -93,7 +103,9 @@ def bare(
         for _ in range(arguments.steps):
             optimizer.zero_grad(set_to_none=True)
             for batch in drawn:
-                (batches.loss(model, batch) / splits).backward()
+                with autocast(device, precision):
+                    loss = batches.loss(model, batch) / splits
+                loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
         _finish(arguments.device)
@@ -142,6 +154,29 @@ def overhead(name: str, arguments: Any) -> None:
         f"| {median['ours'] / median['bare steps']:.2f} | {without / median['bare steps']:.2f} "
         f"| {median['bare steps of the rival'] / arguments.steps:.3f} "
         f"| {median['rival'] / median['bare steps of the rival']:.2f} |",
+        flush=True,
+    )
+
+
+def precision(name: str, arguments: Any) -> None:
+    """Print the seconds of a step in both precisions, alternating."""
+    path = base(name, "classification", arguments.out)
+    X, y = table(arguments.rows, arguments.columns)
+    sizes = split_sizes(int(0.8 * len(y)), torch.device(arguments.device), None, None)
+    one = argparse.Namespace(**{**vars(arguments), "steps": 1})
+    work = {
+        kind: bare(
+            path, X, y, one, context=sizes.context, query=sizes.query, splits=1, precision=kind
+        )
+        for kind in ("fp32", "bf16")
+    }
+    measured: dict[str, list[float]] = {}
+    for _ in range(arguments.repeats + 1):  # the first one warms up
+        for kind, step in work.items():
+            measured.setdefault(kind, []).append(_seconds(step))
+    median = {kind: statistics.median(seconds[1:]) for kind, seconds in measured.items()}
+    print(
+        f"| {name} | {sizes.context + sizes.query} | {median['fp32']:.2f} | {median['bf16']:.2f} |",
         flush=True,
     )
 
@@ -241,15 +276,25 @@ def _finish(device: str) -> None:
 HEADS = {
     "overhead": "| base | rows | bare step (s) | fit / bare | fit without validation / bare "
     "| rival's bare step (s) | rival's fit / bare |\n|---|---|---|---|---|---|---|",
+    "precision": "| base | rows of a split | fp32 (s) | bf16 (s) |\n|---|---|---|---|",
     "predict": "| base | rows | predict_proba (s) | over plain | one row, over plain "
     "| one row, cached (ms) | times faster |\n|---|---|---|---|---|---|---|",
+}
+
+
+WHAT = {
+    "overhead": overhead,
+    "predict": predict,
+    "precision": precision,
+    "memory": memory,
+    "fit": fit,  # what `memory` starts in a process of its own
 }
 
 
 def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["overhead", "predict", "memory", "fit"])
+    parser.add_argument("what", choices=list(WHAT))
     parser.add_argument("--base", nargs="+", default=["mini"], help="mini, v2-size, v3-size, file")
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--columns", type=int, default=20)
@@ -266,9 +311,7 @@ def main() -> None:
     if arguments.what in HEADS:
         print(HEADS[arguments.what])
     for name in arguments.base:
-        {"overhead": overhead, "predict": predict, "memory": memory, "fit": fit}[arguments.what](
-            name, arguments
-        )
+        WHAT[arguments.what](name, arguments)
     if arguments.what != "fit":
         print(f"\n{platform.platform()}, {arguments.threads} threads, torch {torch.__version__}")
 

@@ -310,6 +310,7 @@ def test_the_command(tmp_path, capsys):
         ("seed", -1),
         ("muon_lr", -0.1),
         ("begin", 1.0),
+        ("ema_decay", 1.0),
         ("precision", "fp8"),
     ],
 )

@@ -159,7 +159,7 @@ class PretrainConfig:
             if not isinstance(value, number) or value < least:
                 whole = "a whole number, " if isinstance(least, int) else "a number, "
                 raise ValueError(f"{name}={value!r} must be {whole}{least} or more.")
-        for name in ("warmup_share", "constant_share", "final_share", "begin"):
+        for name in ("ema_decay", "warmup_share", "constant_share", "final_share", "begin"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be below 1.")
 
