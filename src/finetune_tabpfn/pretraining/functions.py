@@ -12,11 +12,11 @@ import torch
 from finetune_tabpfn.pretraining.draws import Draws, standardise
 
 MECHANISMS = {
-    "linear": 0.2,
-    "additive": 0.16,
+    "linear": 0.18,
+    "additive": 0.15,
     "interactions": 0.06,
-    "trees": 0.26,
-    "network": 0.14,
+    "trees": 0.3,
+    "network": 0.13,
     "waves": 0.08,
     "prototypes": 0.1,
 }

@@ -19,6 +19,7 @@ from finetune_tabpfn.pretraining import functions
 from finetune_tabpfn.pretraining.draws import Draws, quantile_codes, standardise
 from finetune_tabpfn.tasks import Kind
 
+MANY_CLASSES = 5
 ROWS_PER_CLASS = 12  # at least, on average: fewer rows teach little but noise
 
 
@@ -83,7 +84,7 @@ class CausalPrior:
 def _class_count(draws: Draws, most: int) -> int:
     """Draw the number of classes: two in four tables of ten, many where there are rows for them."""
     most = min(most, max(2, draws.rows // ROWS_PER_CLASS))
-    low, high = draws.pick([(2, 2), (3, 5), (6, 10), (11, most)], [0.42, 0.24, 0.18, 0.16])
+    low, high = draws.pick([(2, 2), (3, 5), (6, 10), (11, most)], [0.38, 0.22, 0.2, 0.2])
     return draws.integer(min(low, most), min(high, most))
 
 
@@ -97,8 +98,12 @@ class _Clusters:
 
 
 def _clusters(draws: Draws, n_classes: int) -> _Clusters | None:
-    """Draw groups of rows, at least one per class, for four tables of ten."""
-    if not draws.chance(0.4):
+    """Draw groups of rows, at least one per class, for four tables of ten.
+
+    For more where there are many classes: these are mostly kinds of things, each with a look of
+    its own, and not ranges of one quantity.
+    """
+    if not draws.chance(0.4 if n_classes <= MANY_CLASSES else 0.65):
         return None
     count = n_classes * draws.integer(1, 3)
     shares = draws.shares(count, 0.7 if draws.chance(0.3) else 5.0)
