@@ -121,15 +121,14 @@ def test_predictions_of_the_regressor():
 
 
 def test_embeddings_come_from_the_fine_tuned_network():
-    X, y = (part[:300] for part in load_digits(return_X_y=True))
-    model, base = classifier(min_gain_se=0.0).fit(X, y), classifier(max_steps=0).fit(X, y)
-    assert model.deployed_weights_ != "base"
+    X, y = DIABETES
+    model, base = regressor(min_gain_se=0.0).fit(X, y), regressor(max_steps=0).fit(X, y)
     embedded = model.get_embeddings(X[:7])
     assert embedded.shape[:2] == (2, 7)
     assert np.isfinite(embedded).all()
     assert np.abs(embedded - base.get_embeddings(X[:7])).max() > 1e-3
-    X, y = DIABETES
-    assert regressor(n_estimators=1).fit(X, y).get_embeddings(X[:3]).shape[:2] == (1, 3)
+    X, y = IRIS
+    assert classifier(n_estimators=1).fit(X, y).get_embeddings(X[:3]).shape[:2] == (1, 3)
 
 
 @pytest.mark.parametrize("labels", [[True, False], [1.0, 2.0], [10, -3], ["b", "a"]])
