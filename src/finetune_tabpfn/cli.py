@@ -23,8 +23,9 @@ from finetune_tabpfn import (
     __version__,
     demo,
 )
-from finetune_tabpfn.checkpoints import load_fitted, save_whole
 from finetune_tabpfn.config import add_parameters, chosen_parameters, parameters
+from finetune_tabpfn.export import load_fitted
+from finetune_tabpfn.files import save_whole
 from finetune_tabpfn.synthetic import Schema, make_table, schema_of, table_from_schema
 from finetune_tabpfn.tables import infer_task, read_table, split_target, write_table
 
