@@ -73,7 +73,7 @@ def loss(model, batch):
 @torch.no_grad()
 def score(model):
     value = -float(loss(model, next(Lines()(10**6))[1]))
-    return Evaluation(value, {"half": value / 2}, np.array([value]))
+    return Evaluation(value, {"half": value / 2}, [np.array([value])])
 
 
 def run(checkpoints, saved=None, steps=60, callbacks=(), **config):
@@ -206,7 +206,7 @@ KILLS = 20
 def fit_and_save(folder, out):
     """Fit in a process of its own, which may be killed at any moment."""
     torch.set_num_threads(1)
-    model = classifier(max_steps=40, checkpoint_dir=folder, resume=True).fit(X, Y)
+    model = classifier(max_steps=12, checkpoint_dir=folder, resume=True).fit(X, Y)
     part = f"{out}.part.npy"
     np.save(part, model.predict_proba(X))
     os.replace(part, out)

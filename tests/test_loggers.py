@@ -21,7 +21,7 @@ from finetune_tabpfn import (
 )
 from finetune_tabpfn.curve import save_curve
 from finetune_tabpfn.loggers import ProgressBar
-from finetune_tabpfn.training import Round, TrainState
+from finetune_tabpfn.training import Evaluation, Round, TrainState
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_the_progress_bar():
     state = TrainState(nn.Linear(1, 1))
     bar.on_train_begin(state)
     state.history = [Round(0, 0, 0.0, float("nan"), -0.5, 0.0)]
-    state.best_score = -0.5
+    state.best = Evaluation(-0.5)
     bar.after_round(state)
     for state.step in range(1, 11):
         state.train_loss = 0.25

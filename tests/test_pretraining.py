@@ -198,7 +198,8 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path):
     pretrain(parts, config(), callbacks=[StopsAt(3)])  # what came after step 2 is lost
     pretrain(parts, config(), resume=True)
     states = [
-        torch.load(path.with_suffix(".state.pt"), weights_only=True) for path in (whole, parts)
+        torch.load(path.with_suffix(".state.pt"), weights_only=True)["state"]
+        for path in (whole, parts)
     ]
     for name, weights in states[0]["model"].items():
         assert torch.equal(weights, states[1]["model"][name]), name

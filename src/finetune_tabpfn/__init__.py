@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from finetune_tabpfn.curve import plot_history
 from finetune_tabpfn.estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
 from finetune_tabpfn.records import Logger
+from finetune_tabpfn.related import fine_tune_base_model
 from finetune_tabpfn.training import Callback
 
 try:
@@ -18,5 +19,6 @@ __all__ = [
     "FinetunedTabPFNRegressor",
     "Logger",
     "__version__",
+    "fine_tune_base_model",
     "plot_history",
 ]

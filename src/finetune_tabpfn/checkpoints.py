@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -105,17 +104,15 @@ def unpack(
 def _pack_evaluation(found: Evaluation | None) -> dict[str, Any] | None:
     if found is None:
         return None
-    rows = found.predictions
-    packed = torch.from_numpy(rows) if isinstance(rows, np.ndarray) else rows
-    return {"score": found.score, "metrics": found.metrics, "predictions": packed}
+    arrays = [torch.from_numpy(array) for array in found.predictions]
+    return {"score": found.score, "metrics": found.metrics, "predictions": arrays}
 
 
 def _unpack_evaluation(saved: Mapping[str, Any] | None) -> Evaluation | None:
     if saved is None:
         return None
-    rows = saved["predictions"]
-    unpacked = rows.numpy() if isinstance(rows, torch.Tensor) else rows
-    return Evaluation(saved["score"], saved["metrics"], unpacked)
+    arrays = [tensor.numpy() for tensor in saved["predictions"]]
+    return Evaluation(saved["score"], saved["metrics"], arrays)
 
 
 class Checkpoints:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from torch import nn
 
 from finetune_tabpfn.callbacks import TimeBudget
+from finetune_tabpfn.courses import Course
 from finetune_tabpfn.lora import Adapter
-from finetune_tabpfn.scoring import RESAMPLES, HoldOutScore, Predictions
+from finetune_tabpfn.scoring import RESAMPLES, Predictions
 from finetune_tabpfn.training import (
     Evaluation,
     Round,
@@ -82,30 +84,39 @@ class Outcome:
 
 
 class HoldOut:
-    """Scores the network on the hold-out and tells a gain from luck.
+    """Scores the network on the hold-outs and tells a gain from luck.
 
     Parameters
     ----------
-    predict : callable
-        Returns what the network as it is now predicts for the hold-out.
-    score : HoldOutScore
+    courses : sequence of Course
+        Of several, the score is the mean of theirs, each over the size of what the base model
+        scores there, which is what is scored first.
     min_gain_se : float
         What counts as a gain, in standard errors.
     """
 
-    def __init__(
-        self, predict: Callable[[], Predictions], score: HoldOutScore, min_gain_se: float
-    ) -> None:
-        self.predict, self.score, self.min_gain_se = predict, score, min_gain_se
+    def __init__(self, courses: Sequence[Course], min_gain_se: float) -> None:
+        self.courses, self.min_gain_se = courses, min_gain_se
+        self.scales = [1.0] if len(courses) == 1 else []
         self.score_seconds = 0.0
 
     def __call__(self, model: nn.Module) -> Evaluation:
-        """Score the model, which is the network."""
-        predictions = self.predict()
+        """Score the model, which is the network that the tables hold."""
+        predictions = [course.table.predict() for course in self.courses]
         began = time.monotonic()
-        score = self.score(predictions)
+        found = [course.score(its) for course, its in zip(self.courses, predictions, strict=True)]
         self.score_seconds = max(self.score_seconds, time.monotonic() - began)
-        return Evaluation(score, self.score.metrics(predictions), predictions)
+        self.scales = self.scales or [abs(score) or 1.0 for score in found]
+        score = float(np.mean(np.divide(found, self.scales)))
+        return Evaluation(score, self._metrics(predictions, found), predictions)
+
+    def _metrics(self, predictions: list[Predictions], scores: list[float]) -> dict[str, float]:
+        """Return what else is recorded: of several tables, the score of each."""
+        if len(scores) > 1:
+            return {f"score_{number}": score for number, score in enumerate(scores)}
+        (course,) = self.courses
+        density = course.table.negative_log_density(course.score.y, course.score.sample_weight)
+        return course.score.metrics(predictions[0]) | density
 
     def choice_seconds(self) -> float:
         """Return what the three comparisons that decide what is deployed will take."""
@@ -117,13 +128,16 @@ class HoldOut:
             return False
         if not self.min_gain_se:
             return True
-        error = self.score.gain_error(found.predictions, other.predictions)
+        parts = zip(self.courses, found.predictions, other.predictions, self.scales, strict=True)
+        errors = [course.score.gain_error(one, two) / scale for course, one, two, scale in parts]
+        error = math.hypot(*errors) / len(errors)  # of a mean of independent gains
         return found.score - other.score > self.min_gain_se * error
 
     def deployable(self, found: Evaluation, base: Evaluation) -> bool:
-        """Tell whether something clearly beats the base and is as calibrated."""
-        honest = not self.min_gain_se or self.score.as_calibrated(
-            found.predictions, base.predictions
+        """Tell whether something clearly beats the base and is as calibrated on every table."""
+        parts = zip(self.courses, found.predictions, base.predictions, strict=True)
+        honest = not self.min_gain_se or all(
+            course.score.as_calibrated(one, two) for course, one, two in parts
         )
         return honest and self.clearly(found, base)
 

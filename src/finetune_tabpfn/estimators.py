@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
@@ -23,6 +22,7 @@ from finetune_tabpfn.callbacks import Timer
 from finetune_tabpfn.checkpoints import Checkpoints, FoldCheckpoints
 from finetune_tabpfn.choice import Outcome
 from finetune_tabpfn.columns import column_kinds, match_kinds
+from finetune_tabpfn.courses import Course, NothingToTrainError, prepare_course
 from finetune_tabpfn.finetuning import fine_tune
 from finetune_tabpfn.holdout import hold_outs
 from finetune_tabpfn.inputs import (
@@ -41,8 +41,6 @@ from finetune_tabpfn.scoring import HoldOutScore
 from finetune_tabpfn.sklearn_callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from finetune_tabpfn.tasks import Classification, Kind, Regression, Task
 from finetune_tabpfn.training import Round
-
-MIN_TRAIN_ROWS = 8  # fewer leave nothing to split into context and query rows
 
 
 class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
@@ -93,7 +91,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         table, validation = self._check_tables(X, y, sample_weight, groups, X_val, y_val)
         progress = FitTask.begin(self, table)
         task = self._task(table, validation)
-        seed = checkpoints.seed(_seed(self.random_state))
+        seed = checkpoints.seed(random_seed(self.random_state))
         blueprint = self._load_base_model(task, table, seed, timer)
         folds = hold_outs(table, validation, task, self, seed)
         checkpoints.begin(lambda: self._identity(seed, table, validation))
@@ -140,16 +138,21 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         raise NotImplementedError
 
     def _load_base_model(
-        self, task: Task, table: LabelledTable, seed: int, timer: Timer
+        self,
+        task: Task,
+        table: LabelledTable,
+        seed: int,
+        timer: Timer,
+        specs: _tabpfn.Specs | None = None,
     ) -> _tabpfn.Blueprint:
-        """Load the base model and return the plan of the predictor around it."""
+        """Return the plan of the predictor around the base model, loaded unless it is given."""
         device = recipe.device(self.device)
         self.base_model_ = base_models.resolve(
             self.base_model, task.kind, download_timeout=timer.remaining
         )
         blueprint = _tabpfn.Blueprint(
             kind=task.kind,
-            specs=self.base_model_.load(task.kind, device),
+            specs=specs or self.base_model_.load(task.kind, device),
             n_estimators=self.n_estimators,
             device=device,
             categorical_features=positions_of(self.categorical_features, table.X),
@@ -223,32 +226,44 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         timer: Timer,
     ) -> Outcome:
         """Prepare the rows once and train on them, unless there is nothing to train on."""
-        task = task.among(training.y)
-        score = HoldOutScore(
-            task, self.scoring, validation.X, validation.y, self._weights(validation)
-        )
-        self.scoring_ = score.name
-        if len(training.y) < MIN_TRAIN_ROWS or not len(validation.y):
-            return Outcome.untouched("too few rows")
-        if len(np.unique(training.y)) == 1:
-            return Outcome.untouched("constant target")
-        began = time.monotonic()
-        prepared = _tabpfn.prepare(
-            blueprint, task, training.X, training.y, validation.X, self._weights(training)
-        )
-        seconds = time.monotonic() - began
+        try:
+            course = self._course(task, blueprint, training, validation)
+        except NothingToTrainError as nothing:
+            return Outcome.untouched(str(nothing))
         return fine_tune(
-            prepared,
-            score,
+            [course],
             self,
-            groups=training.groups,
             guests=guests,
             checkpoints=checkpoints,
             seed=seed,
             timer=timer,
             # what is still to come is preparing again, with all rows
-            finish_seconds=0.2 + 1.2 * seconds * n_rows / len(training.y),
+            finish_seconds=0.2 + 1.2 * course.seconds * n_rows / len(training.y),
         )
+
+    def _course(
+        self,
+        task: Task,
+        blueprint: _tabpfn.Blueprint,
+        training: LabelledTable,
+        validation: LabelledTable,
+    ) -> Course:
+        """Prepare the rows once; raises NothingToTrainError."""
+        task = task.among(training.y)
+        weight, held_out_weight = self._weights(training), self._weights(validation)
+        score = HoldOutScore(task, self.scoring, validation.X, validation.y, held_out_weight)
+        self.scoring_ = score.name
+        return prepare_course(blueprint, task, training, validation, score, weight)
+
+    def _only_course(
+        self, X: Any, y: Any, seed: int, timer: Timer, specs: _tabpfn.Specs | None
+    ) -> tuple[Course, _tabpfn.Blueprint]:
+        """Prepare a table for a training that others share, around their network if given."""
+        table, validation = self._check_tables(X, y, None, None, None, None)
+        task = self._task(table, validation)
+        blueprint = self._load_base_model(task, table, seed, timer, specs)
+        ((training, held_out),) = hold_outs(table, validation, task, self, seed)
+        return self._course(task, blueprint, training, held_out), blueprint
 
     def _weights(self, table: LabelledTable) -> npt.NDArray[np.float64] | None:
         """Return the weights of rows in the loss and in the score."""
@@ -460,7 +475,7 @@ class FinetunedTabPFNRegressor(RegressorMixin, _FinetunedTabPFN):
         return Regression()
 
 
-def _seed(random_state: int | np.random.RandomState | None) -> int:
+def random_seed(random_state: int | np.random.RandomState | None) -> int:
     """Return the seed of a fit; numpy's global state is not touched, even for None."""
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31 - 1))

@@ -41,18 +41,32 @@ def save_model(estimator: Any, path: str | Path) -> Path:
     its hash and licence, scores, versions and date are in its metadata under "finetune_tabpfn".
     """
     check_is_fitted(estimator)
-    path = Path(path)
-    if path.suffix not in (".safetensors", ".ckpt"):
-        raise ValueError(f"path={str(path)!r} must end in .safetensors or .ckpt.")
+    path = check_model_path(path)
     if len(estimator.predictors_) > 1:
         raise ValueError(
             f"n_folds={estimator.n_folds} made {len(estimator.predictors_)} networks and a "
             "checkpoint holds one; keep the whole estimator with joblib instead."
         )
-    metadata = describe(estimator)
-    specs = estimator.predictor_.model_path
-    save_whole(path, lambda part: _tabpfn.write_checkpoint(specs, part, metadata))
+    write_network(path, estimator.predictor_.model_path, describe(estimator))
     return path
+
+
+def check_model_path(path: str | Path) -> Path:
+    """Return where a network is to be written, which must end as tabpfn's files do."""
+    path = Path(path)
+    if path.suffix not in (".safetensors", ".ckpt"):
+        raise ValueError(f"path={str(path)!r} must end in .safetensors or .ckpt.")
+    return path
+
+
+def write_network(path: Path, specs: _tabpfn.Specs, origin: dict[str, Any]) -> None:
+    """Write a network as a checkpoint of tabpfn, with where it comes from."""
+    save_whole(path, lambda part: _tabpfn.write_checkpoint(specs, part, origin))
+
+
+def now() -> str:
+    """Return the date and time, in UTC."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def describe(estimator: Any) -> dict[str, Any]:
@@ -64,7 +78,7 @@ def describe(estimator: Any) -> dict[str, Any]:
         "best_score": estimator.best_score_,
         "best_step": estimator.best_step_,
         "stop_reason": estimator.stop_reason_,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": now(),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,15 +13,21 @@ import torch
 from torch import nn
 
 from finetune_tabpfn import recipe
-from finetune_tabpfn._tabpfn import PreparedTable
-from finetune_tabpfn.callbacks import DivergenceGuard, EarlyStopping, MaxSteps, TimeBudget, Timer
+from finetune_tabpfn.callbacks import (
+    DivergenceGuard,
+    EarlyStopping,
+    Forecast,
+    MaxSteps,
+    TimeBudget,
+    Timer,
+)
 from finetune_tabpfn.checkpoints import FoldCheckpoints, is_over, unpack
 from finetune_tabpfn.choice import HoldOut, Outcome, choose
-from finetune_tabpfn.data import Rows, SplitSampler
+from finetune_tabpfn.courses import Course
+from finetune_tabpfn.data import SplitSampler
 from finetune_tabpfn.forecasting import faster_precision, forecast
 from finetune_tabpfn.parameters import Parameters
-from finetune_tabpfn.scoring import HoldOutScore
-from finetune_tabpfn.splits import SplitBatches, available_memory
+from finetune_tabpfn.splits import RoundRobin, SplitBatches, available_memory
 from finetune_tabpfn.tasks import Classification
 from finetune_tabpfn.training import Precision, TrainConfig, TrainState, logger, train
 from finetune_tabpfn.tuning import TrainedPart, trained_part
@@ -34,28 +40,25 @@ NO_CHECKPOINTS = FoldCheckpoints()
 
 
 def fine_tune(
-    table: PreparedTable,
-    score: HoldOutScore,
+    courses: Sequence[Course],
     parameters: Parameters,
     *,
-    groups: Rows | None,
-    guests: Sequence[object],
-    checkpoints: FoldCheckpoints,
+    guests: Sequence[object] = (),
+    checkpoints: FoldCheckpoints = NO_CHECKPOINTS,
     seed: int,
     timer: Timer,
     finish_seconds: float,
 ) -> Outcome:
-    """Train the table's network and choose among base, best round and their average.
+    """Train a network on one or several tables and choose among base, best round and their average.
 
     Parameters
     ----------
-    table : PreparedTable
-        Its network is trained in place and holds some weights or other afterwards.
-    score : HoldOutScore
+    courses : sequence of Course
+        Their tables hold the same network, which is trained in place and holds some weights or
+        other afterwards. With several, the steps take them in turn, and the score is the mean of
+        theirs, each relative to the base model's.
     parameters : Parameters
         Of the estimator.
-    groups : ndarray of int64 of shape (n_train,), optional
-        Group codes, which no split separates.
     guests : sequence of Callback
         Asked before those of the user.
     checkpoints : FoldCheckpoints
@@ -67,14 +70,13 @@ def fine_tune(
     """
     saved = checkpoints.load()
     settings = {} if saved is None else saved["settings"]
-    batches = _batches(table, parameters, groups, seed, settings.get("batches"))
-    hold_out = HoldOut(table.predict, score, parameters.min_gain_se)
-    with trained_part(table.network, parameters, seed) as part:
-        budget = _budget(table, batches, hold_out, parameters, timer, finish_seconds)
-        config = _config(table, batches, parameters, timer, settings)
-        training = _Training(
-            table.network, part, batches, hold_out, config, parameters.weight_decay
-        )
+    model = courses[0].table.network
+    batches = _batches(courses, parameters, seed, settings.get("batches"))
+    hold_out = HoldOut(courses, parameters.min_gain_se)
+    with trained_part(model, parameters, seed) as part:
+        budget = _budget(batches, hold_out, parameters, timer, finish_seconds)
+        config = _config(batches, parameters, timer, settings)
+        training = _Training(model, part, batches, hold_out, config, parameters.weight_decay)
         try:
             rate = settings.get("rate") or training.choose_rate(parameters, budget)
         except KeyboardInterrupt:
@@ -91,7 +93,7 @@ class _Training:
 
     model: nn.Module
     part: TrainedPart
-    batches: SplitBatches
+    batches: RoundRobin
     hold_out: HoldOut
     config: TrainConfig
     weight_decay: float
@@ -156,13 +158,28 @@ class _Training:
 
 
 def _batches(
-    table: PreparedTable,
+    courses: Sequence[Course],
     parameters: Parameters,
-    groups: Rows | None,
     seed: int,
-    settings: dict[str, Any] | None,
-) -> SplitBatches:
+    settings: list[dict[str, Any]] | None,
+) -> RoundRobin:
     """Return the batches of every step, cut to the memory that is free, or as they were cut."""
+    batches = RoundRobin(
+        [_batches_of(course, parameters, seed, n) for n, course in enumerate(courses)]
+    )
+    if settings is not None:
+        batches.settings = settings
+        return batches
+    table = courses[0].table
+    model, free = table.network.train(), available_memory(table.device)
+    for measure in batches.fit_memory(model, free):
+        warnings.warn(f"To fit the memory of {table.device}: {measure}.", stacklevel=5)
+    return batches
+
+
+def _batches_of(course: Course, parameters: Parameters, seed: int, number: int) -> SplitBatches:
+    """Return the batches of one table."""
+    table = course.table
     sizes = recipe.split_sizes(
         table.n_rows, table.device, parameters.context_size, parameters.query_size
     )
@@ -172,25 +189,17 @@ def _batches(
         table.n_rows,
         sizes.context,
         sizes.query,
-        seed,
+        seed + number,
         classes,
         balanced=parameters.balanced_contexts,
-        groups=groups,
+        groups=course.groups,
     )
     passes = parameters.gradient_accumulation_steps
-    batches = SplitBatches(table, sampler, parameters.batch_size, passes)
-    if settings is not None:
-        batches.settings = settings
-        return batches
-    model = table.network.train()
-    for measure in batches.fit_memory(model, available_memory(table.device)):
-        warnings.warn(f"To fit the memory of {table.device}: {measure}.", stacklevel=5)
-    return batches
+    return SplitBatches(table, sampler, parameters.batch_size, passes)
 
 
 def _budget(
-    table: PreparedTable,
-    batches: SplitBatches,
+    batches: RoundRobin,
     hold_out: HoldOut,
     parameters: Parameters,
     timer: Timer,
@@ -199,42 +208,37 @@ def _budget(
     """Return the time budget, None without a limit."""
     if timer.limit is None:
         return None
-    costs = forecast(table, batches, table.network, limit=timer.limit, finish=finish)
+    limit = timer.limit / len(batches.parts)
+    each = [forecast(part, limit=limit) for part in batches.parts]
+    step, validation = max(part.step for part in each), sum(part.validation for part in each)
     if parameters.fit_mode == "fit_with_cache":  # all rows go through the network once more
-        costs = replace(costs, finish=costs.finish + CACHE_WORK * costs.validation)
-    deadline = timer.started + timer.limit
-    return TimeBudget(deadline, costs, reserve=hold_out.choice_seconds)
+        finish += CACHE_WORK * validation
+    costs = Forecast(step, validation, finish)
+    return TimeBudget(timer.started + timer.limit, costs, reserve=hold_out.choice_seconds)
 
 
-def _precision(
-    table: PreparedTable, batches: SplitBatches, parameters: Parameters, timer: Timer
-) -> Precision:
+def _precision(batches: RoundRobin, parameters: Parameters, timer: Timer) -> Precision:
     """Return the precision of the training, measured where nothing else tells."""
-    precision = recipe.precision(parameters.precision, table.device)
+    part = batches.parts[0]
+    precision = recipe.precision(parameters.precision, part.table.device)
     if precision != "auto":
         return precision
     if not parameters.max_steps:
         return "fp32"
-    return faster_precision(batches, table.network, limit=timer.limit or math.inf)
+    return faster_precision(part, part.table.network, limit=timer.limit or math.inf)
 
 
 def _config(
-    table: PreparedTable,
-    batches: SplitBatches,
-    parameters: Parameters,
-    timer: Timer,
-    settings: dict[str, Any],
+    batches: RoundRobin, parameters: Parameters, timer: Timer, settings: dict[str, Any]
 ) -> TrainConfig:
     """Return the settings of the loop, those of a resumed run where they were measured."""
-    sampler = batches.sampler
-    context_rows = sum(len(member.context_rows) for member in table.members)
     measured = settings.get("config") or {
-        "precision": _precision(table, batches, parameters, timer),
+        "precision": _precision(batches, parameters, timer),
         "eval_interval": recipe.round_steps(
             parameters.eval_interval,
-            split_rows=sampler.context_size + sampler.query_size,
+            split_rows=batches.split_rows,
             batch_size=parameters.batch_size,
-            validation_rows=context_rows + len(table.members) * table.n_held_out,
+            validation_rows=sum(part.table.validation_rows for part in batches.parts),
         ),
     }
     return TrainConfig(

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from finetune_tabpfn._tabpfn import Batch, PreparedTable
+from finetune_tabpfn._tabpfn import Batch
 from finetune_tabpfn.callbacks import Forecast
 from finetune_tabpfn.splits import SplitBatches
 from finetune_tabpfn.training import Precision, autocast
@@ -21,23 +21,18 @@ SHORT_STEP = 0.1  # seconds; what takes less gains nothing worth measuring
 CLEARLY_FASTER = 1.25
 
 
-def forecast(
-    table: PreparedTable, batches: SplitBatches, model: nn.Module, *, limit: float, finish: float
-) -> Forecast:
+def forecast(batches: SplitBatches, *, limit: float) -> Forecast:
     """Forecast a step and a validation by running small ones of growing size.
 
     Parameters
     ----------
-    table : PreparedTable
     batches : SplitBatches
-    model : torch.nn.Module
-        Its weights are left alone.
+        The weights of their table's network are left alone.
     limit : float
         Seconds of the whole fit; the probes take a small part of it.
-    finish : float
-        Seconds that the rest of the fit takes after training.
     """
-    sampler, view = batches.sampler, table.members[0]
+    table, sampler = batches.table, batches.sampler
+    view, model = table.members[0], table.network
 
     def step(rows: int) -> None:
         batches.loss(model, _small_batch(batches, rows)).backward()
@@ -55,7 +50,7 @@ def forecast(
     return Forecast(
         step=batches.batch_size * step_seconds,
         validation=len(table.members) * member_seconds,
-        finish=finish,
+        finish=0.0,
     )
 
 

@@ -152,8 +152,8 @@ predictor_ : TabPFNClassifier or TabPFNRegressor
         One for each fold; the predictions of all are averaged. `predictor_` is the first.
     history_ : pandas.DataFrame
         A row per round: fold, round, step, seconds, train_loss, score, learning_rate; of the
-        hold-out also log_loss, accuracy and roc_auc, or rmse, mae and r2. Round 0 is the untouched
-        base model.
+        hold-out also log_loss, accuracy and roc_auc, or rmse, mae, r2 and nll (mean negative log
+        density). Round 0 is the untouched base model.
     base_score_, best_score_ : float
         Score on the hold-out of the base model and of the deployed weights, the mean over folds.
         NaN when the time limit left no room to score, or the table is too small to hold rows

@@ -57,7 +57,9 @@ class Log(Logger):
     def after_step(self, state: TrainState) -> None:
         """Record a step."""
         record = {"train_loss": state.train_loss, "learning_rate": state.learning_rate}
-        record |= {"grad_norm": state.grad_norm, "step_seconds": state.step_seconds[-1]}
+        seconds = state.step_seconds[-1]
+        record |= {"grad_norm": state.grad_norm, "step_seconds": seconds}
+        record["rows_per_second"] = state.step_rows / seconds if seconds else math.nan
         self.write({"event": "step", "fold": self.fold, "step": state.step, **record})
 
     def after_round(self, state: TrainState) -> None:
@@ -113,8 +115,8 @@ class Csv(Log):
 
     columns = (
         "event", "fold", "round", "step", "seconds", "step_seconds", "train_loss", "score",
-        "best_score", "best_step", "learning_rate", "grad_norm", "log_loss", "accuracy", "roc_auc",
-        "rmse", "mae", "r2", "peak_memory_mb",
+        "best_score", "best_step", "learning_rate", "grad_norm", "rows_per_second", "log_loss",
+        "accuracy", "roc_auc", "rmse", "mae", "r2", "nll", "peak_memory_mb",
     )  # fmt: skip
 
     def __init__(self, path: Path) -> None:

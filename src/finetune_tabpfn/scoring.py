@@ -97,6 +97,11 @@ class HoldOutScore:
             raise FloatingPointError(f"the score ({self.scoring}) on the hold-out is {score}")
         return score
 
+    @property
+    def sample_weight(self) -> npt.NDArray[np.float64] | None:
+        """Weights of the rows, None where all count alike."""
+        return self.weight.get("sample_weight")
+
     def metrics(self, predictions: Predictions) -> dict[str, float]:
         """Return what else is worth recording, whatever decides.
 
@@ -160,11 +165,11 @@ class HoldOutScore:
         """
         if not isinstance(self.task, Classification) or self.scoring == self.task.default_scoring:
             return True
-        proper = HoldOutScore(self.task, None, self.X, self.y, self.weight.get("sample_weight"))
+        proper = HoldOutScore(self.task, None, self.X, self.y, self.sample_weight)
         return proper(predictions) >= proper(reference)
 
     def _of_rows(self, rows: Rows) -> HoldOutScore:
-        weight = self.weight.get("sample_weight")
+        weight = self.sample_weight
         return HoldOutScore(
             self.task,
             self.scoring,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,11 @@ class SplitBatches:
                 len(part) / self.batch_size,
                 self.table.batch([splits[n] for n in part], member),
             )
+
+    @property
+    def split_rows(self) -> int:
+        """Context and query rows of a split."""
+        return self.sampler.context_size + self.sampler.query_size
 
     def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Return the loss of one pass."""
@@ -105,7 +110,7 @@ class SplitBatches:
 
     def _pass_bytes(self, model: nn.Module) -> float:
         """Forecast the bytes that one pass keeps for its backward pass, from a small one."""
-        rows = self.sampler.context_size + self.sampler.query_size
+        rows = self.split_rows
         share = min(1.0, PROBE_ROWS / rows)
         small = dataclasses.replace(
             self.sampler,
@@ -118,6 +123,60 @@ class SplitBatches:
             loss = self.loss(model, batch)
         del loss
         return sum(kept.values()) * splits * rows / len(batch.x)
+
+
+class RoundRobin:
+    """Batches of several tables, a step from each in turn.
+
+    Parameters
+    ----------
+    parts : sequence of SplitBatches
+        Their tables hold the same network.
+    """
+
+    def __init__(self, parts: Sequence[SplitBatches]) -> None:
+        self.parts = parts
+
+    def __call__(self, step: int) -> Iterator[tuple[float, tuple[int, Batch]]]:
+        """Yield the passes of a step: (share of its splits, (number of the table, batch))."""
+        turn, number = divmod(step, len(self.parts))
+        for share, batch in self.parts[number](turn):
+            yield share, (number, batch)
+
+    def loss(self, model: nn.Module, numbered: tuple[int, Batch]) -> torch.Tensor:
+        """Return the loss of one pass."""
+        number, batch = numbered
+        return self.parts[number].loss(model, batch)
+
+    @property
+    def split_rows(self) -> int:
+        """Rows of a split, the mean over tables."""
+        return round(sum(part.split_rows for part in self.parts) / len(self.parts))
+
+    @property
+    def step_rows(self) -> int:
+        """Rows that a step sends through the network, the mean over tables."""
+        return self.split_rows * self.parts[0].batch_size
+
+    @property
+    def settings(self) -> list[dict[str, Any]]:
+        """What the measures so far have come to, for each table."""
+        return [part.settings for part in self.parts]
+
+    @settings.setter
+    def settings(self, settings: Sequence[Mapping[str, Any]]) -> None:
+        for part, its in zip(self.parts, settings, strict=True):
+            part.settings = its
+
+    def shrink(self) -> str | None:
+        """Take the next measure against running out of memory, for every table that has one."""
+        measures = [part.shrink() for part in self.parts]
+        return next((measure for measure in measures if measure is not None), None)
+
+    def fit_memory(self, model: nn.Module, available: int | None) -> list[str]:
+        """Shrink each until the activations of a pass fit the memory that is free."""
+        measures = [part.fit_memory(model, available) for part in self.parts]
+        return [measure for its in measures for measure in its]
 
 
 @contextmanager

@@ -112,12 +112,12 @@ class TrainConfig:
 class Evaluation:
     """What a hold-out says of a model: the score that decides, and more that is only recorded.
 
-    `predictions` is whatever `evaluate` wants to find again with the base and the best round.
+    `predictions` are arrays that `evaluate` wants to find again with the base and the best round.
     """
 
     score: float
     metrics: dict[str, float] = field(default_factory=dict)
-    predictions: Any = None
+    predictions: Sequence[Any] = ()
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,7 @@ class TrainState:
     step: int = 0
     train_loss: float = math.nan
     grad_norm: float = math.nan
+    step_rows: float = math.nan  # that a step sends through the model, if the batches tell
     learning_rate: float = 0.0
     history: list[Round] = field(default_factory=list)
     base_weights: Weights = field(default_factory=dict)
@@ -300,6 +301,7 @@ class _Run:
     def train_step(self) -> None:
         """Make one update."""
         state, started = self.state, self.clock()
+        state.step_rows = getattr(self.batches, "step_rows", math.nan)
         self.model.train()
         self._set_learning_rate()
         state.train_loss = self._backward_within_memory()

@@ -84,6 +84,7 @@ class PreparedTable:
         self.estimator, self.members, self.task, self.device = estimator, members, task, device
         self.weight = weight
         self.temperature = float(estimator.softmax_temperature_)
+        self.logits: torch.Tensor | None = None  # (H, L) of the last prediction of a distribution
         if isinstance(task, Regression):
             task.distribution = estimator.znorm_space_bardist_
         estimator.executor_ = None
@@ -102,6 +103,12 @@ class PreparedTable:
     def n_held_out(self) -> int:
         """Hold-out rows."""
         return len(self.members[0].x) - self.n_rows
+
+    @property
+    def validation_rows(self) -> int:
+        """Rows that a validation sends through the network, in all members."""
+        context = sum(len(member.context_rows) for member in self.members)
+        return context + len(self.members) * self.n_held_out
 
     def batch(self, splits: Sequence[Split], member: int) -> Batch:
         """Gather the rows of splits and permute their features and labels.
@@ -174,9 +181,25 @@ class PreparedTable:
             if self.task.kind == "classification":
                 proba = self.estimator.forward(None, use_inference_mode=True)
                 return self.task.decide(proba.float().cpu().numpy())
-            return _predict_mean(self.estimator)
+            self.logits = _mean_logits(self.estimator)
+            return _mean(self.estimator, self.logits)
         finally:
             self.estimator.executor_ = None  # no circle: memory is free when the fit is over
+
+    def negative_log_density(
+        self, y: npt.NDArray[Any], weight: npt.NDArray[np.float64] | None
+    ) -> dict[str, float]:
+        """Return "nll", the mean negative log density of targets (H,) by the last prediction.
+
+        In the unit of the target, so that its density is that of `y`; nothing for classification.
+        """
+        if self.logits is None:
+            return {}
+        scale = float(self.estimator.y_train_std_)
+        standard = (y - float(self.estimator.y_train_mean_)) / scale
+        z = torch.as_tensor(standard, dtype=torch.float32, device=self.logits.device)
+        losses = self.estimator.znorm_space_bardist_(self.logits.float(), z).cpu().numpy()
+        return {"nll": float(np.average(losses, weights=weight)) + float(np.log(scale))}
 
     def forward_member(self, view: Member, n_context: int | None = None) -> torch.Tensor:
         """Forward the hold-out of one member, shape (H, 1, L).
@@ -335,16 +358,21 @@ def _targets(
     return targets
 
 
-def _predict_mean(estimator: TabPFN) -> npt.NDArray[np.float64]:
-    """Average the members' distributions and return their means, as TabPFNRegressor.predict."""
+def _mean_logits(estimator: TabPFN) -> torch.Tensor:
+    """Average the members' distributions, as TabPFNRegressor.predict does."""
     to = estimator.znorm_space_bardist_.borders
     total: Any = 0.0
     for borders, logits in estimator._iter_forward_executor(None, use_inference_mode=True):
         frm = torch.as_tensor(borders, device=logits.device)
         total = total + translate_probs_across_borders(logits, frm=frm, to=to.to(logits.device))
+    return estimator._reduce_accumulated_logits(total, estimator.n_estimators_)
+
+
+def _mean(estimator: TabPFN, logits: torch.Tensor) -> npt.NDArray[np.float64]:
+    """Return the means of the distributions, in the unit of the target."""
     return _logits_to_output(
         output_type="mean",
-        logits=estimator._reduce_accumulated_logits(total, estimator.n_estimators_),
+        logits=logits,
         znorm_space_bardist=estimator.znorm_space_bardist_,
         y_mean=estimator.y_train_mean_,
         y_std=estimator.y_train_std_,
