@@ -13,10 +13,10 @@ import pandas as pd
 import torch
 
 from finetune_tabpfn import _tabpfn
-from finetune_tabpfn.checkpoints import save_model
 from finetune_tabpfn.config import unknown_name
 from finetune_tabpfn.curve import save_curve
 from finetune_tabpfn.estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn.export import save_model
 from finetune_tabpfn.messages import messages
 from finetune_tabpfn.parameters import Parameters
 from finetune_tabpfn.tables import infer_task

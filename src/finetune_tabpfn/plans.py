@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from finetune_tabpfn import _tabpfn, finetuning, recipe
+from finetune_tabpfn.callbacks import Timer
 from finetune_tabpfn.estimators import MIN_TRAIN_ROWS
 from finetune_tabpfn.forecasting import forecast
 from finetune_tabpfn.holdout import hold_outs
@@ -90,10 +91,10 @@ def plan(estimator: Any, tables: Tables) -> Plan:
         blueprint, task.among(training.y), training.X, training.y, held_out.X
     )
     prepare_seconds = time.monotonic() - began
-    batches = finetuning._batches(prepared, estimator, training.groups, seed=0)
+    batches = finetuning._batches(prepared, estimator, training.groups, 0, None)
     finish = prepare_seconds * len(table.y) / len(training.y)
     costs = forecast(prepared, batches, prepared.network, limit=PROBE_LIMIT, finish=finish)
-    config = finetuning._config(prepared, batches, estimator, finetuning.Timer(PROBE_LIMIT))
+    config = finetuning._config(prepared, batches, estimator, Timer(PROBE_LIMIT), {})
     weights = sum(weight.nbytes for weight in prepared.network.parameters())
     rounds = math.ceil(estimator.max_steps / config.eval_interval)
     seconds = prepare_seconds + costs.finish + (rounds + 1) * costs.validation
@@ -132,7 +133,7 @@ def _begun(
         train.X, train.y, train.weight, train.groups, X_val, y_val
     )
     task = estimator._task(table, checked)
-    blueprint = estimator._load_base_model(task, table, 0, finetuning.Timer(None))
+    blueprint = estimator._load_base_model(task, table, 0, Timer(None))
     training, held_out = hold_outs(table, checked, task, estimator, 0)[0]
     if len(training.y) < MIN_TRAIN_ROWS or not len(held_out.y):
         raise ValueError(

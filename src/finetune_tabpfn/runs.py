@@ -10,9 +10,10 @@ from typing import Any
 import joblib
 
 from finetune_tabpfn import _tabpfn
-from finetune_tabpfn.checkpoints import describe, save_model, save_whole
 from finetune_tabpfn.curve import save_curve
 from finetune_tabpfn.estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn.export import describe, save_model
+from finetune_tabpfn.files import save_whole
 from finetune_tabpfn.inputs import LabelledTable
 from finetune_tabpfn.messages import messages
 from finetune_tabpfn.records import peak_memory

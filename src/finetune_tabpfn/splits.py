@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,6 +52,17 @@ class SplitBatches:
     def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """Return the loss of one pass."""
         return self.table.loss(model, batch, recompute=self.recompute)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the measures so far have come to."""
+        sizes = {"context_size": self.sampler.context_size, "query_size": self.sampler.query_size}
+        return {"passes": self.passes, "recompute": self.recompute, "sizes": sizes}
+
+    @settings.setter
+    def settings(self, settings: Mapping[str, Any]) -> None:
+        self.passes, self.recompute = settings["passes"], settings["recompute"]
+        self.sampler = dataclasses.replace(self.sampler, **settings["sizes"])
 
     def shrink(self) -> str | None:
         """Take the next measure against running out of memory; say which, or None if none is left.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from finetune_tabpfn.checkpoints import describe, load_fitted, save_model
 from finetune_tabpfn.cli.options import Commands, add_json, answer
 from finetune_tabpfn.estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn.export import describe, load_fitted, save_model
 
 
 def add(commands: Commands) -> None:

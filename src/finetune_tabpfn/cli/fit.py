@@ -8,9 +8,10 @@ from pathlib import Path
 import joblib
 
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
-from finetune_tabpfn.checkpoints import describe, save_whole
 from finetune_tabpfn.cli.options import TABLE_FORMATS, Commands, add_json, add_task, answer
 from finetune_tabpfn.config import add_parameters, chosen_parameters
+from finetune_tabpfn.export import describe
+from finetune_tabpfn.files import save_whole
 from finetune_tabpfn.tables import infer_task, read_table, split_target
 
 

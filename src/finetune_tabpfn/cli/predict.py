@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from finetune_tabpfn.checkpoints import load_fitted
 from finetune_tabpfn.cli.options import TABLE_FORMATS, Commands, add_json, answer
+from finetune_tabpfn.export import load_fitted
 from finetune_tabpfn.tables import read_table, write_table
 
 
