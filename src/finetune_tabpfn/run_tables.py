@@ -103,4 +103,9 @@ def _read_like(
 
 def _column(X: pd.DataFrame, name: str | None, check: Any) -> npt.NDArray[Any] | None:
     """Return a checked column, None without a name."""
-    return None if name is None else check(X[name], n_rows=len(X))
+    if name is None:
+        return None
+    try:
+        return check(X[name], n_rows=len(X))
+    except ValueError as error:
+        raise ValueError(f"The column {name!r} cannot be used so: {error}.") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from finetune_tabpfn.cli.options import Commands, add_json, answer
+from finetune_tabpfn.cli.options import Commands, add_json, answer, hold_out_scores
 from finetune_tabpfn.estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
 from finetune_tabpfn.export import describe, load_fitted, save_model
 
@@ -42,8 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
     answer(
         arguments,
         f"base model {estimator.base_model_.name}, licence {estimator.base_model_.licence}\n"
-        f"{estimator.scoring_} on the hold-out: base {estimator.base_score_:.5g}, "
-        f"deployed {estimator.best_score_:.5g} ({estimator.deployed_weights_})\n"
+        f"{hold_out_scores(estimator)}\n"
         f"saved {path}; {plain}(model_path={str(path)!r}) uses it",
         made,
     )

@@ -8,7 +8,14 @@ from pathlib import Path
 import joblib
 
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
-from finetune_tabpfn.cli.options import TABLE_FORMATS, Commands, add_json, add_task, answer
+from finetune_tabpfn.cli.options import (
+    TABLE_FORMATS,
+    Commands,
+    add_json,
+    add_task,
+    answer,
+    hold_out_scores,
+)
 from finetune_tabpfn.config import add_parameters, chosen_parameters
 from finetune_tabpfn.export import describe
 from finetune_tabpfn.files import save_whole
@@ -49,8 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments,
         f"{task} of {arguments.target!r}: {len(X)} rows, {X.shape[1]} columns, "
         f"base model {estimator.base_model_.name}\n"
-        f"{estimator.scoring_} on the hold-out: base {estimator.base_score_:.5g}, "
-        f"deployed {estimator.best_score_:.5g} ({estimator.deployed_weights_})\n"
+        f"{hold_out_scores(estimator)}\n"
         f"{estimator.n_steps_} steps, stopped by {estimator.stop_reason_}\n"
         f"saved {arguments.out}",
         {

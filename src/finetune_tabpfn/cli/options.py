@@ -30,3 +30,11 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def answer(arguments: argparse.Namespace, text: str, result: dict[str, Any]) -> None:
     """Print the result: text for people, or with ``--json`` one object for programs."""
     print(to_json(result) if arguments.json else text)
+
+
+def hold_out_scores(estimator: Any) -> str:
+    """Say in one line what a fitted estimator scored on its hold-out."""
+    return (
+        f"{estimator.scoring_} on the hold-out: base {estimator.base_score_:.5g}, "
+        f"deployed {estimator.best_score_:.5g} ({estimator.deployed_weights_})"
+    )
