@@ -2,6 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from finetune_tabpfn.api import fine_tune_tabpfn
 from finetune_tabpfn.curve import plot_history
 from finetune_tabpfn.estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
 from finetune_tabpfn.records import Logger
@@ -20,5 +21,6 @@ __all__ = [
     "Logger",
     "__version__",
     "fine_tune_base_model",
+    "fine_tune_tabpfn",
     "plot_history",
 ]

@@ -104,7 +104,13 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         return self
 
     def _check_tables(
-        self, X: Any, y: Any, sample_weight: Any, groups: Any, X_val: Any, y_val: Any
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        groups: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
     ) -> tuple[LabelledTable, LabelledTable | None]:
         """Check everything that came in and note the features."""
         table = self._labelled(X, y, "", min_rows=2)
@@ -255,14 +261,17 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         self.scoring_ = score.name
         return prepare_course(blueprint, task, training, validation, score, weight)
 
-    def _only_course(
-        self, X: Any, y: Any, seed: int, timer: Timer, specs: _tabpfn.Specs | None
+    def _first_course(
+        self, seed: int, timer: Timer, specs: _tabpfn.Specs | None, *rows: Any
     ) -> tuple[Course, _tabpfn.Blueprint]:
-        """Prepare a table for a training that others share, around their network if given."""
-        table, validation = self._check_tables(X, y, None, None, None, None)
+        """Go the steps of `fit`, with its arguments, up to the training of its first fold.
+
+        Around the network of `specs`, if given.
+        """
+        table, validation = self._check_tables(*rows)
         task = self._task(table, validation)
         blueprint = self._load_base_model(task, table, seed, timer, specs)
-        ((training, held_out),) = hold_outs(table, validation, task, self, seed)
+        training, held_out = hold_outs(table, validation, task, self, seed)[0]
         return self._course(task, blueprint, training, held_out), blueprint
 
     def _weights(self, table: LabelledTable) -> npt.NDArray[np.float64] | None:

@@ -71,11 +71,11 @@ def fine_tune(
     saved = checkpoints.load()
     settings = {} if saved is None else saved["settings"]
     model = courses[0].table.network
-    batches = _batches(courses, parameters, seed, settings.get("batches"))
+    batches = step_batches(courses, parameters, seed, settings.get("batches"))
     hold_out = HoldOut(courses, parameters.min_gain_se)
     with trained_part(model, parameters, seed) as part:
         budget = _budget(batches, hold_out, parameters, timer, finish_seconds)
-        config = _config(batches, parameters, timer, settings)
+        config = loop_config(batches, parameters, timer, settings)
         training = _Training(model, part, batches, hold_out, config, parameters.weight_decay)
         try:
             rate = settings.get("rate") or training.choose_rate(parameters, budget)
@@ -157,7 +157,7 @@ class _Training:
         return chosen
 
 
-def _batches(
+def step_batches(
     courses: Sequence[Course],
     parameters: Parameters,
     seed: int,
@@ -228,7 +228,7 @@ def _precision(batches: RoundRobin, parameters: Parameters, timer: Timer) -> Pre
     return faster_precision(part, part.table.network, limit=timer.limit or math.inf)
 
 
-def _config(
+def loop_config(
     batches: RoundRobin, parameters: Parameters, timer: Timer, settings: dict[str, Any]
 ) -> TrainConfig:
     """Return the settings of the loop, those of a resumed run where they were measured."""

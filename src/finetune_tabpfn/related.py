@@ -119,7 +119,7 @@ def fine_tune_base_model(
         worker = clone(estimator)
         try:
             X, y = table
-            course, plan = worker._only_course(X, y, seed + number, timer, specs)
+            course, plan = worker._first_course(seed + number, timer, specs, X, y)
         except (TypeError, ValueError) as error:
             raise ValueError(f"tables[{number}] cannot be used: {error}") from error
         courses.append(course)

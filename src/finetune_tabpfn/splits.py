@@ -101,14 +101,14 @@ class SplitBatches:
             The measures taken.
         """
         measures: list[str] = []
-        while available is not None and self._pass_bytes(model) > MEMORY_SHARE * available:
+        while available is not None and self.pass_bytes(model) > MEMORY_SHARE * available:
             measure = self.shrink()
             if measure is None:
                 break
             measures.append(measure)
         return measures
 
-    def _pass_bytes(self, model: nn.Module) -> float:
+    def pass_bytes(self, model: nn.Module) -> float:
         """Forecast the bytes that one pass keeps for its backward pass, from a small one."""
         rows = self.split_rows
         share = min(1.0, PROBE_ROWS / rows)

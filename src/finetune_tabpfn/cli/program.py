@@ -1,0 +1,69 @@
+"""The program around the commands: its parser, warnings in one line, exit statuses.
+
+Exit status: 0 done, 1 what was asked cannot be done (one sentence says why), 2 wrong usage,
+130 interrupted, 141 nobody reads stdout any more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import TextIO
+
+from finetune_tabpfn import __version__
+from finetune_tabpfn.cli import demo, export, fit, info, predict, run, schema, synth
+
+# in the order of the help
+COMMANDS = (fit, predict, run, export, synth, info, schema, demo)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit status."""
+    arguments = parser().parse_args(argv)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            arguments.run(arguments)
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("finetune-tabpfn: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever read stdout has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's exit warns
+        return 141
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        print(f"finetune-tabpfn: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of the whole program."""
+    program = argparse.ArgumentParser(
+        prog="finetune-tabpfn",
+        description="Fine-tune TabPFN to one table. Progress goes to stderr, results to stdout; "
+        "with --json a result is one JSON object.",
+        epilog="`finetune-tabpfn COMMAND --help` explains a command. Exit status: 0 done, 1 cannot "
+        "be done, 2 wrong usage, 130 interrupted.",
+    )
+    program.add_argument("--version", action="version", version=__version__)
+    commands = program.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add(commands)
+    return program
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning as one line, without the line of code that gave it."""
+    if not issubclass(category, (DeprecationWarning, FutureWarning)):
+        print(f"finetune-tabpfn: {message}", file=sys.stderr)
