@@ -1,0 +1,47 @@
+"""``finetune-tabpfn fit``: fine-tune on a file and save the fitted estimator."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import joblib
+
+from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn.checkpoints import save_whole
+from finetune_tabpfn.cli.options import TABLE_FORMATS, Commands, add_task
+from finetune_tabpfn.config import add_parameters, chosen_parameters
+from finetune_tabpfn.tables import infer_task, read_table, split_target
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser("fit", help="fine-tune on a file and save the fitted estimator")
+    parser.add_argument("data", type=Path, help=TABLE_FORMATS)
+    parser.add_argument("--target", required=True, help="name of the column to predict")
+    parser.add_argument("--out", type=Path, required=True, help="file for the estimator (.joblib)")
+    add_task(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_parameters(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Fine-tune on a file and save the fitted estimator."""
+    X, y = split_target(read_table(arguments.data), arguments.target)
+    task = infer_task(y) if arguments.task == "auto" else arguments.task
+    kinds = {
+        "classification": FinetunedTabPFNClassifier,
+        "regression": FinetunedTabPFNRegressor,
+    }
+    estimator = kinds[task](**chosen_parameters(arguments), verbose=not arguments.quiet)
+    estimator.fit(X, y)
+    save_whole(arguments.out, lambda part: joblib.dump(estimator, part))
+    print(
+        f"{task} of {arguments.target!r}: {len(X)} rows, {X.shape[1]} columns, "
+        f"base model {estimator.base_model_.name}\n"
+        f"{estimator.scoring_} on the hold-out: base {estimator.base_score_:.5g}, "
+        f"deployed {estimator.best_score_:.5g} ({estimator.deployed_weights_})\n"
+        f"{estimator.n_steps_} steps, stopped by {estimator.stop_reason_}\n"
+        f"saved {arguments.out}"
+    )

@@ -1,0 +1,53 @@
+"""``finetune-tabpfn predict``: predict the rows of a file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from finetune_tabpfn.checkpoints import load_fitted
+from finetune_tabpfn.cli.options import TABLE_FORMATS, Commands
+from finetune_tabpfn.tables import read_table, write_table
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser("predict", help="predict the rows of a file")
+    parser.add_argument(
+        "model", type=Path, help="what `fit` saved (.joblib), or a .tabpfn_fit file of tabpfn"
+    )
+    parser.add_argument("data", type=Path, help=TABLE_FORMATS)
+    parser.add_argument("--out", type=Path, required=True, help=".csv, .parquet, .json or .jsonl")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Predict the rows of a file."""
+    model = load_fitted(arguments.model)
+    rows = read_table(arguments.data)
+    write_table(predictions(model, features(model, rows, arguments.data)), arguments.out)
+    print(f"predicted {len(rows)} rows, saved {arguments.out}")
+
+
+def features(model: Any, rows: pd.DataFrame, source: Path) -> pd.DataFrame:
+    """Return the columns that the model was fitted on."""
+    names = getattr(model, "feature_names_in_", None)
+    if names is None:
+        return rows
+    missing = [name for name in names if name not in rows.columns]
+    if missing:
+        raise ValueError(f"{source} lacks the column {missing[0]!r} that the model was fitted on.")
+    return rows[list(names)]
+
+
+def predictions(model: Any, X: pd.DataFrame) -> pd.DataFrame:
+    """Return predictions as columns, with a probability per class for a classifier."""
+    if not hasattr(model, "predict_proba"):
+        return pd.DataFrame({"prediction": model.predict(X)})
+    proba = model.predict_proba(X)
+    columns = {f"probability_{label}": proba[:, i] for i, label in enumerate(model.classes_)}
+    return pd.DataFrame({"prediction": model.classes_[np.argmax(proba, axis=1)], **columns})

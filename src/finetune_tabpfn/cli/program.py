@@ -1,0 +1,62 @@
+"""The program around the commands: its parser, warnings in one line, exit statuses.
+
+Exit status: 0 done, 1 what was asked cannot be done (one sentence says why), 2 wrong usage,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import TextIO
+
+from finetune_tabpfn import __version__
+from finetune_tabpfn.cli import demo, fit, predict, synth
+
+COMMANDS = (demo, fit, predict, synth)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit status."""
+    arguments = parser().parse_args(argv)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            arguments.run(arguments)
+    except KeyboardInterrupt:
+        print("finetune-tabpfn: interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        print(f"finetune-tabpfn: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of the whole program."""
+    program = argparse.ArgumentParser(
+        prog="finetune-tabpfn",
+        description="Fine-tune TabPFN to one table.",
+        epilog="`finetune-tabpfn COMMAND --help` explains a command. Exit status: 0 done, 1 cannot "
+        "be done, 2 wrong usage, 130 interrupted.",
+    )
+    program.add_argument("--version", action="version", version=__version__)
+    commands = program.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add(commands)
+    return program
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning as one line, without the line of code that gave it."""
+    if not issubclass(category, (DeprecationWarning, FutureWarning)):
+        print(f"finetune-tabpfn: {message}", file=sys.stderr)
