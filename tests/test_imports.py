@@ -39,6 +39,7 @@ ORDER = [
     "__init__",
     "config",
     "tables",
+    "studies",
     "synthetic",
     "pretraining",
     "demo",

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from finetune_tabpfn import __version__
-from finetune_tabpfn.cli import demo, fit, predict, synth
+from finetune_tabpfn.cli import demo, evaluate, fit, predict, prepare, synth
 
-COMMANDS = (demo, fit, predict, synth)
+COMMANDS = (demo, fit, predict, prepare, evaluate, synth)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

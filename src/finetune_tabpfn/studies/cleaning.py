@@ -133,9 +133,7 @@ def _blank_cells(
     for name, column in table.items():
         if pd.api.types.is_float_dtype(column.dtype):
             odd = np.isinf(column.to_numpy(dtype=float, na_value=np.nan))
-        elif pd.api.types.is_object_dtype(column.dtype) or isinstance(
-            column.dtype, pd.StringDtype
-        ):
+        elif pd.api.types.is_object_dtype(column.dtype) or isinstance(column.dtype, pd.StringDtype):
             odd = column.map(lambda cell: isinstance(cell, str) and not cell.strip()).to_numpy(bool)
         else:
             continue
@@ -173,7 +171,9 @@ def _duplicate_columns(
     )
 
 
-def _empty_rows(table: pd.DataFrame, target: str, rules: CleaningRules) -> tuple[pd.DataFrame, Step]:
+def _empty_rows(
+    table: pd.DataFrame, target: str, rules: CleaningRules
+) -> tuple[pd.DataFrame, Step]:
     return _drop(table, table.drop(columns=target).isna().all(axis=1), "empty rows dropped")
 
 
@@ -195,7 +195,9 @@ def _trimmed_labels(
     return table.assign(**{target: trimmed.infer_objects()}), Step("labels trimmed", rows=rows)
 
 
-def _unlabelled(table: pd.DataFrame, target: str, rules: CleaningRules) -> tuple[pd.DataFrame, Step]:
+def _unlabelled(
+    table: pd.DataFrame, target: str, rules: CleaningRules
+) -> tuple[pd.DataFrame, Step]:
     return _drop(table, table[target].isna(), "rows without a label dropped")
 
 

@@ -17,10 +17,12 @@ def text_columns(table: pd.DataFrame) -> list[str]:
     """Return the columns of free text: many different cells, of two words and more on average."""
     found = []
     for name, column in table.items():
-        if isinstance(column.dtype, pd.CategoricalDtype) or not pd.api.types.is_string_dtype(column):
+        if isinstance(column.dtype, pd.CategoricalDtype) or not pd.api.types.is_string_dtype(
+            column
+        ):
             continue
         cells = column.dropna().astype(str)
-        words = cells.str.split().str.len().mean()
+        words = cells.map(lambda cell: len(cell.split())).mean()
         if cells.nunique() > CATEGORIES_AT_MOST and words >= WORDS_AT_LEAST:
             found.append(str(name))
     return found
@@ -70,7 +72,9 @@ class TextComponents:
             try:
                 n_words = words.fit_transform(_cells(table[name])).shape[1]
             except ValueError as error:  # an empty vocabulary
-                raise ValueError(f"Column {name!r} cannot be turned into TF-IDF: {error}.") from None
+                raise ValueError(
+                    f"Column {name!r} cannot be turned into TF-IDF: {error}."
+                ) from None
             components = TruncatedSVD(min(self.n_components, n_words), random_state=0)
             components.set_params(random_state=self.random_state)
             self._pipelines[name] = make_pipeline(words, components).fit(_cells(table[name]))
