@@ -31,7 +31,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--test-size", type=float, default=0.2, help="share of the rows [0.2]")
     parser.add_argument("--random-state", type=int, default=0, help="seed of all draws [0]")
     add_json(parser)
-    _add_rules(parser.add_argument_group("rows and labels"))
+    _add_rules(parser.add_argument_group("rows, columns and labels"))
     _add_text(parser.add_argument_group("columns of text"))
     hub = parser.add_argument_group("Hugging Face Hub")
     hub.add_argument("--hub-repo", metavar="OWNER/NAME", help="dataset to push the files to")
@@ -44,6 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     rules = CleaningRules(
         merge_labels=_merges(arguments),
         drop_labels=arguments.drop_label,
+        keep_columns=arguments.keep_columns,
         keep_duplicates=arguments.keep_duplicates,
         max_per_class=arguments.max_per_class,
         max_ratio=arguments.max_ratio,
@@ -90,6 +91,9 @@ def _add_rules(group: Any) -> None:
         help="of a class at most this many times the rows of the smallest",
     )
     group.add_argument("--keep-duplicates", action="store_true", help="keep rows that are alike")
+    group.add_argument(
+        "--keep-columns", action="store_true", help="keep empty columns and those that are alike"
+    )
 
 
 def _add_text(group: Any) -> None:

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from finetune_tabpfn import __version__
-from finetune_tabpfn.cli import demo, evaluate, fit, predict, prepare, synth
+from finetune_tabpfn.cli import demo, evaluate, fit, predict, prepare, preview, synth
 
-COMMANDS = (demo, fit, predict, prepare, evaluate, synth)
+COMMANDS = (demo, fit, predict, prepare, evaluate, preview, synth)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

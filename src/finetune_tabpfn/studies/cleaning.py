@@ -13,6 +13,8 @@ import pandas as pd
 from finetune_tabpfn.columns import tidy_columns
 from finetune_tabpfn.tables import infer_task, split_target
 
+OFF = "switched off"
+
 
 @dataclass(frozen=True)
 class CleaningRules:
@@ -24,6 +26,8 @@ class CleaningRules:
         New label by old label, both as text. Old labels are looked up after trimming.
     drop_labels : sequence of str
         Rows of these labels are dropped; looked up after merging.
+    keep_columns : bool
+        Whether empty columns and columns that repeat another stay.
     keep_duplicates : bool
         Whether rows that agree in all columns stay.
     max_per_class : int, optional
@@ -36,6 +40,7 @@ class CleaningRules:
 
     merge_labels: Mapping[str, str] = field(default_factory=dict)
     drop_labels: Sequence[str] = ()
+    keep_columns: bool = False
     keep_duplicates: bool = False
     max_per_class: int | None = None
     max_ratio: float | None = None
@@ -147,6 +152,8 @@ def _blank_cells(
 def _empty_columns(
     table: pd.DataFrame, target: str, rules: CleaningRules
 ) -> tuple[pd.DataFrame, Step]:
+    if rules.keep_columns:
+        return table, Step("empty columns dropped", detail=OFF)
     empty = [name for name in table if name != target and table[name].isna().all()]
     return table.drop(columns=empty), Step("empty columns dropped", columns=tuple(map(str, empty)))
 
@@ -157,6 +164,8 @@ def _duplicate_columns(
     """Drop columns that repeat the target or an earlier column."""
     features = tidy_columns(table.drop(columns=target), "the table")
     table = features.assign(**{target: table[target]})[list(table.columns)]
+    if rules.keep_columns:
+        return table, Step("duplicate columns dropped", detail=OFF)
     copies: dict[str, str] = {}
     seen: dict[Any, list[str]] = {}
     for name in [target, *features.columns]:
@@ -235,7 +244,7 @@ def _duplicate_rows(
     table: pd.DataFrame, target: str, rules: CleaningRules
 ) -> tuple[pd.DataFrame, Step]:
     if rules.keep_duplicates:
-        return table, Step("duplicate rows dropped", detail="switched off")
+        return table, Step("duplicate rows dropped", detail=OFF)
     return _drop(table, table.duplicated(), "duplicate rows dropped")
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NUMBERS_UP_TO = 15  # classes of a confusion matrix whose cells are written out
+NUMBERS_UP_TO = 25  # classes of a confusion matrix whose cells are written out
 CLASSES_UP_TO = 40  # beyond, the most frequent ones are shown
 LABEL_WIDTH = 24
 
@@ -38,7 +38,7 @@ def draw_confusion(counts: Codes, labels: Sequence[str], path: Path) -> None:
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     names = [_short(label) for label in labels]
-    size = 10 if n_classes <= NUMBERS_UP_TO else 7
+    size = 10 if n_classes <= 12 else 8
     axes.set_xticks(range(n_classes), names, rotation=90 if n_classes > 3 else 0, fontsize=size)
     axes.set_yticks(range(n_classes), names, fontsize=size)
     axes.set_xlabel("predicted")
@@ -46,8 +46,9 @@ def draw_confusion(counts: Codes, labels: Sequence[str], path: Path) -> None:
     axes.set_title(title)
     if n_classes <= NUMBERS_UP_TO:
         for (row, column), count in np.ndenumerate(counts):
-            color = "white" if share[row, column] > 0.55 else "black"
-            axes.text(column, row, f"{count:,}", ha="center", va="center", color=color, fontsize=9)
+            if count or n_classes <= 4:
+                color = "white" if share[row, column] > 0.55 else "black"
+                axes.text(column, row, f"{count:,}", ha="center", va="center", color=color)
     figure.colorbar(image, ax=axes, label="share of the true class", fraction=0.046, pad=0.04)
     _save(figure, path)
 

@@ -107,15 +107,21 @@ def load_model(
 
 
 def fit_base(
-    estimator: Callable[..., Any], base_model: str | Path, X: Any, y: Any, **parameters: Any
+    estimator: Callable[..., Any],
+    base: str | Path,
+    X: pd.DataFrame,
+    y: pd.Series,
+    **parameters: Any,
 ) -> Any:
-    """Fit a base model to rows without training its weights.
+    """Fit a base model to rows without training its weights; settings of the training are dropped.
 
     A single row is named as hold-out: nothing has to be chosen, and scoring the base model on a
     fifth of the rows would take as long as predicting them.
     """
-    parameters = {**parameters, "max_steps": 0, "time_limit": None, "base_model": base_model}
-    return estimator(**parameters).fit(X, y, X_val=X.iloc[:1], y_val=y.iloc[:1])
+    of_training = ("n_folds", "validation", "learning_rate", "tuning", "loggers", "log_dir")
+    kept = {name: value for name, value in parameters.items() if name not in of_training}
+    settings = {**kept, "max_steps": 0, "time_limit": None, "base_model": base}
+    return estimator(**settings).fit(X, y, X_val=X.iloc[:1], y_val=y.iloc[:1])
 
 
 def features_of(model: Any, rows: pd.DataFrame, source: str | Path) -> pd.DataFrame:

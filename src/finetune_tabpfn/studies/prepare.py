@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from finetune_tabpfn.checkpoints import save_whole
-from finetune_tabpfn.data import hold_out, target_bins
+from finetune_tabpfn.data import Rows, hold_out, target_bins
 from finetune_tabpfn.studies import hub
 from finetune_tabpfn.studies.cleaning import CleaningRules, Step, clean, label_texts
 from finetune_tabpfn.studies.text import TextComponents, text_columns
@@ -186,18 +186,18 @@ def prepare(
 
 
 def divide(
-    table: pd.DataFrame, target: str, share: float, random_state: int
+    table: pd.DataFrame, target: str, share: float, random_state: int, task: str = "auto"
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Divide a table into training rows and held-out rows, stratified by the target."""
     rng = np.random.default_rng(random_state)
-    train, held_out = hold_out(strata_of(table[target]), share, rng)
+    train, held_out = hold_out(strata_of(table[target], task), share, rng)
     return table.iloc[train].reset_index(drop=True), table.iloc[held_out].reset_index(drop=True)
 
 
-def strata_of(y: pd.Series) -> np.ndarray:
+def strata_of(y: pd.Series, task: str = "auto") -> Rows:
     """Return the stratum of each row: its class, or the decile of a quantity."""
-    if infer_task(y) == "regression":
-        return target_bins(y.to_numpy(dtype=np.float64))
+    if (infer_task(y) if task == "auto" else task) == "regression":
+        return target_bins(pd.to_numeric(y).to_numpy(dtype=np.float64))
     return pd.factorize(y, sort=False)[0].astype(np.int64)
 
 
