@@ -34,9 +34,10 @@ Say = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Contestant:
-    """A model and its answers for the held-out rows."""
+    """A model and its answers for the held-out rows; `tuned` is whether it was trained here."""
 
     name: str
+    tuned: bool
     model: Any
     answers: Answers
     fit_seconds: float
@@ -50,9 +51,9 @@ class Contestant:
             "base_model": None
             if base is None
             else {"name": base.name, "licence": base.licence, "sha256": base.sha256},
-            "steps": getattr(self.model, "n_steps_", None),
-            "stop_reason": getattr(self.model, "stop_reason_", None),
-            "deployed_weights": getattr(self.model, "deployed_weights_", None),
+            "steps": self.model.n_steps_ if self.tuned else None,
+            "stop_reason": self.model.stop_reason_ if self.tuned else None,
+            "deployed_weights": self.model.deployed_weights_ if self.tuned else None,
             "fit_seconds": round(self.fit_seconds, 3),
             "predict_seconds": round(self.predict_seconds, 3),
         }
@@ -86,7 +87,9 @@ class Contest:
             return self._ask(f"the fitted model {given}", lambda: load_fitted(given))
         if given is None and self.question == "add_rows":
             limit = self._remaining(0.4)
-            return self._ask("fine-tuned on the table", lambda: self._fine_tune(*table, limit))
+            return self._ask(
+                "fine-tuned on the table", lambda: self._fine_tune(*table, limit), tuned=True
+            )
         base = self.parameters["base_model"] if given is None else given
         return self._ask(f"base model {base} as it is", lambda: self._as_it_is(base, *table))
 
@@ -97,7 +100,9 @@ class Contest:
         name = "fine-tuned" + (" on the table and the rows" if self.data.new is not None else "")
         # what the baseline's predictions took, these will take as well
         limit = self._remaining(1.0, keep=1.3 * baseline.predict_seconds + 2)
-        found = self._ask(name, lambda: self._fine_tune(*split_target(rows, self.target), limit))
+        found = self._ask(
+            name, lambda: self._fine_tune(*split_target(rows, self.target), limit), tuned=True
+        )
         if "time_limit" in found.model.stop_reason_:
             self.notes.append(
                 f"The time limit ended the fine-tuning after {found.model.n_steps_} steps; a full "
@@ -129,7 +134,7 @@ class Contest:
     def _as_it_is(self, base: str | Path, X: pd.DataFrame, y: pd.Series) -> Any:
         return fit_base(ESTIMATORS[self.data.task], base, X, y, **self.parameters)
 
-    def _ask(self, name: str, fit: Callable[[], Any]) -> Contestant:
+    def _ask(self, name: str, fit: Callable[[], Any], tuned: bool = False) -> Contestant:
         """Fit a model and let it predict the held-out rows."""
         self.say(f"{name}: fitting")
         started = time.monotonic()
@@ -142,7 +147,7 @@ class Contest:
         answers = Answers.joined(
             [Answers.of(model, X.iloc[rows]) for rows in batches(len(X), ROWS_AT_ONCE)]
         )
-        return Contestant(name, model, answers, fitted - started, time.monotonic() - fitted)
+        return Contestant(name, tuned, model, answers, fitted - started, time.monotonic() - fitted)
 
     def _remaining(self, share: float, keep: float = 0.0) -> float | None:
         """Return the seconds that a fit may take."""

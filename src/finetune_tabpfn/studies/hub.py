@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -41,6 +42,8 @@ def local_file(source: str | Path) -> Path:
     """
     if not is_address(source):
         return Path(source)
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError
+
     # pathlib makes one slash of two
     address = re.sub(r"^hf:/+", "hf://", str(source))
     match = _ADDRESS.fullmatch(address)
@@ -49,10 +52,20 @@ def local_file(source: str | Path) -> Path:
     repo, revision, file = match["repo"], match["revision"], match["file"]
 
     def download(api: HfApi) -> Path:
-        name = file or _only_table(
-            repo, api.list_repo_files(repo, repo_type="dataset", revision=revision)
-        )
-        return Path(api.hf_hub_download(repo, name, repo_type="dataset", revision=revision))
+        get = partial(api.hf_hub_download, repo, repo_type="dataset", revision=revision)
+        try:
+            # asked first, because it does not try again for half a minute without network
+            facts = api.dataset_info(repo, revision=revision)
+        except HfHubHTTPError:
+            raise
+        except (HTTPError, OSError) as unreachable:
+            if file is None:
+                raise
+            try:
+                return Path(get(file, local_files_only=True))
+            except LocalEntryNotFoundError:
+                raise unreachable from None
+        return Path(get(file or _only_table(repo, [f.rfilename for f in facts.siblings or ()])))
 
     return _ask(download, f"{address} cannot be read")
 
@@ -106,7 +119,7 @@ def _ask(question: Callable[[HfApi], Answer], failed: str) -> Answer:
         GatedRepoError,
         HfHubHTTPError,
         HFValidationError,
-        LocalEntryNotFoundError,
+        HTTPError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
     )
@@ -116,8 +129,6 @@ def _ask(question: Callable[[HfApi], Answer], failed: str) -> Answer:
         return question(api)
     except OfflineModeIsEnabled:
         reason = "HF_HUB_OFFLINE is set; unset it, or give a file on this machine"
-    except LocalEntryNotFoundError:
-        reason = "the hub cannot be reached and the file is not in the cache"
     except GatedRepoError:
         reason = "it is gated; accept its conditions on its page and set HF_TOKEN"
     except RepositoryNotFoundError:
@@ -134,7 +145,7 @@ def _ask(question: Callable[[HfApi], Answer], failed: str) -> Answer:
             if denied
             else _one_line(error)
         )
-    except OSError as error:
+    except (HTTPError, OSError) as error:
         reason = f"the hub at {api.endpoint} cannot be reached ({_one_line(error)})"
     raise ValueError(f"{failed}: {reason}.")
 

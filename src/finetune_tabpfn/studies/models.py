@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,13 +116,25 @@ def fit_base(
 ) -> Any:
     """Fit a base model to rows without training its weights; settings of the training are dropped.
 
-    A single row is named as hold-out: nothing has to be chosen, and scoring the base model on a
-    fifth of the rows would take as long as predicting them.
+    Other than `max_steps=0` does, without scoring it on a hold-out first: nothing is chosen here,
+    and every pass over the context takes as long as predicting does.
     """
-    of_training = ("n_folds", "validation", "learning_rate", "tuning", "loggers", "log_dir")
+    of_training = ("n_folds", "learning_rate", "tuning", "loggers", "log_dir", "max_steps")
     kept = {name: value for name, value in parameters.items() if name not in of_training}
-    settings = {**kept, "max_steps": 0, "time_limit": None, "base_model": base}
-    return estimator(**settings).fit(X, y, X_val=X.iloc[:1], y_val=y.iloc[:1])
+    settings = {**kept, "time_limit": None, "base_model": base, "validation": _NothingToTrainOn()}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Nothing to fine-tune on")
+        return estimator(**settings).fit(X, y)
+
+
+class _NothingToTrainOn:
+    """A splitter that leaves fewer rows than are trained on, so that the base model is deployed."""
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Any:
+        yield np.arange(1), np.arange(1, 2)
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        return 1
 
 
 def features_of(model: Any, rows: pd.DataFrame, source: str | Path) -> pd.DataFrame:
