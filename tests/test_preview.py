@@ -70,7 +70,7 @@ def test_does_fine_tuning_pay(cancer, tmp_path):
         assert row["delta"] == pytest.approx(row["candidate"] - row["baseline"])
         assert row["interval"][0] <= row["delta"] <= row["interval"][1]
     assert "Fine-tuning" in result["verdict"]
-    assert said[0] == "classification of 'target': 569 of 569 rows, 114 of them held out"
+    assert said[0] == "classification of 'target': 569 of 569 rows, 115 of them held out"
 
 
 def test_should_rows_be_added(cancer):
