@@ -1,4 +1,4 @@
-"""How often does a preview say what a full run says?
+"""Measure how often a preview says what a full run says.
 
     python benchmarks/preview.py --data FOLDER [--tables NAME ...] [--time-limit 240]
                                  [--sample-size 10000] [--base-model mini] [--out FILE]
@@ -109,7 +109,11 @@ def main() -> None:
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     done = arguments.out.read_text().splitlines() if arguments.out.is_file() else []
     cells = [json.loads(line) for line in done]
-    paths = {path.stem: path for path in sorted(arguments.data.glob("*.csv"))}
+    paths = {
+        path.stem: path
+        for path in sorted(arguments.data.glob("*.csv"))
+        if "target" in pd.read_csv(path, nrows=0).columns
+    }
     for name in arguments.tables or list(paths):
         if name not in [cell["table"] for cell in cells]:
             print(f"\n{name}", flush=True)
