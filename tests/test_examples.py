@@ -40,10 +40,12 @@ def test_the_code_of_the_readme_runs(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["FinetunedTabPFNClassifier", "FinetunedTabPFNRegressor"])
+@pytest.mark.parametrize(
+    "name", ["FinetunedTabPFNClassifier", "FinetunedTabPFNRegressor", "fine_tune_tabpfn"]
+)
 def test_the_example_of_a_docstring_runs(name):
     code = (
-        "import doctest, finetune_tabpfn.estimators as module; "
+        "import doctest, finetune_tabpfn as module; "
         f"test = doctest.DocTestFinder().find(module.{name}, globs={{}})[0]; "
         "assert test.examples; "
         "assert doctest.DocTestRunner().run(test).failed == 0"

@@ -131,8 +131,8 @@ def test_labels_that_are_numbers_are_merged_as_numbers():
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
-        ({"drop_labels": ["mabye"]}, "names 'mabye', which is none of the labels; .*'maybe'"),
-        ({"merge_labels": {"x": "yes"}}, "they are yes, no"),
+        ({"drop_labels": ["mabye"]}, "names the label 'mabye', which is unknown; .*'maybe'"),
+        ({"merge_labels": {"x": "yes"}}, "known are yes, no"),
         ({"max_ratio": 0.5}, "max_ratio=0.5 must be 1 or more"),
         ({"max_per_class": 0}, "max_per_class=0 must be 1 or more"),
         ({"drop_labels": ["yes", "no", "No", "maybe"]}, "Nothing is left"),

@@ -2,6 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from finetune_tabpfn.api import fine_tune_tabpfn
 from finetune_tabpfn.curve import plot_history
 from finetune_tabpfn.estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
 from finetune_tabpfn.records import Logger
@@ -18,5 +19,6 @@ __all__ = [
     "FinetunedTabPFNRegressor",
     "Logger",
     "__version__",
+    "fine_tune_tabpfn",
     "plot_history",
 ]

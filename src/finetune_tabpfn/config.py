@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import inspect
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from finetune_tabpfn.estimators import FinetunedTabPFNClassifier
@@ -36,14 +37,21 @@ def add_parameters(
     helps = parameter_help(of)
     for name, parameter in parameters(of).items():
         default = defaults.get(name, parameter.default)
-        group.add_argument(
-            f"--{name.replace('_', '-')}",
-            dest=name,
-            type=parse_value,
-            default=default,
-            metavar="VALUE",
-            help=f"{helps[name]} [{default}]".replace("%", "%%"),
-        )
+        add_option(group, name, f"{helps[name]} [{default}]", default)
+
+
+def add_option(
+    group: argparse._ActionsContainer, name: str, description: str, default: Any
+) -> None:
+    """Add the option of a parameter."""
+    group.add_argument(
+        f"--{name.replace('_', '-')}",
+        dest=name,
+        type=parse_value,
+        default=default,
+        metavar="VALUE",
+        help=description.replace("%", "%%"),
+    )
 
 
 def chosen_parameters(
@@ -89,3 +97,11 @@ def parse_value(text: str) -> Any:
         except ValueError:
             continue
     return text
+
+
+def unknown_name(where: str, name: object, names: Iterable[str]) -> str:
+    """Return the sentence for a name that is none of those that are known."""
+    known = list(names)
+    near = difflib.get_close_matches(str(name), known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
+    return f"{where} {name!r}, which is unknown; {hint}"

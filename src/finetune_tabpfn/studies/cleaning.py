@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from finetune_tabpfn.columns import tidy_columns
+from finetune_tabpfn.config import unknown_name
 from finetune_tabpfn.tables import infer_task, split_target
 
 OFF = "switched off"
@@ -299,6 +299,4 @@ def _check_known(parameter: str, asked: Iterable[str], texts: pd.Series) -> None
     known = list(texts.unique())
     for label in asked:
         if label not in known:
-            near = difflib.get_close_matches(label, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"they are {', '.join(known[:20])}."
-            raise ValueError(f"{parameter} names {label!r}, which is none of the labels; {hint}")
+            raise ValueError(unknown_name(f"{parameter} names the label", label, known))
