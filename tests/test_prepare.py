@@ -149,6 +149,15 @@ def test_rules_of_labels_are_not_for_quantities():
         clean(table, "y", CleaningRules(max_per_class=3))
 
 
+def test_many_classes_that_are_numbers(tmp_path):
+    table = pd.DataFrame({"x": np.arange(100), "y": np.repeat(np.arange(25), 4)})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    rules = CleaningRules(drop_labels=["7"])
+    report = prepare(tmp_path / "t.csv", tmp_path, target="y", rules=rules, task="classification")
+    assert len(report.labels) == 24
+    assert report.test_rows == 24
+
+
 def test_prepare_as_a_user_would(raw, tmp_path):
     options = ["--merge-label=No=no", "--drop-label=maybe", "--test-size=0.5", "--json"]
     done = subprocess.run(

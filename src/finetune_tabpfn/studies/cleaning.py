@@ -36,6 +36,8 @@ class CleaningRules:
         A class keeps at most this many times the rows of the smallest class.
     random_state : int
         Seeds the draws.
+    task : {"auto", "classification", "regression"}
+        What the target is; "auto" takes what it suggests.
     """
 
     merge_labels: Mapping[str, str] = field(default_factory=dict)
@@ -45,6 +47,7 @@ class CleaningRules:
     max_per_class: int | None = None
     max_ratio: float | None = None
     random_state: int = 0
+    task: str = "auto"
 
     def __post_init__(self) -> None:
         """Refuse limits that leave nothing."""
@@ -256,7 +259,7 @@ def _reduced_classes(
     counts = table[target].value_counts()
     limits = [] if rules.max_per_class is None else [rules.max_per_class]
     if rules.max_ratio is not None:
-        limits.append(int(rules.max_ratio * counts.min()))
+        limits.append(int(rules.max_ratio * counts[counts > 0].min()))
     if not limits:
         return table, Step(name)
     order = np.random.default_rng(rules.random_state).permutation(len(table))
@@ -287,7 +290,8 @@ def _drop(
 
 
 def _check_task(y: pd.Series, rules: CleaningRules) -> None:
-    if rules.of_labels and infer_task(y) == "regression":
+    task = infer_task(y) if rules.task == "auto" else rules.task
+    if rules.of_labels and task == "regression":
         raise ValueError(
             f"{rules.of_labels[0]} is for labels, but {y.name!r} is a quantity of "
             f"{y.nunique()} different values."

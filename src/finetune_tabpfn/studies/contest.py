@@ -98,8 +98,9 @@ class Contest:
         parts = [self.data.train, self.data.new]
         rows = pd.concat([part for part in parts if part is not None], ignore_index=True)
         name = "fine-tuned" + (" on the table and the rows" if self.data.new is not None else "")
-        # what the baseline's predictions took, these will take as well
-        limit = self._remaining(1.0, keep=1.3 * baseline.predict_seconds + 2)
+        # what the baseline's predictions took, these will take as well, by the context's length
+        predicting = baseline.predict_seconds * len(rows) / len(self.data.train)
+        limit = self._remaining(1.0, keep=1.3 * predicting + 2)
         found = self._ask(
             name, lambda: self._fine_tune(*split_target(rows, self.target), limit), tuned=True
         )

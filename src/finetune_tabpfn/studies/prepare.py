@@ -100,6 +100,7 @@ def prepare(
     out: str | Path,
     *,
     target: str,
+    task: str = "auto",
     rules: CleaningRules | None = None,
     test_size: float = 0.2,
     tfidf: Sequence[str] | Literal["auto"] = (),
@@ -120,7 +121,10 @@ def prepare(
         "text.joblib": the fitted `TextComponents`, for new rows.
     target : str
         Name of the column to predict.
+    task : {"auto", "classification", "regression"}
+        "auto" takes what the target suggests.
     rules : CleaningRules, optional
+        Their seed and task are those given here.
     test_size : float
         Share of the rows to test on, stratified by class or by the target's deciles. Every class
         of two and more rows has rows on both sides, a single row trains.
@@ -152,9 +156,10 @@ def prepare(
         raise ValueError(f"test_size={test_size!r} must be between 0 and 1.")
     out, path = Path(out), hub.local_file(source)
     raw = read_table(path)
-    rules = replace(rules or CleaningRules(), random_state=random_state)
+    rules = replace(rules or CleaningRules(), random_state=random_state, task=task)
     table, steps = clean(raw, target, rules)
-    train, test = divide(table, target, test_size, random_state)
+    task = infer_task(table[target]) if task == "auto" else task
+    train, test = divide(table, target, test_size, random_state, task)
     columns = text_columns(table.drop(columns=target)) if tfidf == "auto" else list(tfidf)
     components = TextComponents(columns, n_components, random_state) if columns else None
     if components:
@@ -166,14 +171,14 @@ def prepare(
     report = Report(
         source=str(source),
         target=target,
-        task=infer_task(table[target]),
+        task=task,
         rows_before=len(raw),
         columns_before=raw.shape[1],
         rows=len(table),
         columns=table.shape[1],
         steps=steps,
-        labels=_label_counts(table[target]),
-        conflicts=_conflicts(table, target),
+        labels=_label_counts(table[target]) if task == "classification" else {},
+        conflicts=_conflicts(table, target) if task == "classification" else 0,
         train_rows=len(train),
         test_rows=len(test),
         text_columns=columns,
@@ -219,8 +224,6 @@ def _ending(path: Path) -> str:
 
 
 def _label_counts(y: pd.Series) -> dict[str, int]:
-    if infer_task(y) == "regression":
-        return {}
     return {str(label): int(count) for label, count in label_texts(y).value_counts().items()}
 
 
@@ -228,7 +231,7 @@ def _conflicts(table: pd.DataFrame, target: str) -> int:
     """Return how many rows have a twin of another label."""
     features = table.drop(columns=target)
     alike = features.duplicated(keep=False) & ~table.duplicated(keep=False)
-    return int(alike.sum()) if infer_task(table[target]) == "classification" else 0
+    return int(alike.sum())
 
 
 def _shortened(text: str, width: int = 80) -> str:
