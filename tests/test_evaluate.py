@@ -20,8 +20,10 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 from sklearn.model_selection import train_test_split
+from tabpfn import TabPFNClassifier
 
 from finetune_tabpfn import FinetunedTabPFNClassifier
+from finetune_tabpfn.base_models import mini
 from finetune_tabpfn.cli import main
 from finetune_tabpfn.studies import figures, metrics
 from finetune_tabpfn.studies.evaluate import evaluate
@@ -96,6 +98,15 @@ def test_context_and_fitting_come_to_the_same(wine):
         "mini", wine / "test.csv", context_data=wine / "train.csv", batch_size=60, **settings
     )
     assert given.metrics == pytest.approx(fitted.metrics, rel=1e-4)
+
+
+def test_a_file_of_tabpfn_itself(wine, tmp_path):
+    train = pd.read_csv(wine / "train.csv")
+    path = str(mini("classification").path)
+    plain = TabPFNClassifier(model_path=path, device="cpu", n_estimators=1)
+    plain.fit(train.drop(columns="kind"), train["kind"]).save_fit_state(tmp_path / "m.tabpfn_fit")
+    found = evaluate(tmp_path / "m.tabpfn_fit", wine / "test.csv", target="kind")
+    assert found.metrics["accuracy"] > 0.9
 
 
 def test_a_quantity(tmp_path):

@@ -135,8 +135,8 @@ def test_a_quantity_and_a_full_run(tmp_path):
 
 def test_a_preview_repeats_itself(cancer):
     arguments = {"target": "target", "cache_dir": None, **QUICK}
-    one, two = (preview(cancer / "all.csv", **arguments) for _ in range(2))
-    other = preview(cancer / "all.csv", random_state=1, **arguments)
+    one, two = (preview(cancer / "new.csv", **arguments) for _ in range(2))
+    other = preview(cancer / "new.csv", random_state=1, **arguments)
     assert one["metrics"] == two["metrics"]
     assert one["metrics"] != other["metrics"]
 
@@ -145,7 +145,7 @@ def test_a_given_baseline(cancer, tmp_path):
     table = pd.read_csv(cancer / "table.csv")
     poor = LogisticRegression(max_iter=5000).fit(table[["mean texture"]], table["target"])
     joblib.dump(poor, tmp_path / "poor.joblib")
-    arguments = {"target": "target", "cache_dir": None, **QUICK}
+    arguments = {"target": "target", "cache_dir": None, "sample_size": 200, **QUICK}
     result = valid(
         preview(cancer / "all.csv", baseline_model=tmp_path / "poor.joblib", **arguments)
     )
@@ -157,10 +157,11 @@ def test_a_given_baseline(cancer, tmp_path):
     assert named["baseline"]["name"] == "base model mini as it is"
 
 
+@pytest.mark.filterwarnings("ignore:time_limit left no room")  # on a busy machine
 def test_the_time_limit_is_of_the_whole(cancer):
-    settings = {**QUICK, "max_steps": 10_000, "early_stopping": False, "n_estimators": 4}
-    result = preview(cancer / "all.csv", target="target", time_limit=15, cache_dir=None, **settings)
-    assert result["time_elapsed"] < 15 * 1.3 + 2
+    settings = {**QUICK, "max_steps": 10_000, "early_stopping": False}
+    result = preview(cancer / "new.csv", target="target", time_limit=12, cache_dir=None, **settings)
+    assert result["time_elapsed"] < 12 * 1.3 + 2
     assert result["candidate"]["stop_reason"] == "time_limit"
     assert any("The time limit ended the fine-tuning" in note for note in result["notes"])
 
@@ -358,15 +359,15 @@ def test_a_perfect_candidate_takes_all_of_the_error_away():
 
 
 @pytest.mark.skipif(not DEVELOPMENT_TABLES.is_dir(), reason="the development tables are not here")
-@pytest.mark.parametrize("name", ["telco_churn", "hypothyroid", "house_prices", "soybean"])
+@pytest.mark.parametrize("name", ["telco_churn", "house_prices"])
 def test_the_development_tables(name):
     result = valid(
         preview(
             DEVELOPMENT_TABLES / f"{name}.csv",
             target="target",
-            sample_size=400,
+            sample_size=200,
             cache_dir=None,
             **QUICK,
         )
     )
-    assert result["sample_size_used"] <= 420
+    assert result["sample_size_used"] <= 210

@@ -12,7 +12,7 @@ import numpy as np
 
 from finetune_tabpfn.studies.contest import Contest, Contestant, Question, Say
 from finetune_tabpfn.studies.deltas import Comparison, compare
-from finetune_tabpfn.studies.preview_data import preview_data, user_cache
+from finetune_tabpfn.studies.preview_data import PreviewData, preview_data, user_cache
 
 SCHEMA_VERSION = 1
 NOTICE = "PREVIEW - NON-BINDING ESTIMATE"
@@ -24,6 +24,7 @@ QUESTIONS = {
 }
 TEST_MODE = {"max_steps": 2, "n_estimators": 1}
 TEST_ROWS = 200
+PACKAGES = ("finetune-tabpfn", "tabpfn", "torch", "scikit-learn")
 
 
 def preview(
@@ -103,11 +104,7 @@ def preview(
         task=task,
         sample_size=None if full else sample_size,
         random_state=parameters["random_state"],
-        cache_dir=user_cache()
-        if cache_dir == "user"
-        else None
-        if not cache_dir
-        else Path(cache_dir),
+        cache_dir=_cache_folder(cache_dir),
     )
     say(
         f"{data.task} of {target!r}: {data.rows_used:,} of {data.rows_available:,} rows, "
@@ -127,14 +124,7 @@ def preview(
         "question": question,
         "task": data.task,
         "target": target,
-        "data": {
-            "data_path": str(data_path),
-            "base_data": None if base_data is None else str(base_data),
-            "rows_available": data.rows_available,
-            "train_rows": len(data.train),
-            "new_rows": None if data.new is None else len(data.new),
-            "held_out_rows": len(data.held_out),
-        },
+        "data": _sizes(data, data_path, base_data),
         "sample_size_used": data.rows_used,
         "baseline": baseline.described(),
         "candidate": candidate.described(),
@@ -142,8 +132,28 @@ def preview(
         "verdict": _verdict(question, comparison, candidate),
         "notes": data.notes + contest.notes,
         "parameters": {k: v if _is_plain(v) else repr(v) for k, v in parameters.items()},
-        "versions": {n: version(n) for n in ("finetune-tabpfn", "tabpfn", "torch", "scikit-learn")},
+        "versions": {name: version(name) for name in PACKAGES},
         "time_elapsed": round(time.monotonic() - began, 3),
+    }
+
+
+def _cache_folder(cache_dir: str | Path | None) -> Path | None:
+    if cache_dir == "user":
+        return user_cache()
+    return None if cache_dir is None else Path(cache_dir)
+
+
+def _sizes(
+    data: PreviewData, data_path: str | Path, base_data: str | Path | None
+) -> dict[str, Any]:
+    """Return the files and how many of their rows are used for what."""
+    return {
+        "data_path": str(data_path),
+        "base_data": None if base_data is None else str(base_data),
+        "rows_available": data.rows_available,
+        "train_rows": len(data.train),
+        "new_rows": None if data.new is None else len(data.new),
+        "held_out_rows": len(data.held_out),
     }
 
 
