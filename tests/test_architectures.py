@@ -9,7 +9,7 @@ from tabpfn import TabPFNClassifier, TabPFNRegressor
 
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
 from finetune_tabpfn._tabpfn import load
-from finetune_tabpfn.checkpoints import save_model
+from finetune_tabpfn.export import save_model
 
 VERSIONS = ["v2", "v2.5", "v2.6", "v3", "v3.5"]
 TASKS = {

@@ -1,109 +1,391 @@
-"""Models on disk."""
+"""A killed fit goes on from its newest checkpoint and ends where it would have ended."""
 
 import json
+import multiprocessing
 import os
-import pickle
+import random
+import resource
+import shutil
+import signal
+import time
+import warnings
 
-import joblib
 import numpy as np
 import pytest
-from safetensors import safe_open
-from sklearn.datasets import load_iris
-from tabpfn import TabPFNClassifier
+import torch
+from sklearn.datasets import load_diabetes, load_iris
+from torch import nn
 
-from finetune_tabpfn import FinetunedTabPFNClassifier
-from finetune_tabpfn.checkpoints import load_fitted, save_model, save_whole
+from finetune_tabpfn import Callback, FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn.callbacks import EarlyStopping, MaxSteps
+from finetune_tabpfn.checkpoints import KEPT, FoldCheckpoints, is_over, unpack
+from finetune_tabpfn.training import Evaluation, TrainConfig, train
 
 X, Y = load_iris(return_X_y=True)
+SETTINGS = {"base_model": "mini", "n_estimators": 2, "random_state": 0, "eval_interval": 2}
+SETTINGS["precision"] = "fp32"  # what is measured on a busy machine may differ
 
 
-@pytest.fixture(scope="module")
-def fitted():
-    return FinetunedTabPFNClassifier(
-        base_model="mini", max_steps=4, eval_interval=2, n_estimators=2, random_state=0
-    ).fit(X, Y)
+def classifier(**parameters):
+    return FinetunedTabPFNClassifier(**{"max_steps": 8, **SETTINGS, **parameters})
 
 
-@pytest.mark.parametrize("name", ["tuned-v3.safetensors", "tuned-v3.ckpt"])
-def test_plain_tabpfn_predicts_the_same_from_the_saved_model(fitted, name, tmp_path):
-    path = fitted.save_model(tmp_path / "folder" / name)
-    plain = TabPFNClassifier(model_path=str(path), n_estimators=2, device="cpu", random_state=0)
-    np.testing.assert_array_equal(plain.fit(X, Y).predict_proba(X), fitted.predict_proba(X))
-    assert os.listdir(path.parent) == [name]
+class InterruptAfter(Callback):
+    """Somebody presses Ctrl-C."""
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def after_step(self, state):
+        if state.step == self.steps:
+            raise KeyboardInterrupt
 
 
-def test_a_saved_model_says_where_it_comes_from(fitted, tmp_path):
-    path = save_model(fitted, tmp_path / "tuned-v3.safetensors")
-    with safe_open(path, framework="pt") as file:
-        metadata = json.loads(file.metadata()["finetune_tabpfn"])
-    assert metadata["licence"] == "Apache-2.0"
-    assert metadata["base_model"]["name"] == "mini"
-    assert metadata["base_model"]["sha256"] == fitted.base_model_.sha256
-    assert metadata["best_score"] == fitted.best_score_
-    assert metadata["parameters"]["max_steps"] == 4
-    assert set(metadata["versions"]) == {"tabpfn", "torch", "scikit-learn"}
+def interrupted(folder, steps=5, **parameters):
+    callbacks = [InterruptAfter(steps)]
+    with pytest.warns(UserWarning, match="interrupted"):
+        return classifier(checkpoint_dir=folder, callbacks=callbacks, **parameters).fit(X, Y)
 
 
-def test_a_saved_model_is_a_base_model(fitted, tmp_path):
-    path = save_model(fitted, tmp_path / "tuned-v3.safetensors")
-    again = FinetunedTabPFNClassifier(
-        base_model=path, max_steps=0, n_estimators=2, random_state=0
-    ).fit(X, Y)
-    np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
-    assert again.base_model_.licence == "Apache-2.0"  # inherited
+def names(folder):
+    return sorted(path.name for path in (folder / "fold-0").iterdir())
 
 
-def test_an_ending_that_tabpfn_does_not_know(fitted, tmp_path):
-    with pytest.raises(ValueError, match=r"must end in .safetensors or .ckpt"):
-        save_model(fitted, tmp_path / "model.bin")
+# --- the loop ---------------------------------------------------------------------------------
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "kept.txt"
-    save_whole(path, lambda part: part.write_text("whole"))
+class Lines:
+    """Batches that depend on the step alone."""
 
-    def breaks(part):
-        part.write_text("half")
-        raise OSError("disk full")
+    def __call__(self, step):
+        rng = np.random.default_rng(step)
+        x = torch.from_numpy(rng.normal(size=(16, 3)).astype(np.float32))
+        yield 1.0, (x, x.sum(1, keepdim=True) + 0.1 * float(rng.normal()))
 
-    with pytest.raises(OSError, match="disk full"):
-        save_whole(path, breaks)
-    assert path.read_text() == "whole"
-    assert os.listdir(tmp_path) == ["kept.txt"]
+    def shrink(self):
+        return None
 
 
-def test_fitted_estimators_load(fitted, tmp_path):
-    joblib.dump(fitted, tmp_path / "model.joblib")
-    np.testing.assert_array_equal(
-        load_fitted(tmp_path / "model.joblib").predict(X), fitted.predict(X)
+def loss(model, batch):
+    return ((model(batch[0]) - batch[1]) ** 2).mean()
+
+
+@torch.no_grad()
+def score(model):
+    value = -float(loss(model, next(Lines()(10**6))[1]))
+    return Evaluation(value, {"half": value / 2}, np.array([value]))
+
+
+def run(checkpoints, saved=None, steps=60, callbacks=(), **config):
+    torch.manual_seed(0)
+    model = nn.Linear(3, 1)
+    optimizer = torch.optim.AdamW(model.parameters(), 0.8)
+    state = None if saved is None else unpack(saved, model, optimizer)
+    return train(
+        model,
+        optimizer,
+        batches=Lines(),
+        loss_fn=loss,
+        evaluate=score,
+        config=TrainConfig(eval_interval=5, **{"ema_decay": 0.5, "retreat_rounds": 2, **config}),
+        callbacks=[MaxSteps(steps), *callbacks, *checkpoints.guests(optimizer, dict)],
+        state=state,
     )
 
 
-def test_fits_of_tabpfn_itself_load(fitted, tmp_path):
-    plain = TabPFNClassifier(
-        model_path=str(fitted.base_model_.path), n_estimators=1, device="cpu", random_state=0
+@pytest.mark.parametrize(
+    "config", [{}, {"ema_decay": 0.0}, {"retreat_rounds": 0}, {"precision": "fp16"}]
+)
+@pytest.mark.parametrize("steps", [5, 10, 20, 35, 55])
+def test_a_training_goes_on_from_any_round_to_the_same_end(steps, config, tmp_path):
+    whole = run(FoldCheckpoints(), **config)
+    checkpoints = FoldCheckpoints(tmp_path)
+    run(checkpoints, steps=steps, **config)
+    resumed = run(FoldCheckpoints(), checkpoints.load()["state"], **config)
+    assert resumed.model.weight.equal(whole.model.weight)
+    assert resumed.best_weights["weight"].equal(whole.best_weights["weight"])
+    for one, other in zip(resumed.history, whole.history, strict=True):
+        assert (one.score, one.step, one.metrics) == (other.score, other.step, other.metrics)
+    np.testing.assert_array_equal(resumed.best.predictions, whole.best.predictions)
+    assert resumed.base == whole.base or resumed.base.score == whole.base.score
+
+
+def test_a_training_that_had_come_to_its_end_is_over(tmp_path):
+    checkpoints = FoldCheckpoints(tmp_path)
+    state = run(checkpoints, steps=500, callbacks=[EarlyStopping(3)])
+    assert state.stop_reason == "early_stopping"
+    assert is_over(checkpoints.load()["state"])
+    run(FoldCheckpoints(tmp_path / "cut"), steps=10)
+    assert not is_over(FoldCheckpoints(tmp_path / "cut").load()["state"])
+
+
+def test_the_newest_few_are_kept_and_found_by_number(tmp_path):
+    checkpoints = FoldCheckpoints(tmp_path)
+    run(checkpoints, steps=110)
+    kept = {path.name for path in tmp_path.iterdir()}
+    assert kept == {f"checkpoint-{step}.pt" for step in (100, 105, 110)}
+    assert len(kept) == KEPT
+    assert checkpoints.load()["state"]["step"] == 110  # as text, 105 ... 90 sort differently
+
+
+def test_a_round_that_improves_is_written_whatever_the_interval(tmp_path):
+    state = run(FoldCheckpoints(tmp_path, interval=1000), steps=40)
+    steps = [int(path.stem.split("-")[1]) for path in tmp_path.iterdir()]
+    assert max(steps) == state.best_step
+
+
+# --- the estimators ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", [1, 4, 7])
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"tuning": "lora", "lora_dropout": 0.2}, {"random_state": None}, {"batch_size": 2}],
+)
+def test_an_interrupted_fit_goes_on_to_the_same_end(steps, parameters, tmp_path):
+    cut = interrupted(tmp_path / "cut", steps, **parameters)
+    assert cut.stop_reason_ == "interrupted"
+    resumed = classifier(checkpoint_dir=tmp_path / "cut", resume=True, **parameters).fit(X, Y)
+    seed = json.loads((tmp_path / "cut" / "fit.json").read_text())["seed"]
+    whole = classifier(**{**parameters, "random_state": seed}).fit(X, Y)
+    np.testing.assert_array_equal(resumed.predict_proba(X), whole.predict_proba(X))
+    columns = ["round", "step", "score", "train_loss", "learning_rate"]
+    assert resumed.history_[columns].equals(whole.history_[columns])
+    assert resumed.n_steps_ == whole.n_steps_ == 8
+
+
+def test_a_rate_that_was_tried_out_is_not_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("finetune_tabpfn.finetuning.PROBE_STEPS", 2)
+    cut = interrupted(tmp_path / "cut", learning_rate="auto", steps=5)
+    monkeypatch.setattr("finetune_tabpfn.finetuning.PROBED_RATES", ())
+    resumed = classifier(
+        checkpoint_dir=tmp_path / "cut", resume=True, learning_rate="auto", max_steps=12
     ).fit(X, Y)
-    plain.save_fit_state(tmp_path / "plain.tabpfn_fit")
-    loaded = load_fitted(tmp_path / "plain.tabpfn_fit")
-    np.testing.assert_array_equal(loaded.predict(X), plain.predict(X))
+    assert resumed.learning_rate_ == cut.learning_rate_
+    assert resumed.n_steps_ == 12  # how long it goes on may be changed
 
 
-@pytest.mark.parametrize("name", ["no.joblib", "empty.joblib", "text.joblib", "text.tabpfn_fit"])
-def test_files_that_are_no_fitted_estimator(name, tmp_path):
-    (tmp_path / "empty.joblib").write_bytes(b"")
-    (tmp_path / "text.joblib").write_text("a,b\n1,2\n")
-    (tmp_path / "text.tabpfn_fit").write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match=name):
-        load_fitted(tmp_path / name)
+def test_folds_go_on_each_from_its_own(tmp_path):
+    with pytest.warns(UserWarning, match="interrupted"):
+        # the second fold counts its steps anew
+        classifier(n_folds=2, checkpoint_dir=tmp_path, callbacks=[SecondFold()]).fit(X, Y)
+    resumed = classifier(n_folds=2, checkpoint_dir=tmp_path, resume=True).fit(X, Y)
+    whole = classifier(n_folds=2).fit(X, Y)
+    np.testing.assert_array_equal(resumed.predict_proba(X), whole.predict_proba(X))
 
 
-def test_other_pickles_are_no_fitted_estimator(tmp_path):
-    (tmp_path / "dict.joblib").write_bytes(pickle.dumps({"a": 1}))
-    with pytest.raises(ValueError, match="is no fitted estimator"):
-        load_fitted(tmp_path / "dict.joblib")
+class SecondFold(Callback):
+    fold = -1
+
+    def on_train_begin(self, state):
+        self.fold += 1
+
+    def after_step(self, state):
+        if self.fold == 1 and state.step == 3:
+            raise KeyboardInterrupt
 
 
-def test_a_network_without_rows_says_what_to_do(fitted, tmp_path):
-    path = save_model(fitted, tmp_path / "tuned-v3.safetensors")
-    with pytest.raises(ValueError, match=r"holds a network without the rows.*--max-steps 0"):
-        load_fitted(path)
+def test_a_finished_fit_is_found_finished(tmp_path):
+    data = load_diabetes(return_X_y=True)
+    settings = {**SETTINGS, "max_steps": 4, "checkpoint_dir": tmp_path}
+    first = FinetunedTabPFNRegressor(**settings).fit(*data)
+    again = FinetunedTabPFNRegressor(**settings, resume=True, callbacks=[NoStep()]).fit(*data)
+    np.testing.assert_array_equal(again.predict(data[0]), first.predict(data[0]))
+
+
+class NoStep(Callback):
+    def after_step(self, state):
+        raise AssertionError("nothing was left to train")
+
+
+# --- killed -----------------------------------------------------------------------------------
+
+KILLS = 20
+
+
+def fit_and_save(folder, out):
+    """Fit in a process of its own, which may be killed at any moment."""
+    torch.set_num_threads(1)
+    model = classifier(max_steps=40, checkpoint_dir=folder, resume=True).fit(X, Y)
+    part = f"{out}.part.npy"
+    np.save(part, model.predict_proba(X))
+    os.replace(part, out)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_kill_9_at_twenty_random_moments_changes_nothing(tmp_path):
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["finetune_tabpfn", "torch._dynamo"])
+    rng = random.Random(0)
+
+    def start(name):
+        process = context.Process(
+            target=fit_and_save, args=(str(tmp_path / name), str(tmp_path / f"{name}.npy"))
+        )
+        process.start()
+        return process
+
+    began = time.monotonic()
+    whole = start("whole")
+    whole.join()
+    seconds = time.monotonic() - began
+    kills = 0
+    while kills < KILLS:
+        if (tmp_path / "cut.npy").exists():  # it was through: again from the beginning
+            assert_same(tmp_path / "cut.npy", tmp_path / "whole.npy")
+            (tmp_path / "cut.npy").unlink()
+            shutil.rmtree(tmp_path / "cut")
+        process = start("cut")
+        process.join(rng.uniform(0.0, 1.0) * seconds)
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        process.join()
+    last = start("cut")
+    last.join()
+    assert last.exitcode == 0
+    assert_same(tmp_path / "cut.npy", tmp_path / "whole.npy")
+    assert not list((tmp_path / "cut").rglob("*.part.*"))  # what killed writers left is gone
+
+
+def assert_same(first, second):
+    np.testing.assert_array_equal(np.load(first), np.load(second))
+
+
+# --- what does not belong together ------------------------------------------------------------
+
+
+def test_checkpoints_of_something_else_are_refused_in_one_sentence(tmp_path):
+    interrupted(tmp_path / "cut")
+    again = {"checkpoint_dir": tmp_path / "cut", "resume": True}
+    cases = [
+        ({"learning_rate": 1e-5}, X, Y, "of a fit with learning_rate=None, not 1e-05"),
+        ({"random_state": 1}, X, Y, "of a fit with random_state=0, not 1"),
+        ({}, X + 1e-9, Y, "of another table"),
+        ({}, X, Y[::-1], "of another table"),
+        ({}, X[:-1], Y[:-1], "of another table"),
+    ]
+    before = names(tmp_path / "cut")
+    for parameters, rows, target, message in cases:
+        with pytest.raises(ValueError, match=message) as caught:
+            classifier(**again, **parameters).fit(rows, target)
+        assert str(tmp_path / "cut") in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert names(tmp_path / "cut") == before
+
+
+def test_another_base_model_is_refused(tmp_path):
+    cut = interrupted(tmp_path / "cut")
+    other = cut.save_model(tmp_path / "other-v3.ckpt")
+    with pytest.raises(ValueError, match="began with another base model"):
+        classifier(checkpoint_dir=tmp_path / "cut", resume=True, base_model=other).fit(X, Y)
+
+
+def test_auto_begins_anew_with_a_warning(tmp_path):
+    interrupted(tmp_path / "cut")
+    model = classifier(checkpoint_dir=tmp_path / "cut", resume="auto", learning_rate=1e-5)
+    with pytest.warns(UserWarning, match="learning_rate=None, not 1e-05; the fit begins anew"):
+        model.fit(X, Y)
+    whole = classifier(learning_rate=1e-5).fit(X, Y)
+    np.testing.assert_array_equal(model.predict_proba(X), whole.predict_proba(X))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(X, Y)  # its own now
+
+
+def test_without_resume_a_folder_that_holds_something_is_left_alone(tmp_path):
+    interrupted(tmp_path / "cut")
+    before = names(tmp_path / "cut")
+    with pytest.raises(ValueError, match='resume=True or "auto" goes on from them'):
+        classifier(checkpoint_dir=tmp_path / "cut").fit(X, Y)
+    assert names(tmp_path / "cut") == before
+
+
+@pytest.mark.parametrize("damage", ["cut off", "a flipped bit", "empty", "another format"])
+def test_a_damaged_file_is_refused_or_passed_over(damage, tmp_path):
+    interrupted(tmp_path / "cut")
+    newest = tmp_path / "cut" / "fold-0" / "checkpoint-4.pt"
+    content = newest.read_bytes()
+    middle = len(content) // 2
+    flipped = bytes([content[middle] ^ 1])
+    newest.write_bytes(
+        {
+            "cut off": content[:middle],
+            "a flipped bit": content[:middle] + flipped + content[middle + 1 :],
+            "empty": b"",
+            "another format": b"not a checkpoint",
+        }[damage]
+    )
+    with pytest.raises(ValueError, match=r"checkpoint-4.pt is damaged \(") as caught:
+        classifier(checkpoint_dir=tmp_path / "cut", resume=True).fit(X, Y)
+    assert "\n" not in str(caught.value)
+    model = classifier(checkpoint_dir=tmp_path / "cut", resume="auto")
+    with pytest.warns(UserWarning, match="checkpoint-4.pt is damaged"):
+        model.fit(X, Y)
+    np.testing.assert_array_equal(model.predict_proba(X), classifier().fit(X, Y).predict_proba(X))
+
+
+def test_a_damaged_description_is_refused_or_passed_over(tmp_path):
+    interrupted(tmp_path / "cut")
+    (tmp_path / "cut" / "fit.json").write_text("{")
+    with pytest.raises(ValueError, match=r"a damaged fit.json"):
+        classifier(checkpoint_dir=tmp_path / "cut", resume=True).fit(X, Y)
+    with pytest.warns(UserWarning, match="begins anew"):
+        classifier(checkpoint_dir=tmp_path / "cut", resume="auto").fit(X, Y)
+
+
+def test_a_checkpoint_runs_no_code(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "was-here"),))
+
+    interrupted(tmp_path / "cut")
+    torch.save({"state": Evil()}, tmp_path / "cut" / "fold-0" / "checkpoint-6.pt")
+    with pytest.raises(ValueError, match="is damaged"):
+        classifier(checkpoint_dir=tmp_path / "cut", resume=True).fit(X, Y)
+    assert not (tmp_path / "was-here").exists()
+
+
+# --- the disk ---------------------------------------------------------------------------------
+
+
+def test_a_full_disk_warns_once_and_the_fit_goes_on(tmp_path):
+    whole = classifier().fit(X, Y)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    model = classifier(checkpoint_dir=tmp_path / "full")
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+        with pytest.warns(UserWarning, match="A checkpoint could not be written") as caught:
+            model.fit(X, Y)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert len(caught) == 1
+    assert not names(tmp_path / "full")
+    np.testing.assert_array_equal(model.predict_proba(X), whole.predict_proba(X))
+
+
+def test_a_disk_that_fills_up_leaves_earlier_checkpoints_as_they_were(tmp_path):
+    checkpoints = FoldCheckpoints(tmp_path)
+    run(checkpoints, steps=10)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+        with pytest.warns(UserWarning, match="could not be written"):
+            run(checkpoints, checkpoints.load()["state"], steps=30)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_folder_that_cannot_be_used_is_named_before_the_work_begins(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"checkpoint_dir='.*file' cannot be written to"):
+        classifier(checkpoint_dir=tmp_path / "file").fit(X, Y)
+    with pytest.raises(ValueError, match="resume=True needs the folder"):
+        classifier(resume=True).fit(X, Y)

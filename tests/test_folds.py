@@ -7,7 +7,7 @@ from sklearn.datasets import make_classification, make_regression
 from sklearn.model_selection import TimeSeriesSplit
 
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor, plot_history
-from finetune_tabpfn.checkpoints import save_model
+from finetune_tabpfn.export import save_model
 
 QUICK = {
     "base_model": "mini",

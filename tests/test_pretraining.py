@@ -253,8 +253,8 @@ def test_a_regressor_can_begin_with_the_trunk_of_a_classifier(tmp_path):
         config("regression", steps=1, muon_lr=0.0, adamw_lr=0.0),
         start=trunk,
     )
-    first = torch.load(trunk.with_suffix(".state.pt"), weights_only=True)["best_weights"]
-    second = torch.load(begun.with_suffix(".state.pt"), weights_only=True)["model"]
+    first = torch.load(trunk.with_suffix(".state.pt"), weights_only=True)["state"]["model"]
+    second = torch.load(begun.with_suffix(".state.pt"), weights_only=True)["state"]["model"]
     name = "icl_blocks.0.mlp.0.weight"
     torch.testing.assert_close(second[name], first[name], atol=1e-3, rtol=1e-2)  # stored as fp16
 
@@ -266,8 +266,8 @@ def test_a_classifier_can_begin_with_a_regressor_and_what_it_does_with_its_targe
         config(steps=1, muon_lr=0.0, adamw_lr=0.0),
         start=regressor,
     )
-    first = torch.load(regressor.with_suffix(".state.pt"), weights_only=True)["best_weights"]
-    second = torch.load(begun.with_suffix(".state.pt"), weights_only=True)["model"]
+    first = torch.load(regressor.with_suffix(".state.pt"), weights_only=True)["state"]["model"]
+    second = torch.load(begun.with_suffix(".state.pt"), weights_only=True)["state"]["model"]
     line = first["icl_y_encoder.weight"][:, 0]
     classes = second["icl_y_encoder.embedding.weight"]
     along = (classes - first["icl_y_encoder.bias"]) @ line / line.norm() ** 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,10 +12,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from finetune_tabpfn.checkpoints import save_model
+from finetune_tabpfn import _tabpfn
 from finetune_tabpfn.config import unknown_name
 from finetune_tabpfn.curve import save_curve
 from finetune_tabpfn.estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn.export import save_model
 from finetune_tabpfn.messages import messages
 from finetune_tabpfn.parameters import Parameters
 from finetune_tabpfn.tables import infer_task
@@ -252,13 +252,14 @@ def _checked_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _warn_of_version(base: Path, path: Path) -> None:
-    """Warn where the file's name hides the version that the base model's name shows."""
-    version = re.search(r"v\d(\.\d)?(-fast)?", base.name)
-    if version and version[0] != "v2" and version[0] not in path.name:
-        better = f"{path.stem}-{version[0]}{path.suffix}"
+    """Warn where tabpfn reads another version off the file's name than off the base model's."""
+    version = _tabpfn.version_of(base)
+    if version != _tabpfn.version_of(path):
+        better = f"{path.stem}-{version}{path.suffix}"
         warnings.warn(
-            f"tabpfn reads the version off a file's name and takes {path.name!r} for v2, which "
-            f"allows fewer rows on a CPU; {better!r} would do.",
+            f"tabpfn reads the version off a file's name and takes {path.name!r} for "
+            f"{_tabpfn.version_of(path)}, which changes how many rows it allows on a CPU; "
+            f"{better!r} would do.",
             stacklevel=3,
         )
 

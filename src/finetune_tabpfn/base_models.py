@@ -121,6 +121,15 @@ def mini(kind: Kind) -> BaseModel:
     return _describe("mini", path, APACHE)
 
 
+def in_cache(kind: Kind) -> BaseModel | None:
+    """Return what "auto" finds in TabPFN's cache: the usual version, else v2, else None."""
+    for version in (_tabpfn.default_version(), "v2"):
+        path = _tabpfn.cached_path(version, kind)
+        if path.is_file():
+            return _describe(version, path, LICENCES[version])
+    return None
+
+
 def _resolve_adapter(folder: Path, kind: Kind, download_timeout: float | None) -> BaseModel:
     adapter = load_adapter(folder)
     base = resolve(adapter.base_model, kind, download_timeout=download_timeout)
@@ -134,11 +143,9 @@ def _resolve_adapter(folder: Path, kind: Kind, download_timeout: float | None) -
 
 
 def _resolve_auto(kind: Kind, download_timeout: float | None) -> BaseModel:
-    default = _tabpfn.default_version()
-    for version in (default, "v2"):
-        path = _tabpfn.cached_path(version, kind)
-        if path.is_file():
-            return _describe(version, path, LICENCES[version])
+    cached = in_cache(kind)
+    if cached is not None:
+        return cached
     problem = _try_download("v2", kind, download_timeout)
     if problem is None:
         return _resolve_version("v2", kind, download_timeout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from finetune_tabpfn.training import Callback, TrainState
 
@@ -63,20 +63,47 @@ class DivergenceGuard(Callback):
 
     def __init__(self, window: int = 5, rise: float = 5.0) -> None:
         self.window, self.rise = window, rise
-        self.losses: list[float] = []
-
-    def on_train_begin(self, state: TrainState) -> None:
-        """Forget the losses of an earlier run."""
-        self.losses = []
 
     def after_step(self, state: TrainState) -> str | None:
         """Stop when the recent losses are far above the first ones."""
-        self.losses.append(state.train_loss)
-        reference = math.fsum(self.losses[: self.window]) / self.window
-        current = math.fsum(self.losses[-self.window :]) / self.window
+        reference = math.fsum(state.losses[: self.window]) / self.window
+        current = math.fsum(state.losses[-self.window :]) / self.window
         if current > reference + self.rise * max(1.0, abs(reference)):
             return f"diverged: the training loss rose from {reference:.3g} to {current:.3g}"
         return None
+
+
+@dataclass(frozen=True)
+class Timer:
+    """Seconds since the fit began, and how many it may take.
+
+    Parameters
+    ----------
+    limit : float or None
+        Seconds for the whole fit.
+    started : float
+        Reading of `time.monotonic`.
+    """
+
+    limit: float | None
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.started
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds that are left, None without a limit."""
+        return None if self.limit is None else max(0.0, self.limit - self.elapsed)
+
+    def share(self, parts: int) -> Timer:
+        """Return the timer of the next of `parts` equal parts of the time that is left."""
+        remaining = self.remaining
+        if remaining is None:
+            return self
+        return Timer(self.elapsed + remaining / parts, self.started)
 
 
 @dataclass(frozen=True)

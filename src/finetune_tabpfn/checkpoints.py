@@ -1,144 +1,367 @@
-"""Models on disk: written whole or not at all, and found again."""
+"""The state of a training on disk: the newest few of a fit, and how a killed fit goes on.
+
+A folder holds `fit.json`, which says what is fitted (hashes of the rows and of the base model, the
+parameters, the seed), and a folder per fold with its checkpoints. A checkpoint is read with torch's
+`weights_only`: loading it runs no code.
+"""
 
 from __future__ import annotations
 
-import os
+import json
 import pickle
+import re
+import warnings
 import zipfile
-from collections.abc import Callable
-from dataclasses import asdict
-from datetime import datetime, timezone
-from importlib.metadata import version
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import joblib
-from sklearn.utils.validation import check_is_fitted
+import numpy as np
+import torch
+from torch import nn
 
-from finetune_tabpfn import _tabpfn
+from finetune_tabpfn.files import remove_parts, save_whole
+from finetune_tabpfn.training import (
+    Callback,
+    Evaluation,
+    Round,
+    TrainState,
+    logger,
+    new_state,
+    swap,
+)
+
+Resume = bool | Literal["auto"]
+KEPT = 3  # checkpoints: an older one serves where the newest is damaged
+MANIFEST = "fit.json"
+NAME = re.compile(r"checkpoint-(\d+)\.pt")
+# what ended a run that could go on; any other reason is the run's own end
+GOES_ON = (None, "time_limit", "max_steps", "interrupted", "out of memory")
+# parameters that do not change what a training comes to at a step: how long it goes on, what is
+# recorded, how it is deployed
+FREE = {
+    "base_model", "max_steps", "time_limit", "early_stopping", "patience", "callbacks", "loggers",
+    "log_dir", "checkpoint_dir", "checkpoint_interval", "resume", "verbose", "fit_mode", "device",
+}  # fmt: skip
+PLAIN = (
+    "step", "train_loss", "grad_norm", "learning_rate", "best_round", "best_step", "retreat_round",
+    "rate_share", "step_seconds", "validation_seconds", "losses", "stop_reason",
+)  # fmt: skip
 
 
-def save_whole(path: str | Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, make sure it is on disk, and put it in place.
+def pack(state: TrainState, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the whole state of a run after a round, as tensors, numbers and text.
+
+    Where there is an average of the weights, it stands in for them at that moment and the weights
+    themselves are set aside.
+    """
+    return {
+        "model": state.model.state_dict(),
+        "set_aside": state.averages,
+        "optimizer": optimizer.state_dict(),
+        "scaler": None if state.scaler is None else state.scaler.state_dict(),
+        "best_weights": state.best_weights if state.best_round else None,
+        "history": [asdict(row) for row in state.history],
+        "base": _pack_evaluation(state.base),
+        "best": _pack_evaluation(state.best),
+        **{name: getattr(state, name) for name in PLAIN},
+    }
+
+
+def unpack(
+    saved: Mapping[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer
+) -> TrainState:
+    """Return the state of a run that :func:`pack` made, with model and optimizer as they were.
 
     Parameters
     ----------
-    path : str or pathlib.Path
-        Replaced if it is there; its folder is made if it is not.
-    write : callable
-        Is given the path to write to.
+    saved : mapping
+    model : torch.nn.Module
+        With the weights that the run began with.
+    optimizer : torch.optim.Optimizer
+        Over the same parameters.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{os.getpid()}.part.{path.name}")  # keeps the ending, which matters
-    try:
-        write(part)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    state = new_state(model)
+    model.load_state_dict(saved["model"])
+    optimizer.load_state_dict(saved["optimizer"])
+    parameters = [weight for group in optimizer.param_groups for weight in group["params"]]
+    averages = [tensor.to(parameters[0].device) for tensor in saved["set_aside"]]
+    swap(averages, parameters)
+    scaler = torch.amp.GradScaler(parameters[0].device.type, enabled=bool(saved["scaler"]))
+    scaler.load_state_dict(saved["scaler"] or {})
+    return replace(
+        state,
+        averages=averages,
+        scaler=scaler,
+        best_weights=saved["best_weights"] or state.base_weights,
+        history=[Round(**row) for row in saved["history"]],
+        base=_unpack_evaluation(saved["base"]),
+        best=_unpack_evaluation(saved["best"]),
+        **{name: saved[name] for name in PLAIN},
+    )
 
 
-def save_model(estimator: Any, path: str | Path) -> Path:
-    """Write the fine-tuned network as a checkpoint that plain TabPFN takes as ``model_path``.
+def _pack_evaluation(found: Evaluation | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    rows = found.predictions
+    packed = torch.from_numpy(rows) if isinstance(rows, np.ndarray) else rows
+    return {"score": found.score, "metrics": found.metrics, "predictions": packed}
+
+
+def _unpack_evaluation(saved: Mapping[str, Any] | None) -> Evaluation | None:
+    if saved is None:
+        return None
+    rows = saved["predictions"]
+    unpacked = rows.numpy() if isinstance(rows, torch.Tensor) else rows
+    return Evaluation(saved["score"], saved["metrics"], unpacked)
+
+
+class Checkpoints:
+    """The checkpoints of one fit.
 
     Parameters
     ----------
-    estimator : FinetunedTabPFNClassifier or FinetunedTabPFNRegressor
-        Fitted.
-    path : str or pathlib.Path
-        A ".safetensors" or ".ckpt" file. tabpfn reads the version off the file's name: keep
-        "v3" (or "v2.5", ...) in it where the base model's name has it.
-
-    Returns
-    -------
-    pathlib.Path
-
-    Notes
-    -----
-    The file holds the network, not the rows: a plain ``TabPFNClassifier(model_path=path)`` is
-    fitted to the table again and then predicts the same, apart from `class_weight`, which this
-    package applies, and from the rows that each member draws of a very large table. Base model,
-    its hash and licence, scores, versions and date are in its metadata under "finetune_tabpfn".
-    """
-    check_is_fitted(estimator)
-    path = Path(path)
-    if path.suffix not in (".safetensors", ".ckpt"):
-        raise ValueError(f"path={str(path)!r} must end in .safetensors or .ckpt.")
-    if len(estimator.predictors_) > 1:
-        raise ValueError(
-            f"n_folds={estimator.n_folds} made {len(estimator.predictors_)} networks and a "
-            "checkpoint holds one; keep the whole estimator with joblib instead."
-        )
-    metadata = describe(estimator)
-    specs = estimator.predictor_.model_path
-    save_whole(path, lambda part: _tabpfn.write_checkpoint(specs, part, metadata))
-    return path
-
-
-def describe(estimator: Any) -> dict[str, Any]:
-    """Return where a fine-tuned model comes from, as JSON-like data."""
-    return {
-        **describe_start(estimator),
-        "scoring": estimator.scoring_,
-        "base_score": estimator.base_score_,
-        "best_score": estimator.best_score_,
-        "best_step": estimator.best_step_,
-        "stop_reason": estimator.stop_reason_,
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-
-
-def describe_start(estimator: Any) -> dict[str, Any]:
-    """Return what is known before the training, as JSON-like data; the base model is loaded."""
-    base = {key: str(value) for key, value in asdict(estimator.base_model_).items()}
-    parameters = {
-        key: value if isinstance(value, (int, float, str, type(None))) else repr(value)
-        for key, value in estimator.get_params(deep=False).items()
-    }
-    return {
-        "base_model": base,
-        "licence": estimator.base_model_.licence,
-        "parameters": parameters,
-        "versions": {name: version(name) for name in ("tabpfn", "torch", "scikit-learn")},
-    }
-
-
-def load_fitted(path: str | Path) -> Any:
-    """Load a fitted estimator: a joblib file, or tabpfn's own ".tabpfn_fit" archive.
-
-    Loading a joblib file runs code from it: load only files that you trust.
+    folder : str, pathlib.Path or None
+        None: nothing is written and nothing found.
+    resume : bool or "auto"
+        Whether to go on from what the folder holds. False refuses a folder that holds something;
+        True begins anew where nothing is there yet and refuses what belongs to another fit or is
+        damaged; "auto" begins anew then, with a warning, and replaces what was there.
+    interval : int
+        Rounds between two checkpoints; a round that improves is written in any case.
 
     Raises
     ------
     ValueError
-        When the file is neither.
+        When the folder cannot be used.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path} is not a file.")
-    if path.suffix in (".safetensors", ".ckpt"):
-        raise ValueError(
-            f"{path} holds a network without the rows it predicts from; `finetune-tabpfn fit "
-            f"DATA --target COL --base-model {path} --max-steps 0` makes a model of it."
-        )
+
+    def __init__(self, folder: str | Path | None, resume: Resume, interval: int) -> None:
+        if folder is None and resume is True:
+            raise ValueError(
+                'resume=True needs the folder of the checkpoints: checkpoint_dir="...".'
+            )
+        self.folder = None if folder is None else Path(folder).expanduser()
+        self.resume, self.interval = resume, interval
+        self.manifest: dict[str, Any] = {}
+        if self.folder is not None and (self.folder / MANIFEST).exists():
+            self._open(self.folder / MANIFEST)
+
+    def _open(self, manifest: Path) -> None:
+        if self.resume is False:
+            raise ValueError(
+                f"checkpoint_dir={str(self.folder)!r} holds the checkpoints of an earlier fit; "
+                'resume=True or "auto" goes on from them, another folder begins anew.'
+            )
+        try:
+            self.manifest = json.loads(manifest.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            self._refuse(f"a damaged {MANIFEST} ({error})")
+
+    @property
+    def resumed(self) -> bool:
+        """Whether there is something to go on from."""
+        return self.folder is not None and any(self._files())
+
+    def seed(self, default: int) -> int:
+        """Return the seed of the fit that is continued, else `default`."""
+        return int(self.manifest.get("seed", default))
+
+    def begin(self, describe: Callable[[], Mapping[str, Any]]) -> None:
+        """Make sure that what is there belongs to this fit, and write what it is.
+
+        Parameters
+        ----------
+        describe : callable
+            Returns JSON-like data, if it is wanted: "seed", "data", "base_model" and
+            "parameters", a mapping, must agree; the rest is only recorded.
+        """
+        if self.folder is None:
+            return
+        fit = json.loads(json.dumps(dict(describe())))
+        difference = _difference(self.manifest, fit) if self.manifest else None
+        if difference is not None:
+            self._refuse(difference)
+        if not self.manifest:
+            for file in self._files():
+                file.unlink()
+        self.manifest = fit
+        remove_parts(self.folder)
+        text = json.dumps(fit, indent=2) + "\n"
+        try:
+            save_whole(self.folder / MANIFEST, lambda part: part.write_text(text, encoding="utf-8"))
+        except OSError as error:
+            raise ValueError(
+                f"checkpoint_dir={str(self.folder)!r} cannot be written to: {error}."
+            ) from error
+
+    def fold(self, number: int) -> FoldCheckpoints:
+        """Return the checkpoints of one fold."""
+        folder = None if self.folder is None else self.folder / f"fold-{number}"
+        identity = json.dumps([self.manifest.get("seed"), *_origin(self.manifest)])
+        return FoldCheckpoints(folder, identity, self.resume == "auto", self.interval)
+
+    def _files(self) -> Iterator[Path]:
+        assert self.folder is not None
+        return (path for path in self.folder.glob("fold-*/*.pt") if NAME.fullmatch(path.name))
+
+    def _refuse(self, what: str) -> None:
+        """Say why what the folder holds cannot be continued; "auto" begins anew."""
+        sentence = f"checkpoint_dir={str(self.folder)!r} holds {what}"
+        if self.resume != "auto":
+            raise ValueError(
+                f'{sentence}; resume="auto" would begin anew there, another folder keeps both.'
+            )
+        warnings.warn(f"{sentence}; the fit begins anew.", stacklevel=5)
+        self.manifest = {}
+
+
+def _origin(fit: Mapping[str, Any]) -> list[Any]:
+    """Return the hashes of the rows and of the base model, and the adapters added to it."""
+    base = fit.get("base_model", {})
+    return [fit.get("data"), base.get("sha256"), base.get("adapters")]
+
+
+def _difference(there: Mapping[str, Any], fit: Mapping[str, Any]) -> str | None:
+    """Say in what the fit of a folder differs from this one, None if in nothing that matters."""
+    (data, *base), (now_data, *now_base) = _origin(there), _origin(fit)
+    if data != now_data:
+        return "the checkpoints of another table"
+    if base != now_base:
+        return "checkpoints that began with another base model"
+    before, now = there.get("parameters", {}), fit["parameters"]
+    for name in sorted({*before, *now} - FREE):
+        if before.get(name) != now.get(name):
+            return (
+                f"the checkpoints of a fit with {name}={before.get(name)!r}, not {now.get(name)!r}"
+            )
+    return None
+
+
+@dataclass
+class FoldCheckpoints:
+    """The checkpoints of one training.
+
+    Attributes
+    ----------
+    folder : pathlib.Path or None
+    identity : str
+        Of the fit; a file that names another one is not loaded.
+    lenient : bool
+        Whether a damaged file is passed over with a warning instead of refused.
+    interval : int
+        Rounds between two.
+    """
+
+    folder: Path | None = None
+    identity: str = ""
+    lenient: bool = False
+    interval: int = 1
+    failed: bool = field(default=False, init=False)
+
+    def load(self) -> dict[str, Any] | None:
+        """Return what the newest checkpoint holds: "settings" and "state"; None without one."""
+        for path in self._newest_first():
+            try:
+                saved = _read(path)
+            except (OSError, ValueError) as error:
+                if not self.lenient:
+                    raise ValueError(
+                        f"{path} is damaged ({error}); without it the fit goes on from the "
+                        'checkpoint before, and resume="auto" passes over it.'
+                    ) from error
+                warnings.warn(f"{path} is damaged ({error}) and passed over.", stacklevel=5)
+                continue
+            if saved["identity"] == self.identity:
+                logger.info("going on from %s", path)
+                return saved
+            if not self.lenient:
+                raise ValueError(f"{path} belongs to another fit; it is in the wrong folder.")
+        return None
+
+    def save(
+        self, state: TrainState, optimizer: torch.optim.Optimizer, settings: Mapping[str, Any]
+    ) -> None:
+        """Write a checkpoint and remove the oldest; warn once where the disk does not take it."""
+        assert self.folder is not None
+        whole = pack(state, optimizer)
+        saved = {"identity": self.identity, "settings": dict(settings), "state": whole}
+        path = self.folder / f"checkpoint-{state.step}.pt"
+        try:
+            save_whole(path, lambda part: torch.save(saved, part))
+            for old in list(self._newest_first())[KEPT:]:
+                old.unlink(missing_ok=True)
+        except (OSError, RuntimeError) as error:  # torch raises the latter for a full disk
+            if not self.failed:
+                reason = " ".join(str(error).split())[:200]
+                warnings.warn(
+                    f"A checkpoint could not be written to {self.folder} ({reason}); the fit goes "
+                    "on, and earlier checkpoints are as they were.",
+                    stacklevel=2,
+                )
+            self.failed = True
+
+    def guests(
+        self, optimizer: torch.optim.Optimizer, settings: Callable[[], Mapping[str, Any]]
+    ) -> list[Callback]:
+        """Return the guest of the training loop that writes them, if they are wanted.
+
+        Parameters
+        ----------
+        optimizer : torch.optim.Optimizer
+        settings : callable
+            Returns what else a resumed run needs.
+        """
+        return [] if self.folder is None else [_Writer(self, optimizer, settings)]
+
+    def _newest_first(self) -> list[Path]:
+        """Return the files by their step, which as text would sort 90 after 110."""
+        if self.folder is None or not self.folder.is_dir():
+            return []
+        found = [(NAME.fullmatch(path.name), path) for path in self.folder.iterdir()]
+        steps = [(int(match[1]), path) for match, path in found if match]
+        return [path for _, path in sorted(steps, reverse=True)]
+
+
+class _Writer(Callback):
+    """Writes a checkpoint after a round; the last guest, so that it knows whether the run ends."""
+
+    def __init__(
+        self,
+        checkpoints: FoldCheckpoints,
+        optimizer: torch.optim.Optimizer,
+        settings: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        self.checkpoints, self.optimizer, self.settings = checkpoints, optimizer, settings
+
+    def after_round(self, state: TrainState) -> None:
+        """Write it, if the round improved or enough of them have passed."""
+        number = state.history[-1].round
+        if (
+            number == state.best_round
+            or number % self.checkpoints.interval == 0
+            or state.stop_reason is not None
+        ):
+            self.checkpoints.save(state, self.optimizer, self.settings())
+
+
+def is_over(saved: Mapping[str, Any]) -> bool:
+    """Tell whether the run of a checkpoint had come to its own end."""
+    return saved["stop_reason"] not in GOES_ON
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read a checkpoint; ValueError for one that is damaged."""
     try:
-        if path.suffix == ".tabpfn_fit":
-            return _tabpfn.load_fit(path)
-        estimator = joblib.load(path)
-        check_is_fitted(estimator)
-    except (
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-        EOFError,
-        KeyError,
-        IndexError,
-        AttributeError,
-        TypeError,
-        ImportError,
-        ValueError,
-    ) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path} is no fitted estimator: {reason}") from error
-    return estimator
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()  # torch itself does not check what it reads
+        if broken is not None:
+            raise ValueError(f"the checksum of {broken} is wrong")
+        loaded: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except pickle.UnpicklingError as error:
+        raise ValueError("it holds more than tensors, numbers and text") from error
+    except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
+        raise ValueError(" ".join(str(error).split())[:200]) from error
+    return loaded

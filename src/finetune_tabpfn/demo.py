@@ -10,9 +10,9 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from sklearn.model_selection import train_test_split
 
-from finetune_tabpfn.checkpoints import save_model
 from finetune_tabpfn.curve import save_curve
 from finetune_tabpfn.estimators import FinetunedTabPFNClassifier
+from finetune_tabpfn.export import save_model
 
 MODEL_FILE = "digits-v3.safetensors"  # tabpfn reads the version off the name
 CURVE_FILE = "training_curve.png"

@@ -18,9 +18,12 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from finetune_tabpfn import _tabpfn, base_models, checkpoints, recipe
+from finetune_tabpfn import _tabpfn, base_models, export, recipe
+from finetune_tabpfn.callbacks import Timer
+from finetune_tabpfn.checkpoints import Checkpoints, FoldCheckpoints
+from finetune_tabpfn.choice import Outcome
 from finetune_tabpfn.columns import column_kinds, match_kinds
-from finetune_tabpfn.finetuning import Outcome, Timer, fine_tune
+from finetune_tabpfn.finetuning import fine_tune
 from finetune_tabpfn.holdout import hold_outs
 from finetune_tabpfn.inputs import (
     LabelledTable,
@@ -29,6 +32,7 @@ from finetune_tabpfn.inputs import (
     check_table,
     check_target,
     check_weight,
+    fingerprint,
     positions_of,
 )
 from finetune_tabpfn.loggers import Loggers
@@ -84,15 +88,18 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         """
         timer = Timer(self.time_limit)
         self._validate_params()
-        loggers = Loggers(self.loggers, self.log_dir)
+        loggers = Loggers(self.loggers, self.log_dir, verbose=bool(self.verbose))
+        checkpoints = Checkpoints(self.checkpoint_dir, self.resume, self.checkpoint_interval)
         table, validation = self._check_tables(X, y, sample_weight, groups, X_val, y_val)
         progress = FitTask.begin(self, table)
         task = self._task(table, validation)
-        seed = _seed(self.random_state)
+        seed = checkpoints.seed(_seed(self.random_state))
         blueprint = self._load_base_model(task, table, seed, timer)
         folds = hold_outs(table, validation, task, self, seed)
-        loggers.begin(self._run(task, table))
-        outcomes = self._tune(task, blueprint, table, folds, (progress, loggers), seed, timer)
+        checkpoints.begin(lambda: self._identity(seed, table, validation))
+        loggers.begin(self._run(task, table) | {"resumed": checkpoints.resumed})
+        listeners = (progress, loggers)
+        outcomes = self._tune(task, blueprint, table, folds, listeners, checkpoints, seed, timer)
         self._record(outcomes)
         progress.end()
         loggers.end(self)
@@ -154,11 +161,18 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         task.check_network(blueprint.max_classes, self.base_model_.name)
         return blueprint
 
+    def _identity(
+        self, seed: int, table: LabelledTable, validation: LabelledTable | None
+    ) -> dict[str, Any]:
+        """Return what a checkpoint must agree with."""
+        started = export.describe_start(self)
+        return {"seed": seed, "data": fingerprint(table, validation), **started}
+
     def _run(self, task: Task, table: LabelledTable) -> dict[str, Any]:
         """Return what loggers are told of the fit before it."""
         rows, columns = table.X.shape
         sizes = {"task": task.kind, "rows": rows, "columns": columns}
-        return {**sizes, **checkpoints.describe_start(self)}
+        return {**sizes, **export.describe_start(self)}
 
     def _tune(
         self,
@@ -167,6 +181,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         table: LabelledTable,
         folds: list[tuple[LabelledTable, LabelledTable]],
         listeners: tuple[FitTask, Loggers],
+        checkpoints: Checkpoints,
         seed: int,
         timer: Timer,
     ) -> list[Outcome]:
@@ -182,6 +197,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
                 held_out,
                 len(table.y),
                 [guest for listener in listeners for guest in listener.guests(moment)],
+                checkpoints.fold(number),
                 seed + number,
                 timer.share(len(folds) - number),
             )
@@ -202,6 +218,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         validation: LabelledTable,
         n_rows: int,
         guests: list[object],
+        checkpoints: FoldCheckpoints,
         seed: int,
         timer: Timer,
     ) -> Outcome:
@@ -226,6 +243,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
             self,
             groups=training.groups,
             guests=guests,
+            checkpoints=checkpoints,
             seed=seed,
             timer=timer,
             # what is still to come is preparing again, with all rows
@@ -275,9 +293,9 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
     def save_model(self, path: str | Path) -> Path:
         """Write the fine-tuned network as a checkpoint that plain TabPFN takes as ``model_path``.
 
-        See :func:`finetune_tabpfn.checkpoints.save_model`; `base_model=path` continues from it.
+        See :func:`finetune_tabpfn.export.save_model`; `base_model=path` continues from it.
         """
-        return checkpoints.save_model(self, path)
+        return export.save_model(self, path)
 
     def save_adapter(self, folder: str | Path) -> None:
         """Write what `tuning="lora"` added to the base model, in the format of the library peft.

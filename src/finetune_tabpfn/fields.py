@@ -78,6 +78,13 @@ class Field:
             words = list(dict.fromkeys(in_words(schema) for schema in self.schemas))
             raise ValueError(f"{self.path}={value!r} must be {' or '.join(words)}.")
 
+    def listed(self, value: Any) -> Any:
+        """Return a list of one for a single value of the command line where only a list will do."""
+        kinds = [schema.get("type") for schema in self.schemas]
+        if isinstance(value, (str, int)) and "array" in kinds and "string" not in kinds:
+            return [value]
+        return value
+
     def schema(self) -> Schema:
         """Return the JSON Schema of its values, for an editor."""
         several = {"anyOf": list(self.schemas)} if self.schemas else {}

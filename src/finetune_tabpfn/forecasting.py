@@ -69,7 +69,8 @@ def faster_precision(
     """Return what trains a network faster on this processor, fp32 unless bf16 is clearly so.
 
     Some processors multiply matrices of bf16 much faster, but only large networks gain by it.
-    Both are timed on a small split.
+    Both are timed on a small split, in turns, and bf16 must be faster every time: what else the
+    machine does must not decide what is computed.
 
     Parameters
     ----------
@@ -87,15 +88,16 @@ def faster_precision(
             loss = batches.loss(model, batch)
         loss.backward()
 
-    def seconds(precision: Precision) -> float:
-        step(precision)  # the first call of anything in torch is slow
-        return min(_seconds(step, precision, clock) for _ in range(2))
-
     model.train()
-    started = clock()
-    usual = seconds("fp32")
-    long_enough = usual > SHORT_STEP and clock() - started < PROBE_SHARE * limit
-    faster = long_enough and usual > CLEARLY_FASTER * seconds("bf16")
+    step("fp32")  # the first call of anything in torch is slow
+    usual = _seconds(step, "fp32", clock)
+    faster = SHORT_STEP < usual < PROBE_SHARE * limit / 4
+    if faster:
+        step("bf16")
+    for _ in range(3):
+        faster = faster and (
+            _seconds(step, "fp32", clock) > CLEARLY_FASTER * _seconds(step, "bf16", clock)
+        )
     model.zero_grad(set_to_none=True)
     return "bf16" if faster else "fp32"
 

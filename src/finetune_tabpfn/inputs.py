@@ -6,6 +6,7 @@ booleans and missing values. What training sees, validation and prediction see.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,21 @@ class LabelledTable:
             None if self.weight is None else self.weight[rows],
             None if self.groups is None else self.groups[rows],
         )
+
+
+def fingerprint(*tables: LabelledTable | None) -> str:
+    """Return a hash of the cells, targets, weights and groups of tables, in their order."""
+    digest = hashlib.sha256()
+    for table in tables:
+        parts = () if table is None else (table.X, table.y, table.weight, table.groups)
+        for part in parts:
+            if part is None:
+                digest.update(b"none")
+                continue
+            frame = pd.DataFrame(part)
+            digest.update(repr([(str(name), str(frame[name].dtype)) for name in frame]).encode())
+            digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+    return digest.hexdigest()
 
 
 def check_table(X: Any, *, name: str = "X", min_rows: int = 1) -> Table:

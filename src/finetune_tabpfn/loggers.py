@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
@@ -14,7 +16,7 @@ from tqdm import tqdm
 from finetune_tabpfn.curve import Curve
 from finetune_tabpfn.records import Csv, JsonLines, Logger
 from finetune_tabpfn.trackers import TensorBoard, WandB
-from finetune_tabpfn.training import HOOKS, Callback, TrainState
+from finetune_tabpfn.training import HOOKS, TrainState
 
 GROUP = "finetune_tabpfn.loggers"  # entry points: a name, and a callable that is given the folder
 LOGGER_HOOKS = (*HOOKS, "on_fit_begin", "on_fit_end")
@@ -70,6 +72,8 @@ class Loggers:
         the group ``finetune_tabpfn.loggers``), or objects of the callback protocol.
     log_dir : str, pathlib.Path or None
         Folder for what they write.
+    verbose : bool
+        Adds "progress".
 
     Raises
     ------
@@ -79,9 +83,14 @@ class Loggers:
     """
 
     def __init__(
-        self, loggers: str | object | Sequence[str | object] | None, log_dir: str | Path | None
+        self,
+        loggers: str | object | Sequence[str | object] | None,
+        log_dir: str | Path | None,
+        verbose: bool = False,
     ) -> None:
-        several = loggers if isinstance(loggers, (list, tuple)) else [loggers]
+        several = list(loggers) if isinstance(loggers, (list, tuple)) else [loggers]
+        if verbose and "progress" not in several:
+            several.append("progress")
         folder = None if log_dir is None else Path(log_dir)
         self.loggers = [Harmless(_open(one, folder)) for one in several if one is not None]
 
@@ -125,30 +134,48 @@ def _open(name: str | object, folder: Path | None) -> object:
     return registered[name].load()(folder)
 
 
-class ProgressBar(Callback):
-    """One live line: steps, train loss, score, best score.
+class ProgressBar(Logger):
+    """One live line: steps, round, train loss, score, best score, time left.
 
     Parameters
     ----------
     total : int, optional
-        Steps at most.
+        Steps at most; that of the fit, if it says so.
     file : text stream, optional
         Standard error if not given.
+    clock : callable
+        Seconds, monotonic.
     """
 
-    def __init__(self, total: int | None = None, file: TextIO | None = None) -> None:
-        self.total, self.file = total, file
+    def __init__(
+        self,
+        total: int | None = None,
+        file: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.total, self.file, self.clock = total, file, clock
+        self.deadline = math.inf
         self._bar: Any = None
+
+    def on_fit_begin(self, run: Mapping[str, Any]) -> None:
+        """Note how many steps and how much time the fit may take."""
+        parameters = run["parameters"]
+        self.total = parameters["max_steps"]
+        self.deadline = self.clock() + (parameters["time_limit"] or math.inf)
 
     def on_train_begin(self, state: TrainState) -> None:
         """Show the bar."""
         self._bar = tqdm(
             total=self.total,
+            initial=state.step,
             desc="fine-tuning",
             unit="step",
             file=self.file or sys.stderr,
             dynamic_ncols=True,
             mininterval=0.5,
+            bar_format="{desc}: {n_fmt}/{total_fmt} steps [{elapsed}{postfix}]"
+            if self.total
+            else None,
         )
 
     def after_step(self, state: TrainState) -> None:
@@ -169,7 +196,15 @@ class ProgressBar(Callback):
     def _show(self, state: TrainState) -> None:
         score = f"{state.history[-1].score:.4g}" if state.history else "-"
         self._bar.set_postfix_str(
-            f"loss {state.train_loss:.4g}, score {score}, "
-            f"best {state.best_score:.4g} at {state.best_step}",
+            f"{self._left(state)}, round {len(state.history)}, loss {state.train_loss:.4g}, "
+            f"score {score}, best {state.best_score:.4g} at {state.best_step}",
             refresh=False,
         )
+
+    def _left(self, state: TrainState) -> str:
+        """Return how long the training can still take, by its last steps and the time limit."""
+        recent = state.step_seconds[-20:]
+        left = self.deadline - self.clock()
+        if recent and self.total is not None:
+            left = min(left, (self.total - state.step) * sum(recent) / len(recent))
+        return f"at most {tqdm.format_interval(max(0, left))} left" if left < math.inf else "-"

@@ -129,8 +129,21 @@ base_model : str or path, default="auto"
         `finetune_tabpfn.Logger`. One that fails warns once and does not harm the fit.
     log_dir : str or pathlib.Path, default=None
         Folder for what the loggers write.
+    checkpoint_dir : str or pathlib.Path, default=None
+        Folder for the state of the training: the newest checkpoints, whole or not at all. One
+        folder for one fit.
+    checkpoint_interval : int, default=1
+        Rounds between two checkpoints; a round that improves is written in any case.
+    resume : bool or "auto", default=False
+        Whether to go on from the newest checkpoint in `checkpoint_dir`: on a CPU to the very
+        weights that the uninterrupted fit would have come to. Where there is none yet the fit
+        begins. False refuses a folder that holds checkpoints. True refuses those of another
+        table, other parameters or another base model, and damaged ones; "auto" then begins anew
+        or goes on from the one before, with a warning. What only decides how long the training
+        goes on, or what is recorded, may differ: `max_steps`, `time_limit`, `patience`,
+        `early_stopping`, `callbacks`, `loggers` and the like.
     verbose : bool or int, default=False
-        Whether to show a progress bar."""
+        Whether to show a progress bar, as the logger "progress" does."""
 
 ATTRIBUTES = """\
 predictor_ : TabPFNClassifier or TabPFNRegressor
@@ -258,6 +271,9 @@ class Parameters(BaseEstimator):
         "callbacks": [HasMethods(["__iter__"]), None],
         "loggers": "no_validation",
         "log_dir": [str, Path, None],
+        "checkpoint_dir": [str, Path, None],
+        "checkpoint_interval": [Interval(Integral, 1, None, closed="left")],
+        "resume": ["boolean", StrOptions({"auto"})],
         "verbose": ["verbose"],
     }
 
@@ -300,6 +316,9 @@ class Parameters(BaseEstimator):
         callbacks: Sequence[object] | None = None,
         loggers: str | object | Sequence[str | object] | None = None,
         log_dir: str | Path | None = None,
+        checkpoint_dir: str | Path | None = None,
+        checkpoint_interval: int = 1,
+        resume: bool | Literal["auto"] = False,
         verbose: bool | int = False,
     ) -> None:
         self.base_model = base_model
@@ -338,4 +357,7 @@ class Parameters(BaseEstimator):
         self.callbacks = callbacks
         self.loggers = loggers
         self.log_dir = log_dir
+        self.checkpoint_dir = checkpoint_dir
+        self.checkpoint_interval = checkpoint_interval
+        self.resume = resume
         self.verbose = verbose

@@ -24,7 +24,8 @@ class Logger(Callback):
         Parameters
         ----------
         run : mapping
-            JSON-like: task, rows, columns, parameters, base_model, versions.
+            JSON-like: task, rows, columns, parameters, base_model, versions, and "resumed",
+            whether an earlier fit goes on.
         """
 
     def on_fit_end(self, estimator: Any) -> None:
@@ -78,7 +79,7 @@ class JsonLines(Log):
     Parameters
     ----------
     path : pathlib.Path
-        Replaced when a fit begins.
+        Replaced when a fit begins, unless that goes on from a checkpoint.
     """
 
     def __init__(self, path: Path) -> None:
@@ -87,7 +88,8 @@ class JsonLines(Log):
     def on_fit_begin(self, run: Mapping[str, Any]) -> None:
         """Begin the file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text("")
+        if not run.get("resumed"):
+            self.path.write_text("")
         super().on_fit_begin(run)
 
     def write(self, record: dict[str, Any]) -> None:
@@ -122,7 +124,8 @@ class Csv(Log):
         """Begin the file with its head."""
         self.fold = -1
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(",".join(self.columns) + "\n")
+        if not (run.get("resumed") and self.path.is_file()):
+            self.path.write_text(",".join(self.columns) + "\n")
 
     def on_fit_end(self, estimator: Any) -> None:
         """Leave the file as it is: it holds steps and rounds alone."""

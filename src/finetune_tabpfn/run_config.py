@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from finetune_tabpfn.config import unknown_name
 from finetune_tabpfn.estimators import FinetunedTabPFNClassifier
 from finetune_tabpfn.fields import REQUIRED, Field, Schema, fields_of
-from finetune_tabpfn.yaml_files import read_yaml, to_yaml
+from finetune_tabpfn.text import read_yaml, to_yaml
 
 Settings = dict[str, dict[str, Any]]  # by section and name
 
@@ -137,22 +137,23 @@ class RunConfig:
     logging: Logging
     output: Output
 
-    def to_yaml(self) -> str:
+    def to_settings(self) -> Settings:
         """Return the whole configuration, defaults written out, tables by their full paths."""
         own = {"data": asdict(self.data), "logging": asdict(self.logging)}
+        own["output"] = asdict(self.output)
+        own["data"]["drop"] = list(self.data.drop)
         for name in ("path", "test_path", "validation_path"):
             if own["data"][name] is not None:
                 own["data"][name] = str(Path(own["data"][name]).resolve())
-        own["data"]["drop"] = list(self.data.drop)
-        settings: Settings = {
-            section: {
-                name: own[section][name] if name in own.get(section, {}) else self.parameters[name]
-                for name in keys
-            }
+        values = {section: {**self.parameters, **own.get(section, {})} for section in sections()}
+        return {
+            section: {name: values[section][name] for name in keys}
             for section, keys in sections().items()
-            if section != "output"
         }
-        return to_yaml({**settings, "output": asdict(self.output)})
+
+    def to_yaml(self) -> str:
+        """Return `to_settings` as a file that `load_config` reads."""
+        return to_yaml(self.to_settings())
 
 
 @functools.cache

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,6 +53,17 @@ class SplitBatches:
         """Return the loss of one pass."""
         return self.table.loss(model, batch, recompute=self.recompute)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the measures so far have come to."""
+        sizes = {"context_size": self.sampler.context_size, "query_size": self.sampler.query_size}
+        return {"passes": self.passes, "recompute": self.recompute, "sizes": sizes}
+
+    @settings.setter
+    def settings(self, settings: Mapping[str, Any]) -> None:
+        self.passes, self.recompute = settings["passes"], settings["recompute"]
+        self.sampler = dataclasses.replace(self.sampler, **settings["sizes"])
+
     def shrink(self) -> str | None:
         """Take the next measure against running out of memory; say which, or None if none is left.
 
@@ -84,14 +96,14 @@ class SplitBatches:
             The measures taken.
         """
         measures: list[str] = []
-        while available is not None and self._pass_bytes(model) > MEMORY_SHARE * available:
+        while available is not None and self.pass_bytes(model) > MEMORY_SHARE * available:
             measure = self.shrink()
             if measure is None:
                 break
             measures.append(measure)
         return measures
 
-    def _pass_bytes(self, model: nn.Module) -> float:
+    def pass_bytes(self, model: nn.Module) -> float:
         """Forecast the bytes that one pass keeps for its backward pass, from a small one."""
         rows = self.sampler.context_size + self.sampler.query_size
         share = min(1.0, PROBE_ROWS / rows)

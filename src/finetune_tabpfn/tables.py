@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from finetune_tabpfn.checkpoints import save_whole
+from finetune_tabpfn.files import save_whole
 
 MAX_CLASSES_OF_INTEGERS = 20
 

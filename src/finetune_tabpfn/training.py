@@ -110,10 +110,14 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a hold-out says of a model: the score that decides, and more that is only recorded."""
+    """What a hold-out says of a model: the score that decides, and more that is only recorded.
+
+    `predictions` is whatever `evaluate` wants to find again with the base and the best round.
+    """
 
     score: float
     metrics: dict[str, float] = field(default_factory=dict)
+    predictions: Any = None
 
 
 @dataclass(frozen=True)
@@ -147,21 +151,29 @@ class TrainState:
     history: list[Round] = field(default_factory=list)
     base_weights: Weights = field(default_factory=dict)
     best_weights: Weights = field(default_factory=dict)
+    base: Evaluation | None = None
+    best: Evaluation | None = None
+    last: Evaluation | None = None
     best_round: int = 0
     best_step: int = 0
-    best_score: float = math.nan
     retreat_round: int = 0  # the last one after which the run went back
     rate_share: float = 1.0  # of the learning rate, a third of it after every retreat
     step_seconds: list[float] = field(default_factory=list)
     validation_seconds: list[float] = field(default_factory=list)
-    round_losses: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)  # of every step
     averages: list[torch.Tensor] = field(default_factory=list)  # of the trained parameters
+    scaler: torch.amp.GradScaler | None = None
     stop_reason: str | None = None
 
     @property
     def base_score(self) -> float:
         """Score of round 0, the untouched model; NaN when it was never scored."""
-        return self.history[0].score if self.history else math.nan
+        return math.nan if self.base is None else self.base.score
+
+    @property
+    def best_score(self) -> float:
+        """Score of the best round; NaN when nothing was scored."""
+        return math.nan if self.best is None else self.best.score
 
     @property
     def seconds(self) -> float:
@@ -223,6 +235,7 @@ def train(
         run.ask("on_train_begin")
         run.close_round()
         while run.state.stop_reason is None:
+            run.retreat_from_a_plateau()
             run.train_round()
             run.close_round()
     except FloatingPointError as error:
@@ -259,8 +272,11 @@ class _Run:
         self.device = self.parameters[0].device
         scaled = self.config.precision == "fp16"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
-        self.state = self.resumed or _new_state(self.model)
+        self.state = self.resumed or new_state(self.model)
         self.state.stop_reason = None
+        if self.state.scaler is not None:
+            self.scaler.load_state_dict(self.state.scaler.state_dict())
+        self.state.scaler = self.scaler
         if self.config.ema_decay and not self.state.averages:
             self.state.averages = [weight.detach().clone() for weight in self.parameters]
         self.started = self.clock() - self.state.seconds
@@ -298,7 +314,7 @@ class _Run:
         for average, weight in zip(state.averages, self.parameters, strict=False):
             average.lerp_(weight.detach(), 1 - self.config.ema_decay)
         state.step += 1
-        state.round_losses.append(state.train_loss)
+        state.losses.append(state.train_loss)
         state.step_seconds.append(self.clock() - started)
 
     def _set_learning_rate(self) -> None:
@@ -347,9 +363,8 @@ class _Run:
             self.state.validation_seconds.append(self.clock() - started)
             self._record(found if isinstance(found, Evaluation) else Evaluation(found))
             self.ask("after_round")
-        self._retreat_from_a_plateau()
 
-    def _retreat_from_a_plateau(self) -> None:
+    def retreat_from_a_plateau(self) -> None:
         """Go back to the best weights with a lower learning rate when nothing improves."""
         state, now = self.state, len(self.state.history) - 1
         waited = now - max(state.best_round, state.retreat_round)
@@ -380,7 +395,8 @@ class _Run:
 
     def _record(self, found: Evaluation) -> None:
         """Append a row to the history and track the best weights."""
-        state, losses, score = self.state, self.state.round_losses, found.score
+        state, score = self.state, found.score
+        losses = state.losses[state.step - state.steps_since_validation :]
         row = Round(
             round=len(state.history),
             step=state.step,
@@ -391,9 +407,9 @@ class _Run:
             metrics=found.metrics,
         )
         state.history.append(row)
-        state.round_losses = []
+        state.base, state.last = state.base or found, found
         if row.round == 0 or improves(score, state.best_score, self.config.min_delta):
-            state.best_round, state.best_step, state.best_score = row.round, row.step, score
+            state.best_round, state.best_step, state.best = row.round, row.step, found
             state.best_weights = copy_weights(self.model) if row.round else state.base_weights
         logger.info(
             "round %d, step %d, %.1f s: train loss %.4f, score %.5g, best %.5g at step %d",
@@ -402,7 +418,7 @@ class _Run:
         )  # fmt: skip
 
 
-def _new_state(model: nn.Module) -> TrainState:
+def new_state(model: nn.Module) -> TrainState:
     """Return the state of a run that has not begun."""
     base = copy_weights(model)
     return TrainState(model=model, base_weights=base, best_weights=base)

@@ -13,6 +13,7 @@ from finetune_tabpfn._tabpfn.files import (
     has_token,
     load_weights,
     read_licence,
+    version_of,
     write_checkpoint,
 )
 from finetune_tabpfn._tabpfn.layers import only_trained
@@ -37,5 +38,6 @@ __all__ = [
     "predict_mixture",
     "prepare",
     "read_licence",
+    "version_of",
     "write_checkpoint",
 ]

@@ -17,7 +17,7 @@ from tabpfn.architectures import ARCHITECTURES
 from tabpfn.base import ModelSpecs as Specs
 from tabpfn.browser_auth import get_cached_token
 from tabpfn.checkpoint import Checkpoint, save_as_safetensors
-from tabpfn.model_loading import resolve_model_path
+from tabpfn.model_loading import resolve_model_path, resolve_model_version
 from tabpfn.settings import settings
 
 from finetune_tabpfn.tasks import Kind
@@ -48,6 +48,11 @@ if result != "ok":
 def default_version() -> str:
     """Return the version that a plain ``TabPFNClassifier()`` uses, for example "v3.5"."""
     return str(settings.tabpfn.model_version.value)
+
+
+def version_of(path: Path) -> str:
+    """Return the version that tabpfn reads off a file's name: "v2" where the name has none."""
+    return str(resolve_model_version(path).value)
 
 
 def cached_path(version: str, kind: Kind) -> Path:

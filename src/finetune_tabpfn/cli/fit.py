@@ -8,20 +8,27 @@ from pathlib import Path
 import joblib
 
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
-from finetune_tabpfn.checkpoints import save_whole
-from finetune_tabpfn.cli.options import TABLE_FORMATS, Commands, add_task
+from finetune_tabpfn.cli.options import TABLE_FORMATS, Commands, add_json, add_task, answer
 from finetune_tabpfn.config import add_parameters, chosen_parameters
+from finetune_tabpfn.export import describe
+from finetune_tabpfn.files import save_whole
 from finetune_tabpfn.tables import infer_task, read_table, split_target
 
 
 def add(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser("fit", help="fine-tune on a file and save the fitted estimator")
+    parser = commands.add_parser(
+        "fit",
+        help="fine-tune on a file and save the fitted estimator",
+        description="Fine-tune a base model to the table in a file and save the fitted estimator "
+        "for `predict` and `export`. `run` does more: tests, curve, history, all from one YAML.",
+    )
     parser.add_argument("data", type=Path, help=TABLE_FORMATS)
     parser.add_argument("--target", required=True, help="name of the column to predict")
     parser.add_argument("--out", type=Path, required=True, help="file for the estimator (.joblib)")
     add_task(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_json(parser)
     add_parameters(parser)
     parser.set_defaults(run=run)
 
@@ -37,11 +44,22 @@ def run(arguments: argparse.Namespace) -> None:
     estimator = kinds[task](**chosen_parameters(arguments), verbose=not arguments.quiet)
     estimator.fit(X, y)
     save_whole(arguments.out, lambda part: joblib.dump(estimator, part))
-    print(
+    answer(
+        arguments,
         f"{task} of {arguments.target!r}: {len(X)} rows, {X.shape[1]} columns, "
         f"base model {estimator.base_model_.name}\n"
         f"{estimator.scoring_} on the hold-out: base {estimator.base_score_:.5g}, "
         f"deployed {estimator.best_score_:.5g} ({estimator.deployed_weights_})\n"
         f"{estimator.n_steps_} steps, stopped by {estimator.stop_reason_}\n"
-        f"saved {arguments.out}"
+        f"saved {arguments.out}",
+        {
+            "task": task,
+            "target": arguments.target,
+            "rows": len(X),
+            "columns": X.shape[1],
+            **describe(estimator),
+            "deployed_weights": estimator.deployed_weights_,
+            "n_steps": estimator.n_steps_,
+            "path": arguments.out,
+        },
     )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
-import math
-from pathlib import Path
 from typing import Any, TypeAlias
+
+from finetune_tabpfn.text import to_json
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 TABLE_FORMATS = "CSV, Parquet or JSON (records or lines)"
@@ -31,20 +30,3 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def answer(arguments: argparse.Namespace, text: str, result: dict[str, Any]) -> None:
     """Print the result: text for people, or with ``--json`` one object for programs."""
     print(to_json(result) if arguments.json else text)
-
-
-def to_json(result: Any) -> str:
-    """Return JSON as the standard has it: what is not finite is null, paths are text."""
-    return json.dumps(_plain(result), indent=2, allow_nan=False, default=str)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):  # of numpy
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value

@@ -9,19 +9,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from finetune_tabpfn.checkpoints import load_fitted
-from finetune_tabpfn.cli.options import TABLE_FORMATS, Commands
+from finetune_tabpfn.cli.options import TABLE_FORMATS, Commands, add_json, answer
+from finetune_tabpfn.export import load_fitted
 from finetune_tabpfn.tables import read_table, write_table
 
 
 def add(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser("predict", help="predict the rows of a file")
+    parser = commands.add_parser(
+        "predict",
+        help="predict the rows of a file",
+        description="Predict the rows of a file: a column `prediction`, and for classes a "
+        "probability for each. Columns that the model was not fitted on are left out.",
+    )
     parser.add_argument(
         "model", type=Path, help="what `fit` saved (.joblib), or a .tabpfn_fit file of tabpfn"
     )
     parser.add_argument("data", type=Path, help=TABLE_FORMATS)
     parser.add_argument("--out", type=Path, required=True, help=".csv, .parquet, .json or .jsonl")
+    add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -29,8 +35,13 @@ def run(arguments: argparse.Namespace) -> None:
     """Predict the rows of a file."""
     model = load_fitted(arguments.model)
     rows = read_table(arguments.data)
-    write_table(predictions(model, features(model, rows, arguments.data)), arguments.out)
-    print(f"predicted {len(rows)} rows, saved {arguments.out}")
+    predicted = predictions(model, features(model, rows, arguments.data))
+    write_table(predicted, arguments.out)
+    answer(
+        arguments,
+        f"predicted {len(rows)} rows, saved {arguments.out}",
+        {"rows": len(rows), "columns": list(predicted.columns), "path": arguments.out},
+    )
 
 
 def features(model: Any, rows: pd.DataFrame, source: Path) -> pd.DataFrame:

@@ -1,21 +1,47 @@
 """The program around the commands: its parser, warnings in one line, exit statuses.
 
 Exit status: 0 done, 1 what was asked cannot be done (one sentence says why), 2 wrong usage,
-130 interrupted.
+130 interrupted, 141 nobody reads stdout any more.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
 from typing import TextIO
 
 from finetune_tabpfn import __version__
-from finetune_tabpfn.cli import demo, evaluate, fit, predict, prepare, preview, synth
+from finetune_tabpfn.cli import (
+    demo,
+    evaluate,
+    export,
+    fit,
+    info,
+    predict,
+    prepare,
+    preview,
+    run,
+    schema,
+    synth,
+)
 
-COMMANDS = (demo, fit, predict, prepare, evaluate, preview, synth)
+# in the order of the help
+COMMANDS = (
+    prepare,
+    preview,
+    fit,
+    predict,
+    evaluate,
+    run,
+    export,
+    synth,
+    info,
+    schema,
+    demo,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,9 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             arguments.run(arguments)
+            sys.stdout.flush()
     except KeyboardInterrupt:
         print("finetune-tabpfn: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read stdout has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's exit warns
+        return 141
     except (ValueError, TypeError, OSError, ImportError) as error:
         print(f"finetune-tabpfn: error: {error}", file=sys.stderr)
         return 1

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from finetune_tabpfn.checkpoints import save_whole
 from finetune_tabpfn.cli.options import Commands
 from finetune_tabpfn.config import add_parameters, chosen_parameters, parameters
+from finetune_tabpfn.files import save_whole
 from finetune_tabpfn.synthetic import Schema, make_table, schema_of, table_from_schema
 from finetune_tabpfn.tables import read_table, write_table
 

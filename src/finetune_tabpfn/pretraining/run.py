@@ -17,7 +17,8 @@ from torch import nn
 
 from finetune_tabpfn import _tabpfn, recipe
 from finetune_tabpfn.callbacks import MaxSteps
-from finetune_tabpfn.checkpoints import save_whole
+from finetune_tabpfn.checkpoints import pack, unpack
+from finetune_tabpfn.files import save_whole
 from finetune_tabpfn.pretraining.batches import Objective, PriorBatches, Validation
 from finetune_tabpfn.pretraining.optimizers import MuonAdamW
 from finetune_tabpfn.pretraining.prior import CausalPrior, Prior
@@ -25,12 +26,10 @@ from finetune_tabpfn.tasks import Classification, Kind, Regression, Task
 from finetune_tabpfn.training import (
     Callback,
     Precision,
-    Round,
     TrainConfig,
     TrainState,
     Weights,
     logger,
-    swap,
     train,
 )
 
@@ -308,17 +307,7 @@ class Files:
 
     def save(self, config: PretrainConfig, state: TrainState, optimizer: MuonAdamW) -> None:
         """Write everything that a resumed run needs, whole or not at all."""
-        history = [asdict(row) for row in state.history]
-        saved = {
-            "config": asdict(config),
-            "model": state.model.state_dict(),
-            "set_aside": state.averages,  # the weights themselves, while their average is scored
-            "optimizer": optimizer.state_dict(),
-            "step": state.step,
-            "history": history,
-            "best": (state.best_round, state.best_step, state.best_score),
-            "best_weights": state.best_weights,
-        }
+        saved = {"config": asdict(config), "state": pack(state, optimizer)}
         save_whole(self.state, lambda part: torch.save(saved, part))
         rows = "".join(json.dumps(row.flat()) + "\n" for row in state.history)
         save_whole(self.curve, lambda part: part.write_text(rows))
@@ -336,21 +325,7 @@ class Files:
                     f"{self.state} was written with {name}={saved['config'][name]!r}, "
                     f"not {value!r}; resume with the same settings or begin anew elsewhere."
                 )
-        model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
-        averages = saved["set_aside"]
-        swap(averages, [weight for group in optimizer.param_groups for weight in group["params"]])
-        best_round, best_step, best_score = saved["best"]
-        return TrainState(
-            model=model,
-            step=saved["step"],
-            history=[Round(**row) for row in saved["history"]],
-            averages=averages,
-            best_weights=saved["best_weights"],
-            best_round=best_round,
-            best_step=best_step,
-            best_score=best_score,
-        )
+        return unpack(saved["state"], model, optimizer)
 
 
 class Saver(Callback):

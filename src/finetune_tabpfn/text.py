@@ -1,7 +1,13 @@
-"""YAML as people mean it: 3e-5 is a number, yes and no are words, a key stands once."""
+"""YAML and JSON as people mean them.
+
+In YAML 3e-5 is a number, yes and no are words and a key stands once; in JSON what is not finite
+is null.
+"""
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -73,3 +79,20 @@ def read_yaml(path: str | Path) -> Any:
 def to_yaml(value: Any) -> str:
     """Return YAML that `read_yaml` reads back, keys in their order."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def to_json(result: Any) -> str:
+    """Return JSON as the standard has it: what is not finite is null, paths are text."""
+    return json.dumps(_plain(result), indent=2, allow_nan=False, default=str)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # of numpy
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,45 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def save_whole(path: str | Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file beside `path`, make sure it is on disk, and put it in place.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        Replaced if it is there; its folder is made if it is not.
+    write : callable
+        Is given the path to write to.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{os.getpid()}.part.{path.name}")  # keeps the ending, which matters
+    try:
+        write(part)
+        _sync(part)
+        part.replace(path)
+        if os.name == "posix":
+            _sync(path.parent)  # that the name is on disk as well
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what writers that were killed have left in a folder and in those below."""
+    for part in folder.rglob(".*.part.*"):
+        part.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file or folder is on disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

@@ -1,0 +1,75 @@
+"""The installed program on real tables, as a user would call it.
+
+The tables are not part of this repository: a folder of CSV files whose target is called `target`,
+named by the environment variable FINETUNE_TABPFN_TABLES or lying beside the checkout.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+PROGRAM = Path(sys.executable).with_name("finetune-tabpfn")
+BESIDE = Path(__file__).parents[2] / "shared" / "data"
+TABLES = Path(os.environ.get("FINETUNE_TABPFN_TABLES", BESIDE))
+QUICK = ["--base-model", "mini", "--n-estimators", "1", "--max-steps", "2", "--random-state", "0"]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not TABLES.is_dir(), reason="no folder of real tables"),
+]
+
+
+def run(*arguments, folder):
+    done = subprocess.run(
+        [PROGRAM, *map(str, arguments)], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_fit_predict_export(tmp_path):
+    data, target = TABLES / "credit_g.csv", "target"
+    fitted = run(
+        "fit", data, "--target", target, "--out", "m.joblib", "--json", *QUICK, folder=tmp_path
+    )
+    assert json.loads(fitted)["rows"] == 1000
+    run("predict", "m.joblib", data, "--out", "p.csv", folder=tmp_path)
+    hits = pd.read_csv(tmp_path / "p.csv")["prediction"] == pd.read_csv(data)[target]
+    assert hits.mean() > 0.7
+    exported = run("export", "m.joblib", "--out", "credit-v3.safetensors", folder=tmp_path)
+    assert "TabPFNClassifier(model_path='credit-v3.safetensors') uses it" in exported
+    # and this package goes on from it
+    again = ["fit", data, "--target", target, "--out", "n.joblib", *QUICK[2:]]
+    said = run(*again, "--base-model", "credit-v3.safetensors", folder=tmp_path)
+    assert "base model credit-v3.safetensors" in said
+
+
+@pytest.mark.parametrize(
+    ("table", "task", "metric"),
+    [
+        ("winequality_red", "classification", "accuracy"),
+        ("soybean", "classification", "accuracy"),
+        ("hypothyroid", "classification", "log_loss"),
+        ("auto_mpg", "regression", "r2"),
+    ],
+)
+def test_run(table, task, metric, tmp_path):
+    (tmp_path / "run.yaml").write_text(
+        f"data: {{path: {TABLES}/{table}.csv, target: target}}\nbase_model: mini\n"
+        f"finetuning: {{max_steps: 2, n_estimators: 1, random_state: 0}}\n"
+        f"output: {{experiment: {table}}}\n"
+    )
+    planned = json.loads(run("run", "run.yaml", "--dry-run", "--json", folder=tmp_path))
+    result = json.loads(run("run", "run.yaml", "--json", folder=tmp_path))
+    assert result["task"] == planned["task"] == task
+    assert metric in result["test"]["deployed"]
+    rows = pd.read_csv(TABLES / f"{table}.csv")
+    assert sum(planned["rows"].values()) == sum(result["rows"].values()) == len(rows)
+    best = tmp_path / "runs" / table / "best"
+    assert (best / "metrics.json").is_file()
+    assert (best / "curve.png").is_file()
