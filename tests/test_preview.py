@@ -24,8 +24,10 @@ from sklearn.metrics import (
 
 from finetune_tabpfn.cli import main
 from finetune_tabpfn.studies import deltas
+from finetune_tabpfn.studies.contest import rows_that_fit
 from finetune_tabpfn.studies.preview import NOTICE, preview
 from finetune_tabpfn.studies.preview_data import ENTRIES, preview_data, sample
+from finetune_tabpfn.synthetic import make_table
 
 PROGRAM = Path(sys.executable).with_name("finetune-tabpfn")
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "preview.schema.json").read_text())
@@ -155,6 +157,25 @@ def test_a_given_baseline(cancer, tmp_path):
     assert any("poor.joblib was fitted before" in note for note in result["notes"])
     named = valid(preview(cancer / "all.csv", baseline_model="mini", **arguments))
     assert named["baseline"]["name"] == "base model mini as it is"
+
+
+def test_without_time_there_is_no_answer(cancer):
+    with pytest.warns(UserWarning, match="time_limit left no room"):
+        result = valid(
+            preview(cancer / "new.csv", target="target", time_limit=0.5, cache_dir=None, **QUICK)
+        )
+    assert result["verdict"].startswith("No answer: the time limit left no room")
+    assert result["estimation_confidence"] == 0
+
+
+def test_a_slow_machine_is_given_fewer_rows(tmp_path):
+    X, y = make_table(2500, 4, random_state=0)
+    X.assign(target=y).to_csv(tmp_path / "t.csv", index=False)
+    arguments = {"task": "classification", "sample_size": None, "random_state": 0}
+    data = preview_data(tmp_path / "t.csv", None, "target", cache_dir=None, **arguments)
+    settings = {"base_model": "mini", "random_state": 0, "n_estimators": 1}
+    few, many = (rows_that_fit(data, "target", settings, seconds) for seconds in (0.05, 500))
+    assert few < 2500 < many
 
 
 @pytest.mark.filterwarnings("ignore:time_limit left no room")  # on a busy machine

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 from finetune_tabpfn.checkpoints import save_whole
-from finetune_tabpfn.cli.options import Commands, add_task, to_json
+from finetune_tabpfn.cli.options import Commands, add_task
 from finetune_tabpfn.config import add_parameters, chosen_parameters
 from finetune_tabpfn.studies.preview import SAMPLE_SIZE, as_text, preview
+from finetune_tabpfn.text import to_json
 
 
 def add(commands: Commands) -> None:

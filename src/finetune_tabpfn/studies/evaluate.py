@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -27,6 +27,7 @@ from finetune_tabpfn.studies.metrics import (
 )
 from finetune_tabpfn.studies.models import Answers, batches, codes_of, features_of, load_model
 from finetune_tabpfn.tables import read_table, split_target
+from finetune_tabpfn.text import to_json
 
 METRICS_FILE, ROWS_FILE = "metrics.json", "rows.jsonl"
 
@@ -61,9 +62,8 @@ class Evaluation:
     files: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON-like data; a metric that cannot be had is None."""
-        finite = {k: v if np.isfinite(v) else None for k, v in self.metrics.items()}
-        return {**self.__dict__, "metrics": finite}
+        """Return it as JSON-like data; a metric that cannot be had is NaN."""
+        return asdict(self)
 
     def as_text(self) -> str:
         """Return it for reading."""
@@ -154,7 +154,7 @@ def evaluate(
         files=[str(file) for file in files],
     )
     if out is not None:
-        text = json.dumps(evaluation.as_dict(), indent=2, ensure_ascii=False)
+        text = to_json(evaluation.as_dict())
         save_whole(out / METRICS_FILE, lambda part: part.write_text(text + "\n", encoding="utf-8"))
     return evaluation
 
@@ -193,7 +193,11 @@ class _ClassJudge:
         )
         found = reliability(*confidences(self.codes[known], answers.values[known]))
         two = len(self.labels) == 2
-        said = f"predicted probability of {self.labels[1]!r}" if two else "confidence"
+        said = (
+            f"predicted probability of {self.labels[1]!r}"
+            if two
+            else "probability of the first choice"
+        )
         figures.draw_reliability(found, said, files[1])
         return files
 

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from finetune_tabpfn.checkpoints import load_fitted
 from finetune_tabpfn.estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn.export import load_fitted
 from finetune_tabpfn.studies.cleaning import label_texts
 from finetune_tabpfn.tables import infer_task, split_target
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from finetune_tabpfn.studies import hub
 from finetune_tabpfn.studies.cleaning import CleaningRules, Step, clean, label_texts
 from finetune_tabpfn.studies.text import TextComponents, text_columns
 from finetune_tabpfn.tables import READERS, infer_task, read_table, write_table
+from finetune_tabpfn.text import to_json
 
 REPORT_FILE = "report.json"
 TEXT_FILE = "text.joblib"
@@ -213,7 +213,7 @@ def _write(
         write_table(table, out / name)
     if components:
         save_whole(out / TEXT_FILE, lambda part: joblib.dump(components, part))
-    text = json.dumps(report.as_dict(), indent=2, ensure_ascii=False)
+    text = to_json(report.as_dict())
     save_whole(out / REPORT_FILE, lambda part: part.write_text(text + "\n", encoding="utf-8"))
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from finetune_tabpfn.studies.contest import Contest, Contestant, Question, Say
+from finetune_tabpfn.studies.contest import Contest, Contestant, Question, Say, rows_that_fit
 from finetune_tabpfn.studies.deltas import Comparison, compare
-from finetune_tabpfn.studies.preview_data import PreviewData, preview_data, user_cache
+from finetune_tabpfn.studies.preview_data import PreviewData, preview_data, sampled, user_cache
 
 SCHEMA_VERSION = 1
 NOTICE = "PREVIEW - NON-BINDING ESTIMATE"
 SAMPLE_SIZE = 10_000
 TIME_LIMIT = 240.0  # seconds of a preview
+PREDICTING = 0.2  # share of it that predicting the held-out rows may take, once
+LEAST_ROWS = 500  # that a slow machine is given
 QUESTIONS = {
     "fine_tuning": "Does fine-tuning pay?",
     "add_rows": "Should these rows be added?",
@@ -61,7 +63,8 @@ def preview(
         checkpoint or name of a base model, which predicts from the table's training rows.
     task : {"auto", "classification", "regression"}
     sample_size : int
-        Rows to fit on and to score at most, stratified.
+        Rows to fit on and to score at most, stratified. Where a trial with few rows says that
+        predicting would take too much of the time limit, there are fewer, and a note says so.
     full : bool
         Answer with all rows and, unless given, without a time limit. The result has the same
         form, with ``preview_mode`` false; its held-out rows include those of the preview.
@@ -88,8 +91,9 @@ def preview(
 
     Notes
     -----
-    Base models far larger than the mini model can take longer than the time limit on a CPU:
-    it bounds the training, not the predictions for the held-out rows.
+    The time limit cuts the training; the predictions for the held-out rows, which cannot be cut,
+    are forecast. A machine that gets busier meanwhile makes a preview late by what they take
+    longer.
     """
     if sample_size < 20:
         raise ValueError(f"sample_size={sample_size!r} must be 20 or more.")
@@ -106,6 +110,9 @@ def preview(
         random_state=parameters["random_state"],
         cache_dir=_cache_folder(cache_dir),
     )
+    if parameters["time_limit"] is not None and not full:
+        rows = rows_that_fit(data, target, parameters, PREDICTING * parameters["time_limit"])
+        data = sampled(data, target, max(rows, LEAST_ROWS), parameters["random_state"])
     say(
         f"{data.task} of {target!r}: {data.rows_used:,} of {data.rows_available:,} rows, "
         f"{len(data.held_out):,} of them held out"
@@ -116,6 +123,8 @@ def preview(
     candidate = contest.candidate(baseline)
     truth, before, after = contest.aligned(baseline, candidate)
     comparison = compare(truth, before, after, random_state=parameters["random_state"])
+    if candidate.had_no_time:
+        comparison = replace(comparison, confidence=0.0)
     return {
         "schema_version": SCHEMA_VERSION,
         "preview_mode": not full,
@@ -200,7 +209,9 @@ def _verdict(question: Question, comparison: Comparison, candidate: Contestant) 
     low, high = comparison.interval
     change = abs(comparison.combined)
     between = f"95 % interval {low:+.1%} to {high:+.1%}"
-    if getattr(candidate.model, "deployed_weights_", "") == "base" and question == "fine_tuning":
+    if question == "fine_tuning" and candidate.had_no_time:
+        return "No answer: the time limit left no room to fine-tune; a longer one will do."
+    if low == high == 0 and candidate.model.deployed_weights_ == "base":
         return f"{doing} does not pay: nothing was better on its hold-out than the base model."
     if low > 0:
         return f"{doing} {pays}: it takes away {change:.1%} of the error ({between})."

@@ -139,7 +139,7 @@ def _prepare(
         notes += said
     available = len(table) + (0 if new is None else len(new))
     data = PreviewData(train, held_out, new, task, available, notes)
-    return data if sample_size is None else _sampled(data, target, sample_size, random_state)
+    return data if sample_size is None else sampled(data, target, sample_size, random_state)
 
 
 def _new_rows(path: Path, table: pd.DataFrame, target: str) -> tuple[pd.DataFrame, list[str]]:
@@ -169,8 +169,8 @@ def _new_rows(path: Path, table: pd.DataFrame, target: str) -> tuple[pd.DataFram
     return new, notes
 
 
-def _sampled(data: PreviewData, target: str, size: int, random_state: int) -> PreviewData:
-    """Return at most `size` rows, every part and every class in proportion."""
+def sampled(data: PreviewData, target: str, size: int, random_state: int) -> PreviewData:
+    """Return at most `size` rows, every part and every class in proportion; a note says so."""
     if data.rows_used <= size:
         return data
     rng = np.random.default_rng(random_state)
