@@ -291,3 +291,20 @@ def test_the_shipped_files_run(name, tmp_path):
     for command in commands:
         subprocess.run([PROGRAM, *command], cwd=tmp_path, check=True, capture_output=True)
     assert len(list(tmp_path.glob("runs/*/*/metrics.json"))) == 2  # the run and the link
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_table_too_small_to_train_on_runs_all_the_same(tmp_path, capsys):
+    frame = pd.DataFrame({"x": range(9), "y": [0, 1, 0, 1, 0, 1, 0, 1, 1]})
+    frame.to_csv(tmp_path / "few.csv", index=False)
+    (tmp_path / "few.yaml").write_text(
+        f"data: {{path: {tmp_path}/few.csv, target: y}}\noutput: {{folder: {tmp_path}/runs}}\n"
+    )
+    assert call("run", tmp_path / "few.yaml", *QUICK, "--quiet") == 0
+    said = capsys.readouterr()
+    assert "Nothing to fine-tune on (too few rows)" in said.err
+    assert "hold-out" not in said.out
+    assert "deployed: base; 0 steps, stopped by too few rows" in said.out
+    metrics = json.loads((tmp_path / "runs/few/best/metrics.json").read_text())
+    assert metrics["hold_out"] is None
+    assert metrics["test"]["base"] == metrics["test"]["deployed"]

@@ -2,6 +2,8 @@
 
 import inspect
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -148,3 +150,13 @@ def test_the_schema_accepts_and_refuses_what_loading_does(tmp_path):
         {"finetunig": {}},
     ):
         assert not validator.is_valid(wrong)
+
+
+def test_the_files_in_the_docs_load(tmp_path):
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
+    assert len(blocks) >= 3
+    for example in EXAMPLES:
+        shutil.copy(example, tmp_path)
+    for block in blocks:
+        load_config(write(tmp_path, block), {"data.path": "a.csv", "data.target": "y"})

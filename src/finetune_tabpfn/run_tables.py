@@ -15,6 +15,8 @@ from finetune_tabpfn.run_config import Data, RunConfig
 from finetune_tabpfn.tables import infer_task, read_table, split_target
 from finetune_tabpfn.tasks import Classification, Kind, Regression, Task
 
+TEST_STREAM = 1  # of the seed; the hold-out is drawn from another one
+
 
 @dataclass(frozen=True)
 class Tables:
@@ -57,7 +59,8 @@ def read_tables(config: RunConfig) -> Tables:
     if data.test_path is not None or not data.test_fraction:
         return Tables(task, whole, validation, _read_like(whole, data.test_path, data, task))
     way = "time" if config.parameters["validation"] == "time" else "random"
-    rng = np.random.default_rng(config.parameters["random_state"])
+    seed = config.parameters["random_state"]
+    rng = np.random.default_rng(None if seed is None else (seed, TEST_STREAM))
     train, test = divide(whole, task, way, data.test_fraction, rng)
     return Tables(task, train, validation, test)
 

@@ -68,7 +68,8 @@ def parser() -> argparse.ArgumentParser:
     """Build the parser of the whole program."""
     program = argparse.ArgumentParser(
         prog="finetune-tabpfn",
-        description="Fine-tune TabPFN to one table.",
+        description="Fine-tune TabPFN to one table. Progress goes to stderr, results to stdout; "
+        "with --json a result is one JSON object.",
         epilog="`finetune-tabpfn COMMAND --help` explains a command. Exit status: 0 done, 1 cannot "
         "be done, 2 wrong usage, 130 interrupted.",
     )

@@ -112,8 +112,12 @@ class Contest:
             return self._ask(f"the fitted model {given}", lambda: load_fitted(given))
         if given is None and self.question == "add_rows":
             limit = self._remaining(0.4)
+            # checkpoints of a fit are of one fit: the candidate's
+            alone = {"checkpoint_dir": None, "resume": False}
             return self._ask(
-                "fine-tuned on the table", lambda: self._fine_tune(*table, limit), tuned=True
+                "fine-tuned on the table",
+                lambda: self._fine_tune(*table, limit, **alone),
+                tuned=True,
             )
         base = self.parameters["base_model"] if given is None else given
         return self._ask(f"base model {base} as it is", lambda: self._as_it_is(base, *table))
@@ -153,9 +157,9 @@ class Contest:
         before[:, places[places >= 0]] = baseline.answers.values[:, places >= 0]
         return codes, before, candidate.answers.values
 
-    def _fine_tune(self, X: pd.DataFrame, y: pd.Series, limit: float | None) -> Any:
+    def _fine_tune(self, X: pd.DataFrame, y: pd.Series, limit: float | None, **changes: Any) -> Any:
         estimator = ESTIMATORS[self.data.task]
-        return estimator(**{**self.parameters, "time_limit": limit}).fit(X, y)
+        return estimator(**{**self.parameters, "time_limit": limit, **changes}).fit(X, y)
 
     def _as_it_is(self, base: str | Path, X: pd.DataFrame, y: pd.Series) -> Any:
         return fit_base(ESTIMATORS[self.data.task], base, X, y, **self.parameters)

@@ -119,7 +119,10 @@ def fit_base(
     Other than `max_steps=0` does, without scoring it on a hold-out first: nothing is chosen here,
     and every pass over the context takes as long as predicting does.
     """
-    of_training = ("n_folds", "learning_rate", "tuning", "loggers", "log_dir", "max_steps")
+    of_training = (
+        *("n_folds", "learning_rate", "tuning", "max_steps", "loggers", "log_dir"),
+        *("checkpoint_dir", "checkpoint_interval", "resume"),
+    )
     kept = {name: value for name, value in parameters.items() if name not in of_training}
     settings = {**kept, "time_limit": None, "base_model": base, "validation": _NothingToTrainOn()}
     with warnings.catch_warnings():
