@@ -27,6 +27,7 @@ from finetune_tabpfn.tables import split_target
 
 LEAST_SECONDS = 1.0  # that a fit is given; the base model alone is deployed in it
 TRIAL_ROWS, TRIAL_FROM = 600, 1500
+GROWTH = 1.6  # exponent of the time by rows, of the mini model from 600 to 7,000 of them
 ROWS_AT_ONCE = 2000  # that are predicted: bounds memory
 
 Question = Literal["fine_tuning", "add_rows"]
@@ -71,8 +72,7 @@ def rows_that_fit(
     """Return how many rows can be predicted in some seconds, from a trial with few of them.
 
     A slow machine or a large base model would otherwise take the time that the training needs,
-    and more: predictions cannot be cut short. The time is taken to grow with the rows to the
-    power of 1.3, as measured with the mini model between 600 and 7,000 rows.
+    and more: predictions cannot be cut short.
     """
     if data.rows_used < TRIAL_FROM:
         return data.rows_used
@@ -81,7 +81,7 @@ def rows_that_fit(
     model = fit_base(ESTIMATORS[data.task], parameters["base_model"], X, y, **parameters)
     started = time.monotonic()
     Answers.of(model, asked)
-    return int(TRIAL_ROWS * (seconds / (time.monotonic() - started)) ** (1 / 1.3))
+    return int(TRIAL_ROWS * (seconds / (time.monotonic() - started)) ** (1 / GROWTH))
 
 
 class Contest:
@@ -113,7 +113,7 @@ class Contest:
         if given is None and self.question == "add_rows":
             limit = self._remaining(0.4)
             # checkpoints of a fit are of one fit: the candidate's
-            alone = {"checkpoint_dir": None, "resume": False}
+            alone: dict[str, Any] = {"checkpoint_dir": None, "resume": False}
             return self._ask(
                 "fine-tuned on the table",
                 lambda: self._fine_tune(*table, limit, **alone),
