@@ -308,3 +308,12 @@ def test_a_table_too_small_to_train_on_runs_all_the_same(tmp_path, capsys):
     metrics = json.loads((tmp_path / "runs/few/best/metrics.json").read_text())
     assert metrics["hold_out"] is None
     assert metrics["test"]["base"] == metrics["test"]["deployed"]
+
+
+def test_columns_named_by_numbers(tmp_path, capsys):
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 3))).assign(**{"3": [0, 1] * 20})
+    frame.to_csv(tmp_path / "numbers.csv", index=False)
+    (tmp_path / "numbers.yaml").write_text("base_model: mini\n")
+    asked = ["--path", tmp_path / "numbers.csv", "--target", "3", "--drop", "0", "--dry-run"]
+    assert call("run", tmp_path / "numbers.yaml", *asked) == 0
+    assert "classification of '3' with 2 classes: 2 columns" in capsys.readouterr().out

@@ -41,13 +41,17 @@ def add_parameters(
 
 
 def add_option(
-    group: argparse._ActionsContainer, name: str, description: str, default: Any
+    group: argparse._ActionsContainer,
+    name: str,
+    description: str,
+    default: Any,
+    parse: Callable[[str], Any] | None = None,
 ) -> None:
-    """Add the option of a parameter."""
+    """Add the option of a parameter, read by `parse_value` if nothing else is given."""
     group.add_argument(
         f"--{name.replace('_', '-')}",
         dest=name,
-        type=parse_value,
+        type=parse or parse_value,
         default=default,
         metavar="VALUE",
         help=description.replace("%", "%%"),

@@ -14,7 +14,7 @@ from typing import Any
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from finetune_tabpfn.config import parameter_help, parameters
+from finetune_tabpfn.config import parameter_help, parameters, parse_value
 
 REQUIRED = inspect.Parameter.empty
 Schema = dict[str, Any]
@@ -78,12 +78,16 @@ class Field:
             words = list(dict.fromkeys(in_words(schema) for schema in self.schemas))
             raise ValueError(f"{self.path}={value!r} must be {' or '.join(words)}.")
 
-    def listed(self, value: Any) -> Any:
-        """Return a list of one for a single value of the command line where only a list will do."""
-        kinds = [schema.get("type") for schema in self.schemas]
-        if isinstance(value, (str, int)) and "array" in kinds and "string" not in kinds:
-            return [value]
-        return value
+    def parse(self, text: str) -> Any:
+        """Read a value of the command line: as `parse_value` does, unless only text will do.
+
+        Where only a list will do, a single value is a list of one.
+        """
+        kinds = {kind for schema in self.schemas for kind in kinds_of(schema)} - {"null"}
+        if kinds == {"string"}:
+            return None if text.lower() == "none" and self.default is None else text
+        value = parse_value(text)
+        return [value] if kinds == {"array"} and isinstance(value, (str, int, float)) else value
 
     def schema(self) -> Schema:
         """Return the JSON Schema of its values, for an editor."""
@@ -110,11 +114,17 @@ def fields_of(section: str, of: Callable[..., Any]) -> dict[str, Field]:
     }
 
 
+def kinds_of(schema: Schema) -> list[str]:
+    """Return JSON's names of the types that a schema takes."""
+    kinds = schema.get("type", "choice")
+    return kinds if isinstance(kinds, list) else [kinds]
+
+
 def meets(value: Any, schema: Schema) -> bool:
     """Tell whether a value meets a schema of `PLAIN`, of a choice or of an interval."""
     if "enum" in schema:
         return isinstance(value, str) and value in schema["enum"]
-    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    kinds = kinds_of(schema)
     if isinstance(value, bool):
         return "boolean" in kinds
     if value is None:
@@ -128,7 +138,7 @@ def in_words(schema: Schema) -> str:
     """Say what meets a schema."""
     if "enum" in schema:
         return " or ".join(repr(option) for option in schema["enum"])
-    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    kinds = kinds_of(schema)
     bounds = [words.format(schema[name]) for name, (_, words) in BOUNDS.items() if name in schema]
     first = " ".join([TYPES[kinds[0]][1], " and ".join(bounds)]).strip()
     return " or ".join([first, *(TYPES[kind][1] for kind in kinds[1:])])

@@ -67,12 +67,13 @@ def read_tables(config: RunConfig) -> Tables:
 
 def _labelled(X: pd.DataFrame, y: pd.Series, data: Data, kind: Kind) -> LabelledTable:
     """Return rows with targets, weights and groups; the columns of those are no features."""
-    for key, names in (("drop", data.drop), ("group", [data.group]), ("weight", [data.weight])):
+    dropped = [str(name) for name in data.drop]
+    for key, names in (("drop", dropped), ("group", [data.group]), ("weight", [data.weight])):
         for name in names:
             if name is not None and name not in X.columns:
                 raise ValueError(f"data.{key}: {name!r} is no column of {data.path}.")
     return LabelledTable(
-        X.drop(columns=[*data.drop, *filter(None, (data.group, data.weight))]),
+        X.drop(columns=[*dropped, *filter(None, (data.group, data.weight))]),
         check_target(y, n_rows=len(X), numeric=kind == "regression"),
         _column(X, data.weight, check_weight),
         _column(X, data.group, check_groups),

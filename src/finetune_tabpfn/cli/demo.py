@@ -18,6 +18,7 @@ def add(commands: Commands) -> None:
         description="Fine-tune the shipped mini model on scikit-learn's handwritten digits, print "
         "test scores of base and fine-tuned model side by side, and leave the training curve and "
         "the fine-tuned model in a folder.",
+        usage="finetune-tabpfn demo [options]",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("demo-output"), help="folder for the results [%(default)s]"

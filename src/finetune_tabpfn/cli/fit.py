@@ -22,8 +22,9 @@ def add(commands: Commands) -> None:
         help="fine-tune on a file and save the fitted estimator",
         description="Fine-tune a base model to the table in a file and save the fitted estimator "
         "for `predict` and `export`. `run` does more: tests, curve, history, all from one YAML.",
+        usage="finetune-tabpfn fit DATA --target COLUMN --out FILE [options]",
     )
-    parser.add_argument("data", type=Path, help=TABLE_FORMATS)
+    parser.add_argument("data", type=Path, metavar="DATA", help=TABLE_FORMATS)
     parser.add_argument("--target", required=True, help="name of the column to predict")
     parser.add_argument("--out", type=Path, required=True, help="file for the estimator (.joblib)")
     add_task(parser)

@@ -25,9 +25,12 @@ output.folder/experiment/TIME/ with the configuration, metrics, history, curve a
 def add(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser(
-        "run", help="fine-tune, test and save as a YAML file says", description=DESCRIPTION
+        "run",
+        help="fine-tune, test and save as a YAML file says",
+        description=DESCRIPTION,
+        usage="finetune-tabpfn run CONFIG [options]",
     )
-    parser.add_argument("config", type=Path, help="YAML file")
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="YAML file")
     parser.add_argument(
         "--set",
         action="append",
@@ -52,7 +55,8 @@ def add(commands: Commands) -> None:
         group = parser.add_argument_group(f"{section}, over the file")
         for field in fields.values():
             default = "" if field.default is REQUIRED else f" [{field.default}]"
-            add_option(group, field.name, field.description + default, argparse.SUPPRESS)
+            describe = field.description + default
+            add_option(group, field.name, describe, argparse.SUPPRESS, parse=field.parse)
     parser.set_defaults(run=run)
 
 
@@ -72,18 +76,16 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what the command line says over the file: ``--set`` first, then the plain flags."""
+    fields = {field.path: field for keys in sections().values() for field in keys.values()}
     chosen = {}
     for assignment in arguments.overrides:
         place, equals, value = assignment.partition("=")
         if not equals:
             raise ValueError(f"--set {assignment!r} must be SECTION.NAME=VALUE.")
-        chosen[place] = parse_value(value)
-    for fields in sections().values():
-        for name, field in fields.items():
-            if hasattr(arguments, name):
-                chosen[field.path] = getattr(arguments, name)
-            if field.path in chosen:
-                chosen[field.path] = field.listed(chosen[field.path])
+        chosen[place] = fields[place].parse(value) if place in fields else parse_value(value)
+    for place, field in fields.items():
+        if hasattr(arguments, field.name):
+            chosen[place] = getattr(arguments, field.name)
     return chosen
 
 

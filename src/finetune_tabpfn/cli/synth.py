@@ -21,6 +21,7 @@ def add(commands: Commands) -> None:
     synth = commands.add_parser(
         "synth",
         help="write a synthetic table",
+        usage="finetune-tabpfn synth --out FILE [options]",
         description="Write a synthetic table: from the parameters below, from a schema, or like "
         "a real table. With --schema and --like only --n-rows and --random-state apply.",
     )
