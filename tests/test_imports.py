@@ -54,6 +54,7 @@ ORDER = [
     "runs",
     "plans",
     "information",
+    "studies",
     "synthetic",
     "pretraining",
     "demo",

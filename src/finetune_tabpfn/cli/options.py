@@ -12,7 +12,7 @@ TABLE_FORMATS = "CSV, Parquet or JSON (records or lines)"
 TASKS = ("auto", "classification", "regression")
 
 
-def add_task(parser: argparse.ArgumentParser) -> None:
+def add_task(parser: argparse._ActionsContainer) -> None:
     """Add the option that sets the task."""
     parser.add_argument(
         "--task",

@@ -11,6 +11,7 @@ import pandas as pd
 
 from finetune_tabpfn.cli.options import TABLE_FORMATS, Commands, add_json, answer
 from finetune_tabpfn.export import load_fitted
+from finetune_tabpfn.studies.models import features_of
 from finetune_tabpfn.tables import read_table, write_table
 
 
@@ -35,24 +36,13 @@ def run(arguments: argparse.Namespace) -> None:
     """Predict the rows of a file."""
     model = load_fitted(arguments.model)
     rows = read_table(arguments.data)
-    predicted = predictions(model, features(model, rows, arguments.data))
+    predicted = predictions(model, features_of(model, rows, arguments.data))
     write_table(predicted, arguments.out)
     answer(
         arguments,
         f"predicted {len(rows)} rows, saved {arguments.out}",
         {"rows": len(rows), "columns": list(predicted.columns), "path": arguments.out},
     )
-
-
-def features(model: Any, rows: pd.DataFrame, source: Path) -> pd.DataFrame:
-    """Return the columns that the model was fitted on."""
-    names = getattr(model, "feature_names_in_", None)
-    if names is None:
-        return rows
-    missing = [name for name in names if name not in rows.columns]
-    if missing:
-        raise ValueError(f"{source} lacks the column {missing[0]!r} that the model was fitted on.")
-    return rows[list(names)]
 
 
 def predictions(model: Any, X: pd.DataFrame) -> pd.DataFrame:

@@ -14,10 +14,34 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from finetune_tabpfn import __version__
-from finetune_tabpfn.cli import demo, export, fit, info, predict, run, schema, synth
+from finetune_tabpfn.cli import (
+    demo,
+    evaluate,
+    export,
+    fit,
+    info,
+    predict,
+    prepare,
+    preview,
+    run,
+    schema,
+    synth,
+)
 
 # in the order of the help
-COMMANDS = (fit, predict, run, export, synth, info, schema, demo)
+COMMANDS = (
+    prepare,
+    preview,
+    fit,
+    predict,
+    evaluate,
+    run,
+    export,
+    synth,
+    info,
+    schema,
+    demo,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,1 @@
+"""Around a fit: tables made ready, models evaluated, and whether fine-tuning pays previewed."""
