@@ -83,15 +83,11 @@ def test_a_distribution_is_the_mixture_of_the_folds(regressor):
 
 
 def test_the_curve_has_a_line_for_each_fold(classifier):
-    ax = plot_history(classifier)
-    scores = [line for line in ax.get_lines() if line.get_label().strip("_") == "score"]
-    assert len(scores) == 3
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
-        "base model",
-        "score",
-        "best round",
-        "train loss",
-    ]
+    scores, losses, _ = plot_history(classifier)
+    rounds = [line for line in scores.get_lines() if line.get_label().strip("_") == "round"]
+    assert len(rounds) == len(losses.get_lines()) == 3
+    shown = [text.get_text() for text in scores.get_legend().get_texts()]
+    assert shown == ["base model", "round", "best round"]
 
 
 def test_joblib_keeps_all_networks(classifier, tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import struct
 import sys
 import time
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.datasets import load_diabetes, load_iris
+from tabpfn import TabPFNClassifier
 from torch import nn
 
 from finetune_tabpfn import (
@@ -32,15 +34,16 @@ def fitted():
 
 
 def test_the_curve_shows_what_happened(fitted):
-    ax = plot_history(fitted)
-    lines = {line.get_label(): line for line in ax.get_lines()}
-    assert list(lines["score"].get_ydata()) == fitted.history_["score"].tolist()
+    scores, losses, rates = plot_history(fitted)
+    lines = {line.get_label(): line for line in scores.get_lines()}
+    assert list(lines["round"].get_ydata()) == fitted.history_["score"].tolist()
     assert set(lines["base model"].get_ydata()) == {fitted.base_score_}
     assert list(lines["best round"].get_xdata()) == [fitted.best_step_]
-    assert "mini: max_steps" in ax.get_title()
-    assert "neg_log_loss" in ax.get_ylabel()
-    losses = next(other for other in ax.figure.axes if other is not ax).get_lines()[0].get_ydata()
-    assert list(losses) == fitted.history_["train_loss"].dropna().tolist()
+    assert "mini: max_steps" in scores.get_title()
+    assert "neg_log_loss" in scores.get_ylabel()
+    trained = fitted.history_.iloc[1:]
+    assert list(losses.get_lines()[0].get_ydata()) == trained["train_loss"].tolist()
+    assert list(rates.get_lines()[0].get_ydata()) == trained["learning_rate"].tolist()
 
 
 def test_the_curve_of_a_run_that_scored_nothing(fitted, tmp_path):
@@ -222,6 +225,8 @@ def wandb_records(folder):
             place += 32768 - place % 32768
             continue
         _, length, kind = struct.unpack_from("<IHB", data, place)
+        if place + 7 + length > len(data):
+            return  # it is being written
         whole += data[place + 7 : place + 7 + length]
         place += 7 + length
         if kind in (1, 4):  # whole, or the last part
@@ -260,6 +265,51 @@ def test_an_offline_run_of_wandb_holds_it_all(tmp_path, monkeypatch):
     summary = {k: v for record in of("summary") for k, v in values(record.summary.update).items()}
     assert summary["best_score"] == pytest.approx(model.best_score_)
     assert summary["stop_reason"] == "max_steps"
+
+
+def test_the_network_as_an_artifact_of_wandb_on_request(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_LOG_MODEL", "end")
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))
+    model = fit(tmp_path, loggers="wandb")
+    found, deadline = [], time.monotonic() + 30
+    while not found and time.monotonic() < deadline:
+        records = list(wandb_records(tmp_path))
+        found = [r for r in records if r.WhichOneof("record_type") == "request"] and [
+            r.request.log_artifact.artifact
+            for r in records
+            if r.request.WhichOneof("request_type") == "log_artifact"
+        ]
+        found += [r.artifact for r in records if r.WhichOneof("record_type") == "artifact"]
+    (artifact,) = found
+    assert artifact.type == "model"
+    (entry,) = artifact.manifest.contents
+    assert entry.path == "mini-classifier-v3.safetensors"
+    X, y = load_iris(return_X_y=True)
+    path = shutil.copy(entry.local_path, tmp_path / entry.path)
+    plain = TabPFNClassifier(model_path=path, n_estimators=1, device="cpu", random_state=0)
+    np.testing.assert_allclose(plain.fit(X, y).predict_proba(X), model.predict_proba(X), atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+def test_a_run_of_mlflow_holds_it_all(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    model = fit(tmp_path, loggers="mlflow")
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "finetune-tabpfn"]
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["parameters.max_steps"] == "4"
+    assert run.data.params["rows"] == "150"
+    scores = client.get_metric_history(run.info.run_id, "round/score")
+    assert [metric.step for metric in scores] == model.history_["step"].tolist()
+    np.testing.assert_allclose([metric.value for metric in scores], model.history_["score"])
+    assert len(client.get_metric_history(run.info.run_id, "step/train_loss")) == 4
+    assert run.data.metrics["best_score"] == pytest.approx(model.best_score_)
+    assert run.data.tags["stop_reason"] == "max_steps"
 
 
 def test_the_curves_for_tensorboard(tmp_path):

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from finetune_tabpfn.records import Logger
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+
+HEIGHTS = (4, 2, 1)  # of score, train loss and learning rate
 
 
 class Curve(Logger):
@@ -29,64 +35,57 @@ class Curve(Logger):
         save_curve(estimator, self.path)
 
 
-def plot_history(estimator: Any, ax: Axes | None = None) -> Axes:
+def plot_history(estimator: Any, axes: Sequence[Axes] | None = None) -> npt.NDArray[np.object_]:
     """Plot the training curve of a fitted estimator.
 
     Parameters
     ----------
     estimator : FinetunedTabPFNClassifier or FinetunedTabPFNRegressor
         Fitted.
-    ax : matplotlib.axes.Axes, optional
-        Drawn on a new figure if not given.
+    axes : sequence of three matplotlib.axes.Axes, optional
+        Of a new figure if not given.
 
     Returns
     -------
-    matplotlib.axes.Axes
-        The score on the left axis, with the base's score as a line and the best round marked;
-        the train loss on a second axis. A line for each fold.
+    ndarray of three matplotlib.axes.Axes
+        From the top: the score, with the base's as a line and the best round marked; the train
+        loss; the learning rate. A line for each fold.
     """
     history: pd.DataFrame = estimator.history_
-    ax = ax if ax is not None else _new_axes()
-    loss_ax = ax.twinx()
-    ax.axhline(estimator.base_score_, color="gray", ls="--", lw=1, label="base model")
+    drawn = np.array(_new_axes() if axes is None else axes, dtype=object)
+    scores, losses, rates = drawn
+    scores.axhline(estimator.base_score_, color="gray", ls="--", lw=1, label="base model")
     for fold, rounds in history.groupby("fold"):
         hidden = "_" if fold else ""  # matplotlib leaves labels that begin so out of the legend
-        trained, best = rounds.dropna(subset="train_loss"), rounds.loc[[rounds["score"].idxmax()]]
-        loss_ax.plot(
-            trained["step"],
-            trained["train_loss"],
-            color="tab:orange",
-            alpha=0.7,
-            label=f"{hidden}train loss",
-        )
-        ax.plot(
-            rounds["step"],
-            rounds["score"],
-            color="tab:blue",
-            marker="o",
-            ms=3,
-            label=f"{hidden}score",
-        )
-        ax.plot(
-            best["step"], best["score"], "*", color="tab:green", ms=14, label=f"{hidden}best round"
-        )
-    ax.set_xlabel("step (optimizer updates)")
-    ax.set_ylabel(f"score on the hold-out ({estimator.scoring_}), greater is better")
-    loss_ax.set_ylabel("train loss (nats per query row)")
-    ax.set_title(f"Fine-tuning of {estimator.base_model_.name}: {estimator.stop_reason_}")
-    shown = [line for side in (ax, loss_ax) for line in side.get_legend_handles_labels()[0]]
-    ax.legend(handles=shown, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4)
-    return ax
+        line = {"color": "tab:blue", "marker": "o", "ms": 3, "lw": 1.2}
+        scores.plot(rounds["step"], rounds["score"], label=f"{hidden}round", **line)
+        best = rounds.iloc[int(rounds["score"].argmax())]
+        star = {"color": "tab:green", "ms": 14, "ls": "none"}
+        scores.plot(best["step"], best["score"], "*", label=f"{hidden}best round", **star)
+        trained = rounds.dropna(subset="train_loss")
+        losses.plot(trained["step"], trained["train_loss"], **{**line, "color": "tab:orange"})
+        rates.plot(trained["step"], trained["learning_rate"], **{**line, "color": "tab:purple"})
+    scores.set_title(f"Fine-tuning of {estimator.base_model_.name}: {estimator.stop_reason_}")
+    scores.set_ylabel(f"score on the hold-out\n({estimator.scoring_}),\ngreater is better")
+    losses.set_ylabel("train loss\n(nats per query row)")
+    rates.set_ylabel("learning\nrate")
+    rates.set_ylim(0, 1.2 * rates.dataLim.y1 if rates.lines else 1)
+    rates.set_xlabel("step (optimizer updates)")
+    scores.legend(loc="best")
+    return drawn
 
 
 def save_curve(estimator: Any, path: Path) -> None:
     """Write the training curve of a fitted estimator as PNG."""
-    figure: Any = plot_history(estimator).figure
+    figure: Any = plot_history(estimator)[0].figure
     figure.savefig(path, dpi=120, bbox_inches="tight", format="png")
 
 
-def _new_axes() -> Axes:
+def _new_axes() -> Any:
     """Return axes on a figure of their own, off pyplot: no window, nothing to close."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(8, 5), layout="constrained").add_subplot()
+    figure = Figure(figsize=(8, 7), layout="constrained")
+    axes = figure.subplots(len(HEIGHTS), sharex=True, height_ratios=HEIGHTS)
+    figure.align_ylabels()
+    return axes

@@ -84,21 +84,24 @@ def describe(estimator: Any) -> dict[str, Any]:
 
 def describe_start(estimator: Any) -> dict[str, Any]:
     """Return what is known before the training, as JSON-like data; the base model is loaded."""
-    base = {key: str(value) for key, value in asdict(estimator.base_model_).items()}
-    parameters = {
-        key: value if isinstance(value, (int, float, str, type(None))) else _text(value)
-        for key, value in estimator.get_params(deep=False).items()
-    }
     return {
-        "base_model": base,
+        "base_model": _plain(asdict(estimator.base_model_)),
         "licence": estimator.base_model_.licence,
-        "parameters": parameters,
+        "parameters": _plain(estimator.get_params(deep=False)),
         "versions": {name: version(name) for name in ("tabpfn", "torch", "scikit-learn")},
     }
 
 
-def _text(value: Any) -> str:
-    """Return how an object is written, without where it happens to be in memory."""
+def _plain(value: Any) -> Any:
+    """Return a value as JSON-like data: an object as it is written, without its place in memory."""
+    if isinstance(value, (int, float, str, type(None))):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from finetune_tabpfn.curve import Curve
 from finetune_tabpfn.records import Csv, JsonLines, Logger
-from finetune_tabpfn.trackers import TensorBoard, WandB
+from finetune_tabpfn.trackers import MLflow, TensorBoard, WandB
 from finetune_tabpfn.training import HOOKS, TrainState
 
 GROUP = "finetune_tabpfn.loggers"  # entry points: a name, and a callable that is given the folder
@@ -26,7 +26,8 @@ FILES: dict[str, tuple[Callable[[Path], Logger], str]] = {
     "plot": (Curve, "curve.png"),
     "tensorboard": (TensorBoard, "tensorboard"),
 }
-OWN = ("progress", *FILES, "wandb")
+SERVICES: dict[str, Callable[[Path | None], Logger]] = {"wandb": WandB, "mlflow": MLflow}
+OWN = ("progress", *FILES, *SERVICES)
 
 
 class Harmless:
@@ -68,8 +69,8 @@ class Loggers:
     Parameters
     ----------
     loggers : str, object, sequence of them, or None
-        Names ("progress", "jsonl", "csv", "plot", "wandb", "tensorboard", or of an entry point of
-        the group ``finetune_tabpfn.loggers``), or objects of the callback protocol.
+        Names ("progress", "jsonl", "csv", "plot", "wandb", "tensorboard", "mlflow", or of an entry
+        point of the group ``finetune_tabpfn.loggers``), or objects of the callback protocol.
     log_dir : str, pathlib.Path or None
         Folder for what they write.
     verbose : bool
@@ -120,8 +121,8 @@ def _open(name: str | object, folder: Path | None) -> object:
         return name
     if name == "progress":
         return ProgressBar()
-    if name == "wandb":
-        return WandB(folder)
+    if name in SERVICES:
+        return SERVICES[name](folder)
     if name in FILES:
         if folder is None:
             raise ValueError(f'loggers={name!r} needs a folder to write to: log_dir="...".')

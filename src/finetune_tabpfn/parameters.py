@@ -124,8 +124,8 @@ base_model : str or path, default="auto"
         run with that reason.
     loggers : str, object or sequence of them, default=None
         What records the fit: "progress", "jsonl" and "csv" (a record per step and round, written
-        as they come), "plot" (training curve as PNG), "wandb", "tensorboard", names of the
-        entry-point group "finetune_tabpfn.loggers", or objects with methods of
+        as they come), "plot" (training curve as PNG), "wandb", "tensorboard", "mlflow", names of
+        the entry-point group "finetune_tabpfn.loggers", or objects with methods of
         `finetune_tabpfn.Logger`. One that fails warns once and does not harm the fit.
     log_dir : str or pathlib.Path, default=None
         Folder for what the loggers write.

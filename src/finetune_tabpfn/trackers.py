@@ -6,11 +6,17 @@ import importlib
 import json
 import math
 import os
-from collections.abc import Mapping
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from finetune_tabpfn.records import Log
+
+PROJECT = "finetune-tabpfn"  # where an experiment tracker is not told another
+MLFLOW_TEXT = 500  # characters that the oldest servers take of a parameter
+MLFLOW_BATCH = 100  # items that a server takes at once
 
 
 class WandB(Log):
@@ -23,7 +29,8 @@ class WandB(Log):
 
     Notes
     -----
-    wandb's own environment variables choose project, mode ("offline") and the rest.
+    wandb's own environment variables choose project, mode ("offline") and the rest;
+    WANDB_LOG_MODEL=end adds the fine-tuned network as an artifact.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -36,7 +43,7 @@ class WandB(Log):
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
         self.run = self.wandb.init(
-            project=os.environ.get("WANDB_PROJECT", "finetune-tabpfn"),
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
             config=dict(run),
             dir=self.folder,
             reinit="create_new",
@@ -53,7 +60,17 @@ class WandB(Log):
     def on_fit_end(self, estimator: Any) -> None:
         """Write the summary and end the run."""
         super().on_fit_end(estimator)
+        if os.environ.get("WANDB_LOG_MODEL", "false").lower() not in ("false", "0", ""):
+            self._log_model(estimator)
         self.run.finish()
+
+    def _log_model(self, estimator: Any) -> None:
+        """Add the fine-tuned network as an artifact of the run."""
+        artifact = self.wandb.Artifact(f"model-{self.run.id}", type="model")
+        with tempfile.TemporaryDirectory() as folder:
+            path = estimator.save_model(Path(folder) / estimator.base_model_.path.name)
+            artifact.add_file(str(path), name=path.name)  # takes a copy
+        self.run.log_artifact(artifact)
 
 
 class TensorBoard(Log):
@@ -89,6 +106,82 @@ class TensorBoard(Log):
         self.writer.add_scalar("fit/best_score", estimator.best_score_)
         self.writer.add_text("fit/stop_reason", estimator.stop_reason_)
         self.writer.close()
+
+
+class MLflow(Log):
+    """A run of MLflow: parameters, the metrics of every step and round, what it came to.
+
+    Parameters
+    ----------
+    folder : pathlib.Path, optional
+        For a database of its own, "mlflow.db", where MLFLOW_TRACKING_URI names no other place.
+
+    Notes
+    -----
+    MLFLOW_EXPERIMENT_NAME names the experiment. What steps record is sent with their round.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.mlflow = _library("mlflow", "mlflow")
+        self.folder = folder
+        self.metrics: list[Any] = []
+
+    def on_fit_begin(self, run: Mapping[str, Any]) -> None:
+        """Begin a run."""
+        self.fold = -1
+        place = None
+        if self.folder is not None and "MLFLOW_TRACKING_URI" not in os.environ:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            place = f"sqlite:///{self.folder.resolve() / 'mlflow.db'}"
+        self.client = self.mlflow.MlflowClient(tracking_uri=place)
+        self.run_id = self.client.create_run(self._experiment()).info.run_id
+        parameters = [
+            self.mlflow.entities.Param(name, str(value)[:MLFLOW_TEXT]) for name, value in _flat(run)
+        ]
+        self._send(params=parameters)
+
+    def _experiment(self) -> str:
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
+        there = self.client.get_experiment_by_name(name)
+        return str(there.experiment_id if there else self.client.create_experiment(name))
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Collect the numbers of a step; send them with those of a round."""
+        event, fold, step = record.pop("event"), record.pop("fold"), record.pop("step")
+        group = event if fold == 0 else f"{event} of fold {fold}"
+        now = round(1000 * time.time())
+        self.metrics += [
+            self.mlflow.entities.Metric(f"{group}/{name}", value, now, step)
+            for name, value in record.items()
+            if math.isfinite(value)
+        ]
+        if event == "round":
+            self._send(metrics=self.metrics)
+            self.metrics = []
+
+    def _send(self, **kinds: list[Any]) -> None:
+        for kind, items in kinds.items():
+            for start in range(0, len(items), MLFLOW_BATCH):
+                batch = {kind: items[start : start + MLFLOW_BATCH]}
+                self.client.log_batch(self.run_id, **batch)
+
+    def on_fit_end(self, estimator: Any) -> None:
+        """Add what the fit came to and end the run."""
+        self._send(metrics=self.metrics)
+        for name in ("base_score", "best_score"):
+            self.client.log_metric(self.run_id, name, getattr(estimator, f"{name}_"))
+        for name in ("stop_reason", "deployed_weights"):
+            self.client.set_tag(self.run_id, name, getattr(estimator, f"{name}_"))
+        self.client.set_terminated(self.run_id)
+
+
+def _flat(run: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested mappings under names like "parameters.max_steps"."""
+    for name, value in run.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _library(module: str, package: str) -> Any:
