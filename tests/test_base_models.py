@@ -4,6 +4,7 @@ import os
 import shutil
 
 import pytest
+import torch
 from tabpfn.settings import settings
 
 from finetune_tabpfn import base_models
@@ -125,3 +126,17 @@ def test_a_path(tmp_path):
 def test_a_path_that_is_not_there():
     with pytest.raises(ValueError, match=r"base_model='no/such.ckpt' is neither a file nor one of"):
         resolve("no/such.ckpt", "classification")
+
+
+def test_fits_in_a_loop_read_the_file_once(tmp_path):
+    path = tmp_path / "base-v3.safetensors"
+    shutil.copy(mini("classification").path, path)
+    first = resolve(path, "classification").load("classification", torch.device("cpu")).model
+    written = path.stat()
+    path.unlink()
+    path.write_bytes(bytes(written.st_size))  # nothing can be read from it any more
+    os.utime(path, ns=(written.st_atime_ns, written.st_mtime_ns))
+    second = resolve(path, "classification").load("classification", torch.device("cpu")).model
+    for one, other in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(one, other)
+        assert one.data_ptr() != other.data_ptr()  # what one fit trains, the next does not see

@@ -41,13 +41,19 @@ def test_the_code_of_the_readme_runs(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["FinetunedTabPFNClassifier", "FinetunedTabPFNRegressor", "fine_tune_tabpfn"]
+    "name",
+    [
+        "FinetunedTabPFNClassifier",
+        "FinetunedTabPFNRegressor",
+        "fine_tune_base_model",
+        "fine_tune_tabpfn",
+    ],
 )
-def test_the_example_of_a_docstring_runs(name):
+def test_the_example_of_a_docstring_runs(name, tmp_path):
     code = (
         "import doctest, finetune_tabpfn as module; "
         f"test = doctest.DocTestFinder().find(module.{name}, globs={{}})[0]; "
         "assert test.examples; "
         "assert doctest.DocTestRunner().run(test).failed == 0"
     )
-    run("-c", code, folder=ROOT)
+    run("-c", code, folder=tmp_path)

@@ -128,12 +128,12 @@ def load_fitted(path: str | Path) -> Any:
             return _tabpfn.load_fit(path)
         estimator = joblib.load(path)
         check_is_fitted(estimator)
+    except LookupError as error:  # a byte that is no instruction of pickle's
+        raise ValueError(f"{path} is no fitted estimator: it is no pickle.") from error
     except (
         pickle.UnpicklingError,
         zipfile.BadZipFile,
         EOFError,
-        KeyError,
-        IndexError,
         AttributeError,
         TypeError,
         ImportError,
