@@ -73,3 +73,36 @@ def test_run(table, task, metric, tmp_path):
     best = tmp_path / "runs" / table / "best"
     assert (best / "metrics.json").is_file()
     assert (best / "curve.png").is_file()
+
+
+def test_prepare_and_evaluate(tmp_path):
+    data = TABLES / "soybean.csv"
+    made = json.loads(
+        run("prepare", data, "--target", "target", "--out", "beans", "--json", folder=tmp_path)
+    )
+    rows = {
+        part: len(pd.read_csv(tmp_path / "beans" / f"{part}.csv")) for part in ("train", "test")
+    }
+    assert rows == {"train": made["train_rows"], "test": made["test_rows"]}
+    fit = ["fit", "beans/train.csv", "--target", "target", "--out", "beans.joblib", *QUICK]
+    run(*fit, folder=tmp_path)
+    found = json.loads(
+        run(
+            *["evaluate", "beans.joblib", "beans/test.csv", "--target", "target"],
+            *["--out", "report", "--json"],
+            folder=tmp_path,
+        )
+    )
+    assert found["rows"] == rows["test"]
+    assert found["metrics"]["accuracy"] > 0.6
+    assert found["metrics"]["top_3_accuracy"] >= found["metrics"]["accuracy"]
+    assert len((tmp_path / "report" / "rows.jsonl").read_text().splitlines()) == rows["test"]
+
+
+def test_preview(tmp_path):
+    command = ["preview", "--data-path", TABLES / "telco_churn.csv", "--target", "target"]
+    options = ["--base-model", "mini", "--test-mode", "--output-format", "json", "--no-cache"]
+    found = json.loads(run(*command, *options, folder=tmp_path))
+    assert found["preview_mode"] is True
+    assert found["notice"] == "PREVIEW - NON-BINDING ESTIMATE"
+    assert set(found["metrics"]) >= {"roc_auc", "accuracy"}
