@@ -15,7 +15,7 @@ import torch
 from finetune_tabpfn import _tabpfn
 from finetune_tabpfn.config import unknown_name
 from finetune_tabpfn.curve import save_curve
-from finetune_tabpfn.estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn.estimators import ESTIMATORS
 from finetune_tabpfn.export import save_model
 from finetune_tabpfn.messages import messages
 from finetune_tabpfn.parameters import Parameters
@@ -169,9 +169,9 @@ def fine_tune_tabpfn(
     }
     if use_wandb:
         parameters["loggers"] = [*_as_list(parameters.get("loggers")), "wandb"]
-    kind = FinetunedTabPFNClassifier if n_classes else FinetunedTabPFNRegressor
+    make = ESTIMATORS["classification" if n_classes else "regression"]
     with messages(logger_level):
-        estimator = kind(**parameters).fit(X_train, y_train, X_val=X_val, y_val=y_val)
+        estimator = make(**parameters).fit(X_train, y_train, X_val=X_val, y_val=y_val)
     _warn_of_version(estimator.base_model_.path, path)
     save_model(estimator, path)
     if show_training_curve:

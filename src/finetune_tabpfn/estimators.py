@@ -484,6 +484,12 @@ class FinetunedTabPFNRegressor(RegressorMixin, _FinetunedTabPFN):
         return Regression()
 
 
+ESTIMATORS: dict[str, type[Any]] = {  # by task
+    "classification": FinetunedTabPFNClassifier,
+    "regression": FinetunedTabPFNRegressor,
+}
+
+
 def random_seed(random_state: int | np.random.RandomState | None) -> int:
     """Return the seed of a fit; numpy's global state is not touched, even for None."""
     if isinstance(random_state, np.random.RandomState):

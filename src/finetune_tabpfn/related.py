@@ -15,19 +15,11 @@ from finetune_tabpfn import _tabpfn, export
 from finetune_tabpfn.callbacks import Timer
 from finetune_tabpfn.choice import Outcome
 from finetune_tabpfn.courses import Course
-from finetune_tabpfn.estimators import (
-    FinetunedTabPFNClassifier,
-    FinetunedTabPFNRegressor,
-    random_seed,
-)
+from finetune_tabpfn.estimators import ESTIMATORS, random_seed
 from finetune_tabpfn.finetuning import fine_tune
 from finetune_tabpfn.tasks import Kind
 from finetune_tabpfn.training import Round
 
-ESTIMATORS: dict[str, Any] = {
-    "classification": FinetunedTabPFNClassifier,
-    "regression": FinetunedTabPFNRegressor,
-}
 NOT_HERE = ("checkpoint_dir", "loggers", "n_folds", "resume")
 
 
@@ -128,7 +120,7 @@ def fine_tune_base_model(
     return _write(path, worker, plan.specs, courses, outcome)
 
 
-def _estimator(task: str, parameters: dict[str, Any]) -> Any:
+def _estimator(task: Kind, parameters: dict[str, Any]) -> Any:
     """Return an estimator with the parameters, which are those of a fit to one table."""
     if task not in ESTIMATORS:
         raise ValueError(f"task={task!r} must be 'classification' or 'regression'.")

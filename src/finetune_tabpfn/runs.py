@@ -11,7 +11,7 @@ import joblib
 
 from finetune_tabpfn import _tabpfn
 from finetune_tabpfn.curve import save_curve
-from finetune_tabpfn.estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn.estimators import ESTIMATORS
 from finetune_tabpfn.export import describe, save_model
 from finetune_tabpfn.files import save_whole
 from finetune_tabpfn.inputs import LabelledTable
@@ -21,13 +21,9 @@ from finetune_tabpfn.run_config import RunConfig
 from finetune_tabpfn.run_folders import METRICS, link_best, new_folder
 from finetune_tabpfn.run_tables import Tables, read_tables
 from finetune_tabpfn.scoring import HoldOutScore
-from finetune_tabpfn.tasks import Classification, Kind, Regression
+from finetune_tabpfn.tasks import Classification, Regression
 from finetune_tabpfn.text import to_json
 
-ESTIMATORS: dict[Kind, type[Any]] = {
-    "classification": FinetunedTabPFNClassifier,
-    "regression": FinetunedTabPFNRegressor,
-}
 # of the parameters, what shapes a predictor that is not trained: the base model's to compare with
 OF_THE_BASE = (
     "base_model",

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from finetune_tabpfn.cli.options import Commands, add_json, answer, hold_out_scores
-from finetune_tabpfn.estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn.estimators import ESTIMATORS
 from finetune_tabpfn.export import describe, load_fitted, save_model
 
 
@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write the checkpoint and say what it is."""
     estimator = load_fitted(arguments.model)
-    if not isinstance(estimator, (FinetunedTabPFNClassifier, FinetunedTabPFNRegressor)):
+    if type(estimator) not in ESTIMATORS.values():
         raise ValueError(f"{arguments.model} is no estimator of this package.")
     path = save_model(estimator, arguments.out)
     made = {**describe(estimator), "path": path}

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import joblib
 
-from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
 from finetune_tabpfn.cli.options import (
     TABLE_FORMATS,
     Commands,
@@ -17,6 +16,7 @@ from finetune_tabpfn.cli.options import (
     hold_out_scores,
 )
 from finetune_tabpfn.config import add_parameters, chosen_parameters
+from finetune_tabpfn.estimators import ESTIMATORS
 from finetune_tabpfn.export import describe
 from finetune_tabpfn.files import save_whole
 from finetune_tabpfn.tables import infer_task, read_table, split_target
@@ -45,11 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Fine-tune on a file and save the fitted estimator."""
     X, y = split_target(read_table(arguments.data), arguments.target)
     task = infer_task(y) if arguments.task == "auto" else arguments.task
-    kinds = {
-        "classification": FinetunedTabPFNClassifier,
-        "regression": FinetunedTabPFNRegressor,
-    }
-    estimator = kinds[task](**chosen_parameters(arguments), verbose=not arguments.quiet)
+    estimator = ESTIMATORS[task](**chosen_parameters(arguments), verbose=not arguments.quiet)
     estimator.fit(X, y)
     save_whole(arguments.out, lambda part: joblib.dump(estimator, part))
     answer(

@@ -12,16 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from finetune_tabpfn.estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn.estimators import ESTIMATORS, FinetunedTabPFNRegressor
 from finetune_tabpfn.export import load_fitted
 from finetune_tabpfn.studies.cleaning import label_texts
 from finetune_tabpfn.tables import infer_task, split_target
 
 FITTED = (".joblib", ".tabpfn_fit")
-ESTIMATORS = {
-    "classification": FinetunedTabPFNClassifier,
-    "regression": FinetunedTabPFNRegressor,
-}
 DECILES = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 
 
