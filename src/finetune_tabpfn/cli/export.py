@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write the checkpoint and say what it is."""
     estimator = load_fitted(arguments.model)
-    if type(estimator) not in ESTIMATORS.values():
+    if not issubclass(type(estimator), tuple(ESTIMATORS.values())):
         raise ValueError(f"{arguments.model} is no estimator of this package.")
     path = save_model(estimator, arguments.out)
     made = {**describe(estimator), "path": path}
