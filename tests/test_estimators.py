@@ -208,6 +208,7 @@ def test_auto_finds_a_learning_rate_that_is_clearly_better(usual, load, chosen, 
     assert model.n_steps_ == 4  # the trials are not counted
 
 
+@pytest.mark.filterwarnings("ignore:time_limit left no room")  # on a machine that is busy
 def test_auto_keeps_the_usual_learning_rate_without_time_to_try():
     model = classifier(learning_rate="auto", time_limit=4, max_steps=1000).fit(*IRIS)
     assert model.learning_rate_ == classifier(max_steps=1).fit(*IRIS).learning_rate_
