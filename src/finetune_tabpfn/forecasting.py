@@ -38,7 +38,7 @@ def forecast(batches: SplitBatches, *, limit: float) -> Forecast:
         batches.loss(model, _small_batch(batches, rows)).backward()
 
     def validation(rows: int) -> None:
-        table.forward_member(view, n_context=rows)
+        table.forward_members([view], n_context=rows)
 
     model.train()
     split_rows = sampler.context_size + sampler.query_size

@@ -6,6 +6,7 @@ B splits in one forward pass, C columns after preprocessing, L outputs of the ne
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,9 @@ from torch import nn
 from finetune_tabpfn._tabpfn.network import Blueprint, TabPFN, forward
 from finetune_tabpfn.data import Rows, Split
 from finetune_tabpfn.tasks import Kind, Regression, Task
+
+# of all members of a forward pass: small ones together save time, large ones take memory alone
+CELLS_AT_ONCE = {"cpu": 2**16, "gpu": 2**20}
 
 
 @dataclass(frozen=True)
@@ -201,19 +205,28 @@ class PreparedTable:
         losses = self.estimator.znorm_space_bardist_(self.logits.float(), z).cpu().numpy()
         return {"nll": float(np.average(losses, weights=weight)) + float(np.log(scale))}
 
-    def forward_member(self, view: Member, n_context: int | None = None) -> torch.Tensor:
-        """Forward the hold-out of one member, shape (H, 1, L).
+    def groups(self) -> Iterator[list[Member]]:
+        """Yield the members that one forward pass takes: of equal shape, and small enough."""
+        most = CELLS_AT_ONCE["cpu" if self.device.type == "cpu" else "gpu"]
+        for (rows, columns), views in itertools.groupby(self.members, key=_shape):
+            cells = (rows + self.n_held_out) * columns
+            yield from _chunks(list(views), max(1, most // cells))
+
+    def forward_members(
+        self, views: Sequence[Member], n_context: int | None = None
+    ) -> torch.Tensor:
+        """Forward the hold-out of members of equal shape, (H, members, L).
 
         With `n_context`, a cheaper forward of a like shape: as many context rows, and query
         rows in proportion. It serves to forecast the cost of the full one.
         """
-        model = self.network
-        rows, n_held_out = view.context_rows, self.n_held_out
-        if n_context is not None and n_context < len(rows):
-            n_held_out = max(1, n_held_out * n_context // len(rows))
-            rows = rows[:n_context]
-        y = view.context_y[: len(rows)]
-        held_out = view.x[self.n_rows : self.n_rows + n_held_out]
+        n_rows, n_held_out = len(views[0].context_rows), self.n_held_out
+        if n_context is not None and n_context < n_rows:
+            n_held_out = max(1, n_held_out * n_context // n_rows)
+            n_rows = n_context
+        end = self.n_rows + n_held_out
+        x = [torch.cat([v.x[v.context_rows[:n_rows]], v.x[self.n_rows : end]]) for v in views]
+        y = [view.context_y[:n_rows] for view in views]
         # smaller chunks stay in a processor's cache
         chunks = DEFAULT_SAVE_PEAK_MEMORY_FACTOR if self.device.type == "cpu" else None
         with (
@@ -221,10 +234,10 @@ class PreparedTable:
             torch.inference_mode(),
         ):
             return forward(
-                model,
-                torch.cat([view.x[rows], held_out])[:, None],
-                y[:, None],
-                categorical=[view.categorical],
+                self.network,
+                torch.stack(x, dim=1),
+                torch.stack(y, dim=1),
+                categorical=[view.categorical for view in views],
                 kind=self.task.kind,
                 save_peak_memory_factor=chunks,
             )
@@ -241,8 +254,19 @@ class _HoldOutEngine:
 
     def iter_outputs(self, X: None, **_: Any) -> Iterator[tuple[torch.Tensor, Any]]:
         """Yield each member's logits (H, L) with its configuration."""
-        for view in self.table.members:
-            yield self.table.forward_member(view).squeeze(1), view.config
+        for views in self.table.groups():
+            logits = self.table.forward_members(views)
+            yield from ((logits[:, n], view.config) for n, view in enumerate(views))
+
+
+def _shape(view: Member) -> tuple[int, int]:
+    """Return the context rows and columns of a member."""
+    return len(view.context_rows), view.x.shape[1]
+
+
+def _chunks(views: list[Member], size: int) -> Iterator[list[Member]]:
+    for start in range(0, len(views), size):
+        yield views[start : start + size]
 
 
 def _of_equal_size(splits: Sequence[Split]) -> Sequence[Split]:
