@@ -1,9 +1,10 @@
-"""What all loggers together cost: fits with and without them, in turns.
+"""What loggers cost: the seconds in each one's hooks, as a share of the fit.
 
-    python benchmarks/loggers.py [--steps 100] [--rows 1000] [--repeats 5] [--threads 1]
+    python benchmarks/loggers.py [--steps 200] [--rows 1000] [--repeats 3] [--threads 1]
 
-All make the same steps. The first fit of each is left out: it imports libraries, which a process
-does once. What a fit takes once (a database, a run of wandb, offline) is in the figures.
+One fit with all of them, repeated; the first one is left out, since it imports libraries and makes
+MLflow's database, which is done once. Timing the hooks themselves tells what the difference of two
+noisy fits cannot. wandb writes offline.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import platform
 import tempfile
 import time
 import warnings
+from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,41 +29,74 @@ import torch
 from sklearn.datasets import make_classification
 
 from finetune_tabpfn import FinetunedTabPFNClassifier
+from finetune_tabpfn.loggers import LOGGER_HOOKS, OWN, Loggers
 
-ALL = ["progress", "jsonl", "csv", "plot", "wandb", "tensorboard", "mlflow"]
+ONCE = ("on_fit_begin", "on_train_begin", "on_train_end", "on_fit_end")
+
+
+class Timed:
+    """Passes every hook on to a logger and notes the seconds it takes."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        (opened,) = Loggers(name, folder).loggers
+        self.logger, self.seconds = opened, defaultdict[str, float](float)
+
+    def __getattr__(self, hook: str) -> Callable[[Any], None]:
+        if hook not in LOGGER_HOOKS:
+            raise AttributeError(hook)
+
+        def call(argument: Any) -> None:
+            began = time.perf_counter()
+            getattr(self.logger, hook)(argument)
+            self.seconds[hook] += time.perf_counter() - began
+
+        return call
 
 
 def main() -> None:
-    """Fit in turns and print seconds and their ratio."""
+    """Fit with all loggers and print what each took."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--rows", type=int, default=1000)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     warnings.simplefilter("ignore")
     logging.disable(logging.INFO)
     X, y = make_classification(arguments.rows, 20, n_informative=10, random_state=0)
-    arms: dict[str, list[str]] = {"none": [], "all": ALL} | {name: [name] for name in ALL}
-    seconds: dict[str, list[float]] = {name: [] for name in arms}
-    for repeat in range(arguments.repeats + 1):
-        for name, loggers in arms.items():
-            taken = fit(X, y, loggers, arguments.steps)
-            if repeat:
-                seconds[name].append(taken)
-        print(f"{repeat} of {arguments.repeats}", flush=True)
-    plain = median(seconds["none"])
-    print(f"\n{platform.platform()}, {arguments.threads} threads, torch {torch.__version__}")
-    print(f"{arguments.rows:,} rows, {arguments.steps} steps, medians of {arguments.repeats}\n")
-    print("| loggers | seconds | over none |\n|---|---|---|")
-    for name, taken in seconds.items():
-        print(f"| {name} | {median(taken):.2f} | {median(taken) / plain:.3f} |")
-
-
-def fit(X: Any, y: Any, loggers: list[str], steps: int) -> float:
-    """Return the seconds of a fit."""
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
+        fit(X, y, 2)
+        fits = [fit(X, y, arguments.steps) for _ in range(arguments.repeats)]
+    whole = median(seconds for seconds, _, _ in fits)
+    rounds = fits[0][2]
+    print(f"\n{platform.platform()}, {arguments.threads} threads, torch {torch.__version__}")
+    print(
+        f"{arguments.rows:,} x 20 rows, {arguments.steps} steps, {rounds} rounds, {whole:.1f} s; "
+        f"medians of {arguments.repeats} fits\n"
+    )
+    print("| logger | once (s) | a step (ms) | a round (ms) | share of the fit |\n|" + 5 * "---|")
+    total = 0.0
+    for name in OWN:
+        took = {hook: median(hooks[name][hook] for _, hooks, _ in fits) for hook in LOGGER_HOOKS}
+        once, step, round_ = (sum(took[hook] for hook in hooks) for hooks in (ONCE, STEP, ROUND))
+        total += once + step + round_
+        print(
+            f"| {name} | {once:.2f} | {1000 * step / arguments.steps:.2f} "
+            f"| {1000 * round_ / rounds:.2f} | {(once + step + round_) / whole:.2%} |"
+        )
+    print(f"| all | | | | {total / whole:.2%} |")
+
+
+STEP = ("before_step", "after_step")
+ROUND = ("before_validation", "after_round")
+
+
+def fit(X: Any, y: Any, steps: int) -> tuple[float, dict[str, dict[str, float]], int]:
+    """Return the seconds of a fit, those in the hooks of each logger, and its rounds."""
+    with tempfile.TemporaryDirectory() as folder:
+        loggers = {name: Timed(name, Path(folder)) for name in OWN}
         model = FinetunedTabPFNClassifier(
             base_model="mini",
             device="cpu",
@@ -68,12 +104,13 @@ def fit(X: Any, y: Any, loggers: list[str], steps: int) -> float:
             early_stopping=False,
             random_state=0,
             precision="fp32",
-            loggers=loggers,
-            log_dir=Path(folder),
+            loggers=list(loggers.values()),
         )
         began = time.monotonic()
         model.fit(X, y)
-        return time.monotonic() - began
+        seconds = time.monotonic() - began
+        hooks = {name: logger.seconds for name, logger in loggers.items()}
+        return seconds, hooks, len(model.history_)
 
 
 if __name__ == "__main__":
