@@ -75,7 +75,7 @@ def test_what_was_asked_for_is_what_was_done(tmp_path):
         made = json.loads(file.metadata()["finetune_tabpfn"])
     asked = {"batch_size": 2, "learning_rate": 1e-5, "scoring": "accuracy", "random_state": 0}
     assert asked.items() <= made["parameters"].items()
-    assert made["parameters"]["categorical_features"] == "[3]"
+    assert made["parameters"]["categorical_features"] == [3]
 
 
 def test_nothing_global_is_touched(tmp_path, capsys):

@@ -82,7 +82,9 @@ def new_network(
     return Specs(
         model=model,
         architecture_config=config,
-        inference_config=dataclasses.replace(default, **_PLAIN, **inference),
+        inference_config=dataclasses.replace(
+            default, **{**_PLAIN, **(_CLASSES if classes else {}), **inference}
+        ),
         norm_criterion=distribution,
     )
 
@@ -93,9 +95,12 @@ def _borders(n_buckets: int, border: float) -> torch.Tensor:
     return (border * torch.sinh(places) / torch.sinh(places[-1])).float()
 
 
-# what the prior shows to the network, and so what prediction should: the columns as they are
+_AS_THEY_ARE = PreprocessorConfig(name="none", categorical_name="numeric")
+_ONE_HOT = PreprocessorConfig(name="none", categorical_name="onehot", max_onehot_cardinality=12)
+# what the prior shows to the network, and so what prediction should: the columns as they are; a
+# fourth of a classifier's members sees categories one-hot, which makes them differ more
 _PLAIN: dict[str, Any] = {
-    "PREPROCESS_TRANSFORMS": [PreprocessorConfig(name="none", categorical_name="numeric")],
+    "PREPROCESS_TRANSFORMS": [_AS_THEY_ARE],
     "REGRESSION_Y_PREPROCESS_TRANSFORMS": (None,),
     "POLYNOMIAL_FEATURES": "no",
     "FINGERPRINT_FEATURE": False,
@@ -103,4 +108,8 @@ _PLAIN: dict[str, Any] = {
     "CLASS_SHIFT_METHOD": "shuffle",
     "SUBSAMPLE_SAMPLES": None,
     "SOFTMAX_TEMPERATURE": 1.0,
+}
+_CLASSES: dict[str, Any] = {
+    "PREPROCESS_TRANSFORMS": [_AS_THEY_ARE, _AS_THEY_ARE, _AS_THEY_ARE, _ONE_HOT],
+    "SOFTMAX_TEMPERATURE": 0.9,  # tabpfn's own default: a mean of members is too cautious
 }
