@@ -56,6 +56,13 @@ def test_the_curve_of_a_run_that_scored_nothing(fitted, tmp_path):
     assert (tmp_path / "curve.png").stat().st_size > 1000
 
 
+def test_the_curve_of_the_base_model_alone(tmp_path):
+    model = fit(max_steps=0)
+    assert len(model.history_) == 1
+    save_curve(model, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").stat().st_size > 1000
+
+
 def test_the_progress_bar():
     out = io.StringIO()
     bar = ProgressBar(total=20, file=out)

@@ -69,7 +69,8 @@ def plot_history(estimator: Any, axes: Sequence[Axes] | None = None) -> npt.NDAr
     scores.set_ylabel(f"score on the hold-out\n({estimator.scoring_}),\ngreater is better")
     losses.set_ylabel("train loss\n(nats per query row)")
     rates.set_ylabel("learning\nrate")
-    rates.set_ylim(0, 1.2 * rates.dataLim.y1 if rates.lines else 1)
+    highest = max(history["learning_rate"], default=0.0)
+    rates.set_ylim(0, 1.2 * highest if highest else 1)
     rates.set_xlabel("step (optimizer updates)")
     scores.legend(loc="best")
     return drawn
