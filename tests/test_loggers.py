@@ -150,6 +150,18 @@ def test_a_killed_run_leaves_what_had_happened(tmp_path):
     assert steps == [1, 2, 3]
 
 
+def test_a_fit_that_goes_on_adds_to_its_records(tmp_path):
+    common = {"loggers": ["jsonl", "csv"], "checkpoint_dir": tmp_path / "state", "resume": True}
+    fit(tmp_path, max_steps=2, **common)
+    fit(tmp_path, max_steps=6, **common)
+    lines = records(tmp_path / "log.jsonl")
+    assert [line["resumed"] for line in lines if line["event"] == "fit"] == [False, True]
+    table = pd.read_csv(tmp_path / "log.csv")
+    steps = table[table["event"] == "step"]["step"].tolist()
+    assert steps == [line["step"] for line in lines if line["event"] == "step"]
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
 def test_several_loggers_and_ones_own(tmp_path):
     class Scores(Logger):
         def on_fit_begin(self, run):

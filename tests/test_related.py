@@ -111,6 +111,7 @@ def test_one_table_is_a_fit(tmp_path):
         ([5], {}, r"tables\[0\] cannot be used"),
         ([cousin(0, 5)], {"task": "ranking"}, "task='ranking' must be"),
         ([cousin(0, 5)], {"n_folds": 3}, "n_folds=3 is for a fit to one table"),
+        ([cousin(0, 5)], {"verbose": True}, "verbose=True is for a fit to one table"),
         ([cousin(0, 5)], {"learning_rat": 1.0}, "learning_rat"),
         ([cousin(0, 5)], {"learning_rate": -1.0}, "learning_rate"),
         ([cousin(0, 5)], {"path": "model.bin"}, r"must end in .safetensors or .ckpt"),

@@ -110,7 +110,7 @@ class Csv(Log):
     Parameters
     ----------
     path : pathlib.Path
-        Replaced when a fit begins.
+        Replaced when a fit begins, unless that goes on from a checkpoint.
     """
 
     columns = (

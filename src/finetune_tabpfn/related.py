@@ -20,7 +20,9 @@ from finetune_tabpfn.finetuning import fine_tune
 from finetune_tabpfn.tasks import Kind
 from finetune_tabpfn.training import Round
 
-NOT_HERE = ("checkpoint_dir", "loggers", "n_folds", "resume")
+NOT_HERE = (
+    "checkpoint_dir", "checkpoint_interval", "log_dir", "loggers", "n_folds", "resume", "verbose",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,9 @@ def fine_tune_base_model(
         "v3" (or "v2.5", ...) in it where the base model's name has it.
     task : {"classification", "regression"}
     **parameters
-        Of the estimators, by name, but for checkpoint_dir, resume, loggers and n_folds.
-        `max_steps` counts the steps on all tables together.
+        Of the estimators, by name, but for those of checkpoints, of loggers (verbose among
+        them) and n_folds. `callbacks` hear of the training; `max_steps` counts the steps on all
+        tables together.
 
     Returns
     -------
