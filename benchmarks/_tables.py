@@ -143,8 +143,9 @@ def _ordinal() -> Any:
 def scores(model: Any, X: Any, y: Any) -> dict[str, float]:
     """Return test scores of a fitted model.
 
-    Classification: log-loss, AUC, accuracy, Brier score. Regression: RMSE, MAE, R², and of models
-    that predict a distribution its negative log density and its CRPS over the nine deciles.
+    Classification: log-loss, AUC, accuracy, Brier score, calibration error. Regression: RMSE, MAE,
+    R², and of models that predict a distribution its negative log density and its CRPS over the
+    nine deciles.
     """
     if not hasattr(model, "predict_proba"):
         return _regression_scores(model, X, np.asarray(y, dtype=float))
@@ -159,12 +160,35 @@ def scores(model: Any, X: Any, y: Any) -> dict[str, float]:
             labels=model.classes_,
         )
     truth = np.asarray(y)[:, None] == np.asarray(model.classes_)
+    at = np.arange(len(truth))
     return {
         "log_loss": log_loss(y, proba, labels=model.classes_),
         "auc": area,
         "accuracy": float(np.mean(model.classes_[proba.argmax(axis=1)] == np.asarray(y))),
         "brier": float(((proba - truth) ** 2).sum(axis=1).mean()),
+        "calibration_error": calibration_error(proba.max(axis=1), truth[at, proba.argmax(axis=1)]),
     }
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
+    """Return how far confidence and accuracy lie apart in the mean, over bins of equal count."""
+    order = np.array_split(np.argsort(confidence), bins)
+    gaps = [len(rows) * abs(confidence[rows].mean() - right[rows].mean()) for rows in order]
+    return float(sum(gaps) / len(confidence))
+
+
+def predictions(model: Any, X: Any) -> np.ndarray:
+    """Return probabilities or means."""
+    found = model.predict_proba(X) if hasattr(model, "predict_proba") else model.predict(X)
+    return np.asarray(found, dtype=np.float64)
+
+
+def row_losses(model: Any, predicted: np.ndarray, y: Any) -> np.ndarray:
+    """Return the log-loss or squared error of every row."""
+    if predicted.ndim == 1:
+        return (predicted - np.asarray(y)) ** 2
+    codes = np.searchsorted(model.classes_, y)
+    return -np.log(np.clip(predicted[np.arange(len(codes)), codes], 1e-7, 1))
 
 
 def _regression_scores(model: Any, X: Any, y: np.ndarray) -> dict[str, float]:

@@ -31,7 +31,7 @@ import pandas as pd
 import torch
 from torch.nn import functional
 
-from _tables import Table, bundled, from_folder
+from _tables import Table, bundled, from_folder, predictions, row_losses
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor, recipe
 from finetune_tabpfn._tabpfn import Batch
 from finetune_tabpfn.recipe import learning_rate
@@ -211,22 +211,22 @@ class Job:
         """Loss of the untouched base model on every test row."""
         X, X_test, y, y_test = self.rows
         model = fitted(self.table.task, Lever(), 0, self.split, X, y)
-        return loss(model, predict(model, X_test), y_test)
+        return row_losses(model, predictions(model, X_test), y_test)
 
     def run(self, lever: Lever) -> dict[str, Any]:
         """Fine-tune with one lever and score on the test rows."""
         X, X_test, y, y_test = self.rows
         base = self.base
         started = time.monotonic()
-        predictions = []
+        found = []
         with lever.replaced(self.steps):
             for seed in range(lever.seeds):
                 seed = self.split + 100 * seed
                 model = fitted(self.table.task, lever, self.steps, seed, X, y)
                 if lever.refit and model.best_step_:
                     model = refitted(self.table.task, lever, model, X, y)
-                predictions.append(predict(model, X_test))
-        change = loss(model, np.mean(predictions, axis=0), y_test) - base
+                found.append(predictions(model, X_test))
+        change = row_losses(model, np.mean(found, axis=0), y_test) - base
         root = 1 if self.table.task == "classification" else 0.5
         return {
             "table": self.table.name,
@@ -249,20 +249,6 @@ def refitted(task: str, lever: Lever, first: Any, X: Any, y: Any) -> Any:
     """Return an estimator tuned on nearly all rows, as many steps as were best before."""
     again = {"validation_fraction": 0.02, "min_gain_se": 0.0}
     return fitted(task, Lever(lever.parameters | again), first.best_step_, first.random_state, X, y)
-
-
-def predict(model: Any, X: Any) -> np.ndarray:
-    """Return probabilities or means."""
-    found = model.predict_proba(X) if hasattr(model, "predict_proba") else model.predict(X)
-    return np.asarray(found, dtype=np.float64)
-
-
-def loss(model: Any, predicted: np.ndarray, y: Any) -> np.ndarray:
-    """Return the log-loss or squared error of every row."""
-    if predicted.ndim == 1:
-        return (predicted - np.asarray(y)) ** 2
-    codes = np.searchsorted(model.classes_, y)
-    return -np.log(np.clip(predicted[np.arange(len(codes)), codes], 1e-7, 1))
 
 
 def report(runs: pd.DataFrame) -> pd.DataFrame:
