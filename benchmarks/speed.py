@@ -2,14 +2,19 @@
 
     python benchmarks/speed.py overhead [--base mini v2-size] [--rows 1000] [--steps 30]
     python benchmarks/speed.py predict  [--base mini]
-    python benchmarks/speed.py memory   [--base mini] [--shapes 1000x20 10000x100 50000x20]
+    python benchmarks/speed.py memory   [--base mini] [--shapes 1000x20 10000x100 1000x20x8 ...]
     python benchmarks/speed.py precision [--base mini v2-size]
+    python benchmarks/speed.py compile  [--base mini]
+    python benchmarks/speed.py together [--base mini] [--shapes 100x5 1000x20]
 
 `overhead`: wall time of `fit` over bare forward, backward and update of the same steps, the two
 alternating; for tabpfn.finetuning over bare steps on its own splits, without its recomputation.
 `predict`: over a plain TabPFNClassifier with the same weights and members, and one row with the
-context cached. `precision`: seconds of a step in fp32 and in bf16. `memory`: peak of a process that
-fits, beyond what importing takes. --base takes a checkpoint as well, --device a GPU.
+context cached. `precision`: seconds of a step in fp32 and in bf16. `compile`: with torch.compile
+and without. `together`: seconds of a validation with members of equal shape in one forward pass,
+and one after the other. `memory`: peak of a process that fits, beyond what importing takes; a shape
+is rows, columns and, if not 4, members; writes memory.png. --base takes a checkpoint as well,
+--device a GPU.
 """
 
 from __future__ import annotations
@@ -30,6 +35,7 @@ from typing import Any
 
 os.environ.setdefault("TABPFN_DISABLE_TELEMETRY", "1")
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import torch
@@ -47,6 +53,14 @@ from finetune_tabpfn.tasks import Classification
 from finetune_tabpfn.training import Precision, autocast
 
 TASK = Classification(np.array([0, 1]))
+MEMBERS = 4
+DIMENSIONS = ("rows", "columns", "members")
+GROWTH = (
+    "1000x20", "3000x20", "10000x20", "20000x20", "50000x20",
+    "1000x50", "1000x100", "1000x200",
+    "1000x20x8", "1000x20x16",
+    "10000x100",
+)  # fmt: skip
 
 
 def ours(path: Path, arguments: Any, **parameters: Any) -> FinetunedTabPFNClassifier:
@@ -57,7 +71,7 @@ def ours(path: Path, arguments: Any, **parameters: Any) -> FinetunedTabPFNClassi
     )
 
 
-def rival(path: Path, arguments: Any) -> RivalClassifier:
+def rival(path: Path, arguments: Any, **parameters: Any) -> RivalClassifier:
     """Return tabpfn's, with as many steps."""
     plain = {"model_path": str(path), "ignore_pretraining_limits": True}
     return RivalClassifier(
@@ -66,7 +80,25 @@ def rival(path: Path, arguments: Any) -> RivalClassifier:
         early_stopping=False,
         random_state=0,
         extra_classifier_kwargs=plain,
+        **parameters,
     )
+
+
+def prepared(
+    path: Path, X: Any, y: Any, X_held_out: Any, device: torch.device, n_estimators: int
+) -> _tabpfn.PreparedTable:
+    """Return a table prepared as a fit does."""
+    blueprint = _tabpfn.Blueprint(
+        kind="classification",
+        specs=_tabpfn.load(path, "classification", device),
+        n_estimators=n_estimators,
+        device=device,
+        categorical_features=None,
+        random_state=0,
+        precision="fp32",
+        max_context=10_000,
+    )
+    return _tabpfn.prepare(blueprint, TASK, X, y, X_held_out)
 
 
 def bare(
@@ -79,23 +111,16 @@ def bare(
     query: int,
     splits: int,
     precision: Precision = "fp32",
+    compiled: bool = False,
 ) -> Callable[[], None]:
     """Return a function that makes the steps and nothing else: all data are prepared."""
     device = torch.device(arguments.device)
-    plan = _tabpfn.Blueprint(
-        kind="classification",
-        specs=_tabpfn.load(path, "classification", device),
-        n_estimators=2,
-        device=device,
-        categorical_features=None,
-        random_state=0,
-        precision="fp32",
-        max_context=10_000,
-    )
-    table = _tabpfn.prepare(plan, TASK, X, y, X[:100])
+    table = prepared(path, X, y, X[:100], device, n_estimators=2)
     batches = SplitBatches(table, SplitSampler(len(y), context, query, 0), 1, 1)
     drawn = [table.batch([batches.sampler.draw(n, 0)], n % 2) for n in range(splits)]
     model = table.network
+    if compiled:
+        model = torch.compile(model)
 
     def steps() -> None:
         optimizer = torch.optim.AdamW(model.parameters(), 1e-5)
@@ -120,7 +145,6 @@ def overhead(name: str, arguments: Any) -> None:
     X_train, X_val, y_train, y_val = train_test_split(X, y, test_size=0.2, random_state=0)
     sizes = split_sizes(len(y_train), torch.device(arguments.device), None, None)
     learned = int(0.9 * len(y))
-    measured: dict[str, list[float]] = {}
     bare_ours = bare(
         path, X_train, y_train, arguments, context=sizes.context, query=sizes.query, splits=1
     )
@@ -142,9 +166,7 @@ def overhead(name: str, arguments: Any) -> None:
         "bare steps of the rival": bare_rival,
         "rival": lambda: rival(path, arguments).fit(X, y),
     }
-    for _ in range(arguments.repeats):
-        for what, run in work.items():
-            measured.setdefault(what, []).append(_seconds(run))
+    measured = alternate(work, arguments.repeats)
     median = {what: statistics.median(seconds) for what, seconds in measured.items()}
     without = statistics.median(
         fit - spent for fit, spent in zip(measured["ours"], validation, strict=True)
@@ -159,26 +181,64 @@ def overhead(name: str, arguments: Any) -> None:
 
 
 def precision(name: str, arguments: Any) -> None:
-    """Print the seconds of a step in both precisions, alternating."""
+    """Print the seconds of a step in both precisions."""
+    rows, seconds = steps_of(
+        name, arguments, {"fp32": {"precision": "fp32"}, "bf16": {"precision": "bf16"}}
+    )
+    median = {kind: statistics.median(its[1:]) for kind, its in seconds.items()}
+    print(f"| {name} | {rows} | {median['fp32']:.2f} | {median['bf16']:.2f} |", flush=True)
+
+
+def compile_(name: str, arguments: Any) -> None:
+    """Print the seconds of a step as it is and compiled, and of the first compiled one."""
+    rows, seconds = steps_of(name, arguments, {"plain": {}, "compiled": {"compiled": True}})
+    median = {kind: statistics.median(its[1:]) for kind, its in seconds.items()}
+    print(
+        f"| {name} | {rows} | {median['plain']:.3f} | {median['compiled']:.3f} "
+        f"| {seconds['compiled'][0]:.0f} |",
+        flush=True,
+    )
+
+
+def steps_of(
+    name: str, arguments: Any, kinds: dict[str, dict[str, Any]]
+) -> tuple[int, dict[str, list[float]]]:
+    """Return the rows of a split and the seconds of single steps, alternating between kinds."""
     path = base(name, "classification", arguments.out)
     X, y = table(arguments.rows, arguments.columns)
     sizes = split_sizes(int(0.8 * len(y)), torch.device(arguments.device), None, None)
     one = argparse.Namespace(**{**vars(arguments), "steps": 1})
-    work = {
-        kind: bare(
-            path, X, y, one, context=sizes.context, query=sizes.query, splits=1, precision=kind
-        )
-        for kind in ("fp32", "bf16")
-    }
-    measured: dict[str, list[float]] = {}
-    for _ in range(arguments.repeats + 1):  # the first one warms up
-        for kind, step in work.items():
-            measured.setdefault(kind, []).append(_seconds(step))
-    median = {kind: statistics.median(seconds[1:]) for kind, seconds in measured.items()}
-    print(
-        f"| {name} | {sizes.context + sizes.query} | {median['fp32']:.2f} | {median['bf16']:.2f} |",
-        flush=True,
-    )
+    given = {"context": sizes.context, "query": sizes.query, "splits": 1}
+    work = {kind: bare(path, X, y, one, **given, **extra) for kind, extra in kinds.items()}
+    # the first round warms up
+    return sizes.context + sizes.query, alternate(work, arguments.repeats + 1)
+
+
+def together(name: str, arguments: Any) -> None:
+    """Print the seconds of a validation, members of equal shape together or one by one."""
+    path = base(name, "classification", arguments.out)
+    for shape in arguments.shapes or ["100x5", "1000x20", "10000x20"]:
+        n_rows, n_columns = map(int, shape.split("x"))
+        X, y = table(n_rows, n_columns)
+        X_train, X_val, y_train, _ = train_test_split(X, y, test_size=0.2, random_state=0)
+        device = torch.device(arguments.device)
+        both = prepared(path, X_train, y_train, X_val, device, n_estimators=4)
+        groups = list(both.groups())
+
+        def validate(groups: list[Any], held: _tabpfn.PreparedTable = both) -> None:
+            for group in groups:
+                held.forward_members(group)
+            _finish(arguments.device)
+
+        work = {
+            "as it is": lambda: validate(groups),  # noqa: B023 - called before the next shape
+            "together": lambda: validate([both.members]),  # noqa: B023
+            "one by one": lambda: validate([[member] for member in both.members]),  # noqa: B023
+        }
+        seconds = alternate(work, arguments.repeats + 1)
+        median = {kind: statistics.median(its[1:]) for kind, its in seconds.items()}
+        cells = " | ".join(f"{median[kind]:.3f}" for kind in work)
+        print(f"| {name} | {shape} | {len(groups)} | {cells} |", flush=True)
 
 
 class ValidationClock(Callback):
@@ -208,10 +268,7 @@ def predict(name: str, arguments: Any) -> None:
         "ours, one row": lambda: tuned.predict_proba(X[:1]),
         "cached, one row": lambda: cached.predict_proba(X[:1]),
     }
-    measured: dict[str, list[float]] = {}
-    for _ in range(4 * arguments.repeats):
-        for what, run in work.items():
-            measured.setdefault(what, []).append(_seconds(run))
+    measured = alternate(work, 4 * arguments.repeats)
     median = {what: statistics.median(seconds[1:]) for what, seconds in measured.items()}
     print(
         f"| {name} | {arguments.rows} | {median['ours']:.3f} "
@@ -225,8 +282,8 @@ def predict(name: str, arguments: Any) -> None:
 
 def memory(name: str, arguments: Any) -> None:
     """Print the peak of a process that fits, for every shape, ours and the rival's."""
-    rows = []
-    for shape in arguments.shapes:
+    rows: list[dict[str, Any]] = []
+    for shape in arguments.shapes or GROWTH:
         found: dict[str, Any] = {"base": name, "shape": shape}
         for who in arguments.who:
             options = ["--base", name, "--steps", "2", "--device", arguments.device]
@@ -241,15 +298,46 @@ def memory(name: str, arguments: Any) -> None:
         rows.append(found)
         print(json.dumps(found), flush=True)
     print(pd.DataFrame(rows).round(2).to_markdown(index=False))
+    draw_growth(pd.DataFrame(rows), arguments.out / "memory.png")
+
+
+def draw_growth(found: pd.DataFrame, path: Path) -> None:
+    """Draw peak memory over rows, columns and members, the other two as in the smallest shape."""
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    sizes = pd.DataFrame([numbers(shape) for shape in found["shape"]], columns=list(DIMENSIONS))
+    found = pd.concat([sizes, found], axis=1)
+    fig, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained", sharey=True)
+    for axis, dimension in zip(axes, DIMENSIONS, strict=True):
+        others = [other for other in DIMENSIONS if other != dimension]
+        line = found[(found[others] == found[others].min()).all(axis=1)].sort_values(dimension)
+        for who in ("ours", "rival"):
+            if f"{who} GiB" in line:
+                axis.plot(line[dimension], line[f"{who} GiB"], "o-", label=who)
+        axis.set_xlabel(dimension)
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+    axes[0].set_ylabel("peak memory of a fit (GiB)")
+    axes[0].legend()
+    fig.savefig(path, dpi=120)
+
+
+def numbers(shape: str) -> list[int]:
+    """Return rows, columns and members of a shape like 1000x20 or 1000x20x8."""
+    return [*map(int, shape.split("x")), MEMBERS][:3]
 
 
 def fit(name: str, arguments: Any) -> None:
     """Fit once, in this process, and print its peak memory."""
     path = base(name, "classification", arguments.out)
-    n_rows, n_columns = map(int, arguments.shapes[0].split("x"))
+    n_rows, n_columns, n_members = numbers(arguments.shapes[0])
     X, y = table(n_rows, n_columns)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    model = (ours if arguments.who == ["ours"] else rival)(path, arguments)
+    if arguments.who == ["ours"]:
+        model = ours(path, arguments, n_estimators=n_members)
+    else:
+        model = rival(path, arguments, n_estimators_final_inference=n_members)
     seconds = _seconds(lambda: model.fit(X, y))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     gib = torch.cuda.max_memory_allocated() / 2**30 if arguments.device != "cpu" else None
@@ -258,8 +346,19 @@ def fit(name: str, arguments: Any) -> None:
 
 def table(n_rows: int, n_columns: int) -> tuple[np.ndarray, np.ndarray]:
     """Return a made-up table of two classes."""
-    X, y = make_classification(n_rows, n_columns, n_informative=8, random_state=0)
+    X, y = make_classification(
+        n_rows, n_columns, n_informative=min(8, n_columns - 2), random_state=0
+    )
     return X.astype(np.float32), y
+
+
+def alternate(work: dict[str, Callable[[], Any]], times: int) -> dict[str, list[float]]:
+    """Return the seconds of every piece of work, done in turn some times over."""
+    measured: dict[str, list[float]] = {what: [] for what in work}
+    for _ in range(times):
+        for what, run in work.items():
+            measured[what].append(_seconds(run))
+    return measured
 
 
 def _seconds(work: Callable[[], Any]) -> float:
@@ -277,6 +376,10 @@ HEADS = {
     "overhead": "| base | rows | bare step (s) | fit / bare | fit without validation / bare "
     "| rival's bare step (s) | rival's fit / bare |\n|---|---|---|---|---|---|---|",
     "precision": "| base | rows of a split | fp32 (s) | bf16 (s) |\n|---|---|---|---|",
+    "compile": "| base | rows of a split | plain (s) | compiled (s) | first compiled step (s) |"
+    "\n|---|---|---|---|---|",
+    "together": "| base | shape | passes | as it is (s) | all together (s) | one by one (s) |"
+    "\n|---|---|---|---|---|---|",
     "predict": "| base | rows | predict_proba (s) | over plain | one row, over plain "
     "| one row, cached (ms) | times faster |\n|---|---|---|---|---|---|---|",
 }
@@ -286,6 +389,8 @@ WHAT = {
     "overhead": overhead,
     "predict": predict,
     "precision": precision,
+    "compile": compile_,
+    "together": together,
     "memory": memory,
     "fit": fit,  # what `memory` starts in a process of its own
 }
@@ -300,7 +405,7 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=20)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--shapes", nargs="+", default=["1000x20", "10000x100", "50000x20"])
+    parser.add_argument("--shapes", nargs="+", metavar="ROWSxCOLUMNS[xMEMBERS]")
     parser.add_argument("--who", nargs="+", default=["ours", "rival"], choices=["ours", "rival"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

@@ -186,11 +186,19 @@ def test_the_average_of_the_weights_is_what_is_scored_and_kept():
     state = run(model, steps=10, config={"ema_decay": 0.5}, callbacks=[Watch()])
     average = 0.0
     for step, weight in enumerate(live, 1):
-        average = 0.5 * average + 0.5 * weight
+        decay = min(0.5, step / (step + 4))
+        average = decay * average + (1 - decay) * weight
         if step % 5 == 0:
             assert scored[step // 5] == pytest.approx(average, rel=1e-5)
     assert state.best_weights["weight"].item() == pytest.approx(average, rel=1e-5)
     assert model.weight.item() == live[-1]  # the update goes on from the weights themselves
+
+
+def test_the_average_of_a_short_run_is_not_mostly_the_base():
+    model = line()
+    state = run(model, steps=5, config={"ema_decay": 0.95})
+    scored, last = state.best_weights["weight"].item(), model.weight.item()
+    assert 0.6 * last < scored < last  # a decay of .95 throughout would keep .77 of the base's 0
 
 
 @pytest.mark.parametrize("average", [0.0, 0.5])

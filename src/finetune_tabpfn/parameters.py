@@ -95,8 +95,9 @@ base_model : str or path, default="auto"
     weight_decay : float, default=0.0
         Of AdamW.
     ema_decay : float, default=0.95
-        Share of itself that the exponential moving average of the weights keeps at a step. The
-        average is what is validated and deployed; 0 does without.
+        Share of itself that the exponential moving average of the weights keeps at a step; less
+        in the first 75 steps, so that a short run is not averaged away. The average is what is
+        validated and deployed; 0 does without.
     min_gain_se : float, default=0.5
         What counts as a gain on the hold-out, in standard errors that are estimated by
         resampling its rows; less is taken for luck. Deployed are the weights half-way from the

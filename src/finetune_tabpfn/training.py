@@ -71,6 +71,15 @@ def constant_after_warmup(step: int, warmup_steps: int = 5) -> float:
     return min(1.0, (step + 1) / warmup_steps)
 
 
+def average_decay(step: int, ema_decay: float, eta: int = 3) -> float:
+    """Return the share of itself that the average of the weights keeps at a step (from 0).
+
+    It rises to `ema_decay` as in polynomial-decay averaging (Shamir and Zhang 2013): with
+    `ema_decay` from the start, the average of a short run would be mostly the base model.
+    """
+    return min(ema_decay, (step + 1) / (step + 2 + eta))
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Settings of the loop.
@@ -91,9 +100,9 @@ class TrainConfig:
     precision : {"fp32", "bf16", "fp16"}
         Autocast type of the forward pass; "fp16" scales the loss against underflow.
     ema_decay : float
-        Share of itself that the exponential moving average of the weights keeps at a step. The
-        average is what is scored and kept as best; the update goes on from the weights
-        themselves. 0: there is no average.
+        Share of itself that the exponential moving average of the weights keeps at a step, less
+        at first: see `average_decay`. The average is what is scored and kept as best; the update
+        goes on from the weights themselves. 0: there is no average.
     retreat_rounds : int
         After so many rounds without an improvement the run goes back to the best weights and on
         with a third of the learning rate; 0: never.
@@ -313,8 +322,9 @@ class _Run:
             raise FloatingPointError(f"the gradient norm was {norm} at step {step}")
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        decay = average_decay(state.step, self.config.ema_decay)
         for average, weight in zip(state.averages, self.parameters, strict=False):
-            average.lerp_(weight.detach(), 1 - self.config.ema_decay)
+            average.lerp_(weight.detach(), 1 - decay)
         state.step += 1
         state.losses.append(state.train_loss)
         state.step_seconds.append(self.clock() - started)
