@@ -42,7 +42,7 @@ def test_a_round_is_ten_steps_unless_validation_would_dominate():
         )
 
     assert steps(1000) == 10
-    assert steps(100_000) == 100  # 100,000 rows forward are a quarter of 100 steps of 3,000 more
+    assert steps(100_000) == 200  # 100,000 rows forward: a fifth, beside 200 steps of 2,000
     assert steps(100_000, interval=7) == 7
 
 

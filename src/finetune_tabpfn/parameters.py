@@ -46,7 +46,7 @@ base_model : str or path, default="auto"
         fit of the predictor. None sets no limit.
     eval_interval : int or "auto", default="auto"
         Steps per round; the hold-out is scored after each round. "auto" is 10, or more where
-        the validation would take more than about a quarter of the work.
+        the validation would take more than about a fifth of the work.
     early_stopping : bool, default=True
         Whether to end when the score has stopped improving. The best weights are kept in any
         case.
