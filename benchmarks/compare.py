@@ -187,7 +187,7 @@ def report(cells: pd.DataFrame, out: Path) -> None:
         print(f"\n{task}: mean {metric} on the test set\n")
         print(wide.groupby(level="table", sort=False).mean().round(4).to_markdown())
         for what, rows in (("all tables", wide.index), ("500 rows and more", wide.index[large])):
-            if len(rows):
+            if len(rows) and "base" in wide:
                 print(f"\n{task}, {what} ({len(rows)} table-splits): {metric} over the base's\n")
                 print(summary(wide.loc[rows], errors.loc[rows]).round(3).to_markdown())
         others = ["auc", "accuracy", "brier", "calibration_error", "mae", "r2", "nll", "crps"]
@@ -221,8 +221,9 @@ def summary(scores: pd.DataFrame, clearly_worse: pd.DataFrame) -> pd.DataFrame:
     }
     for ours in ("ours", "ours, a third of the time"):
         if ours in scores:
-            ahead = scores.lt(scores[ours] - 1e-9, axis=0).sum() / scores.count()
-            behind = scores.gt(scores[ours] + 1e-9, axis=0).sum() / scores.count()
+            pairs = scores[scores[ours].notna()]
+            behind = pairs.gt(pairs[ours] + 1e-9, axis=0).sum() / pairs.count()
+            ahead = pairs.lt(pairs[ours] - 1e-9, axis=0).sum() / pairs.count()
             found |= {f"behind {ours}": behind, f"ahead of {ours}": ahead}
     return pd.DataFrame(found)
 

@@ -167,6 +167,11 @@ LEVERS = {
     "L2-SP 10": Lever({"callbacks": [PullToBase(10.0)]}),
     "L2-SP 100": Lever({"callbacks": [PullToBase(100.0)]}),
     "no moving average": Lever({"ema_decay": 0.0}),
+    "average at full decay": Lever(
+        replaced=lambda steps: patch(
+            "finetune_tabpfn.training.average_decay", lambda step, most: most
+        )
+    ),
     "moving average .9": Lever({"ema_decay": 0.9}),
     "moving average .98": Lever({"ema_decay": 0.98}),
     "label smoothing .05": Lever(replaced=lambda steps: smoothed(0.05), task="classification"),
@@ -181,6 +186,9 @@ LEVERS = {
     "norm, rate x 10": Lever({"tuning": "norm", "learning_rate": 10 * MINI_RATE}),
     "lora": Lever({"tuning": "lora"}),
     "lora, rate x 5": Lever({"tuning": "lora", "learning_rate": 5 * MINI_RATE}),
+    "lora of rank 32, rate x 5": Lever(
+        {"tuning": "lora", "learning_rate": 5 * MINI_RATE, "lora_rank": 32, "lora_alpha": 64}
+    ),
     "gradient norm .1": Lever({"max_grad_norm": 0.1}),
     "gradient norm 10": Lever({"max_grad_norm": 10.0}),
     "hold-out 10 %": Lever({"validation_fraction": 0.1}),
