@@ -223,7 +223,7 @@ def together(name: str, arguments: Any) -> None:
         X_train, X_val, y_train, _ = train_test_split(X, y, test_size=0.2, random_state=0)
         device = torch.device(arguments.device)
         both = prepared(path, X_train, y_train, X_val, device, n_estimators=4)
-        groups = list(both.groups())
+        groups = list(both.groups(both.members))
 
         def validate(groups: list[Any], held: _tabpfn.PreparedTable = both) -> None:
             for group in groups:

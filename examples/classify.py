@@ -16,7 +16,7 @@ X_train, X_test, y_train, y_test = train_test_split(
     X, y, train_size=800, stratify=y, random_state=0
 )
 
-tuned = FinetunedTabPFNClassifier(base_model="mini", time_limit=25, random_state=0)
+tuned = FinetunedTabPFNClassifier(base_model="mini", time_limit=20, random_state=0)
 tuned.fit(X_train, y_train)
 base = FinetunedTabPFNClassifier(base_model="mini", max_steps=0, random_state=0)
 base.fit(X_train, y_train)

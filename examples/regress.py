@@ -14,7 +14,7 @@ from finetune_tabpfn import FinetunedTabPFNRegressor
 X, y = make_friedman2(n_samples=1500, noise=50.0, random_state=0)
 X_train, X_test, y_train, y_test = train_test_split(X, y, train_size=1000, random_state=0)
 
-tuned = FinetunedTabPFNRegressor(base_model="mini", time_limit=20, random_state=0)
+tuned = FinetunedTabPFNRegressor(base_model="mini", time_limit=15, random_state=0)
 tuned.fit(X_train, y_train)
 base = FinetunedTabPFNRegressor(base_model="mini", max_steps=0, random_state=0)
 base.fit(X_train, y_train)

@@ -77,6 +77,14 @@ def test_the_budget_keeps_what_turns_out_to_be_needed_later():
     assert not budget.time_for(40.1)
 
 
+@pytest.mark.parametrize(("keep", "reason"), [(True, "time_limit"), (False, None)])
+def test_the_budget_keeps_time_to_compare_what_may_be_deployed(keep, reason):
+    clock = {"clock": lambda: 30.0}
+    budget = TimeBudget(100, Forecast(5, 5, 10), **clock, final_check=55, keep_check=keep)
+    assert budget.before_step(TrainState(nn.Linear(1, 1))) == reason
+    assert budget.time_for(budget.final_check)  # training over, it is not counted twice
+
+
 def test_without_a_limit_there_is_always_time():
     budget = TimeBudget(math.inf, Forecast(1, 1, 1))
     assert budget.before_step(TrainState(nn.Linear(1, 1))) is None

@@ -26,6 +26,22 @@ def run(*arguments, status=0):
 
 
 @pytest.fixture
+def call(capsys):
+    """Call the program without starting a process: tests that need no process of their own."""
+
+    def called(*arguments, status=0):
+        try:
+            found = main([*map(str, arguments)])
+        except SystemExit as stop:
+            found = stop.code
+        said = capsys.readouterr()
+        assert found == status, said.err
+        return said
+
+    return called
+
+
+@pytest.fixture
 def flowers(tmp_path):
     data = load_iris(as_frame=True)
     frame = data.frame.rename(columns={"target": "kind"})
@@ -46,29 +62,28 @@ def test_fit_and_predict_classes(flowers, tmp_path):
     assert (table["prediction"] == pd.read_csv(flowers)["kind"]).mean() > 0.9
 
 
-def test_fit_and_predict_a_quantity_from_json_and_parquet(tmp_path):
+def test_fit_and_predict_a_quantity_from_json_and_parquet(tmp_path, call):
     frame = load_diabetes(as_frame=True).frame
     frame.to_parquet(tmp_path / "data.parquet")
     frame.drop(columns="target").to_json(tmp_path / "new.jsonl", orient="records", lines=True)
     model, predictions = tmp_path / "model.joblib", tmp_path / "predictions.jsonl"
-    done = run(
-        "fit", tmp_path / "data.parquet", "--target", "target", "--out", model, "--quiet", *QUICK
-    )
-    assert done.stdout.startswith("regression of 'target'")
-    assert done.stderr == ""
-    run("predict", model, tmp_path / "new.jsonl", "--out", predictions)
+    data = tmp_path / "data.parquet"
+    said = call("fit", data, "--target", "target", "--out", model, "--quiet", *QUICK)
+    assert said.out.startswith("regression of 'target'")
+    assert said.err == ""
+    call("predict", model, tmp_path / "new.jsonl", "--out", predictions)
     table = pd.read_json(predictions, lines=True)
     assert list(table.columns) == ["prediction"]
     assert np.corrcoef(table["prediction"], frame["target"])[0, 1] > 0.6
 
 
-def test_the_task_can_be_set(tmp_path):
+def test_the_task_can_be_set(tmp_path, call):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"x": rng.normal(size=60), "stars": rng.integers(1, 6, 60)})
     frame.to_csv(tmp_path / "data.csv", index=False)
     base = ["fit", tmp_path / "data.csv", "--target", "stars", "--out", tmp_path / "m.joblib"]
-    assert run(*base, *QUICK).stdout.startswith("classification")
-    assert run(*base, "--task", "regression", *QUICK).stdout.startswith("regression")
+    assert call(*base, *QUICK).out.startswith("classification")
+    assert call(*base, "--task", "regression", *QUICK).out.startswith("regression")
 
 
 @pytest.mark.parametrize(
@@ -83,12 +98,12 @@ def test_the_task_can_be_set(tmp_path):
         (["predict", "{data}", "{data}", "--out", "p.csv"], "is no fitted estimator"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence(arguments, message, flowers):
-    done = run(*(argument.format(data=flowers) for argument in arguments), status=1)
-    assert done.stdout == ""
-    assert done.stderr.startswith("finetune-tabpfn: error: ")
-    assert message in done.stderr
-    assert done.stderr.count("\n") == 1
+def test_what_cannot_be_done_is_one_sentence(arguments, message, flowers, call):
+    said = call(*(argument.format(data=flowers) for argument in arguments), status=1)
+    assert said.out == ""
+    assert said.err.startswith("finetune-tabpfn: error: ")
+    assert message in said.err
+    assert said.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -118,20 +133,20 @@ def test_files_that_cannot_be_learned_from(content, message, tmp_path, capsys):
     assert not model.exists()
 
 
-def test_a_missing_column_at_prediction(flowers, tmp_path):
-    run("fit", flowers, "--target", "kind", "--out", tmp_path / "m.joblib", *QUICK)
+def test_a_missing_column_at_prediction(flowers, tmp_path, call):
+    call("fit", flowers, "--target", "kind", "--out", tmp_path / "m.joblib", *QUICK)
     pd.read_csv(flowers).iloc[:, 1:].to_csv(tmp_path / "less.csv", index=False)
-    done = run("predict", tmp_path / "m.joblib", tmp_path / "less.csv", "--out", "p.csv", status=1)
-    assert "lacks the column 'sepal length (cm)'" in done.stderr
+    said = call("predict", tmp_path / "m.joblib", tmp_path / "less.csv", "--out", "p.csv", status=1)
+    assert "lacks the column 'sepal length (cm)'" in said.err
 
 
-def test_wrong_usage():
+def test_wrong_usage(call):
     assert "usage: finetune-tabpfn" in run("fit", status=2).stderr
-    assert "invalid choice" in run("frobnicate", status=2).stderr
+    assert "invalid choice" in call("frobnicate", status=2).err
 
 
-def test_help_explains_every_parameter():
-    shown = run("fit", "--help").stdout
+def test_help_explains_every_parameter(call):
+    shown = call("fit", "--help").out
     assert "--learning-rate" in shown
     assert "Peak learning rate of AdamW" in " ".join(shown.split())
 

@@ -20,6 +20,7 @@ from sklearn.datasets import (
     load_digits,
     load_iris,
     make_classification,
+    make_friedman1,
 )
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, train_test_split
@@ -302,6 +303,34 @@ def test_the_deployed_weights_are_the_ones_that_scored_best():
     rmse = np.sqrt(np.mean((model.predict(X[300:]) - y[300:]) ** 2))
     assert -rmse == pytest.approx(model.best_score_, rel=1e-5)
     assert model.best_score_ >= model.history_["score"].max() - 1e-9
+
+
+@pytest.mark.parametrize("time_limit", [None, 30])
+def test_a_large_table_is_decided_with_the_context_that_is_deployed(time_limit, monkeypatch):
+    monkeypatch.setattr("finetune_tabpfn.recipe.validation_context", lambda device: 100)
+    X, y = make_friedman1(400, random_state=0)
+    exact = {"precision": "fp32", "min_gain_se": 0.0, "time_limit": time_limit}
+    model = regressor(max_steps=20, learning_rate=1e-3, **exact)
+    model.fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:])
+    rmse = np.sqrt(np.mean((model.predict(X[300:]) - y[300:]) ** 2))
+    assert -rmse == pytest.approx(model.best_score_, rel=1e-5)
+    assert model.best_score_ > model.base_score_
+    assert model.history_["score"][0] != pytest.approx(model.base_score_, rel=1e-3)  # fewer rows
+
+
+def test_a_large_table_without_time_for_that_is_decided_by_its_rounds(monkeypatch):
+    class Impatient(Callback):
+        def after_round(self, state):
+            if state.step == 10:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("finetune_tabpfn.recipe.validation_context", lambda device: 100)
+    model = regressor(max_steps=20, learning_rate=1e-3, min_gain_se=0.0, callbacks=[Impatient()])
+    with pytest.warns(UserWarning, match="interrupted"):
+        model.fit(*make_friedman1(400, random_state=0))
+    assert model.stop_reason_ == "interrupted"
+    assert model.base_score_ == model.history_["score"][0]
+    assert model.best_score_ == model.history_["score"].max()
 
 
 def test_a_gain_that_may_be_luck_is_not_deployed():

@@ -26,12 +26,13 @@ def blueprint(path, kind, **changes):
     return Blueprint(kind=kind, specs=load(path, kind, CPU), device=CPU, **{**settings, **changes})
 
 
-def prepared(path, kind, mixed_table, **changes):
+def prepared(path, kind, mixed_table, validation_context=None, **changes):
     X, labels, amount = mixed_table
     y = labels if kind == "classification" else amount
     task = Classification.of(labels) if kind == "classification" else Regression()
     plan = blueprint(path, kind, **changes)
-    return plan, prepare(plan, task, X.iloc[TRAIN], y[TRAIN], X.iloc[HELD_OUT]), y
+    rows = X.iloc[TRAIN], y[TRAIN], X.iloc[HELD_OUT]
+    return plan, prepare(plan, task, *rows, validation_context=validation_context), y
 
 
 def plain_predictions(plan, X, y):
@@ -62,6 +63,31 @@ def test_members_that_subsample_rows(kind, random_checkpoint, mixed_table):
     assert all(np.isfinite(member.targets).all() for member in table.members)
     expected = plain_predictions(plan, X, y)
     np.testing.assert_allclose(table.predict(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+def test_a_brief_validation_is_that_of_a_table_with_fewer_rows(kind, mixed_table):
+    path = base_models.mini(kind).path
+    plan, table, y = prepared(path, kind, mixed_table, n_estimators=1, validation_context=40)
+    (few,) = table.brief
+    rows = few.context_rows.numpy()
+    assert table.is_cut
+    assert len(set(rows)) == 40
+    assert table.validation_rows == 40 + 40
+    if kind == "classification":
+        assert set(y[rows]) == set(y[TRAIN])  # no class is missing
+    expected = table.members[0].context_y.numpy()[rows]
+    np.testing.assert_array_equal(few.context_y.numpy(), expected)
+    assert np.corrcoef(table.predict(brief=True).ravel(), table.predict().ravel())[0, 1] > 0.5
+    whole = plain_predictions(plan, mixed_table[0], y)
+    np.testing.assert_allclose(table.predict(), whole, rtol=1e-4, atol=1e-5)
+
+
+def test_a_small_table_is_validated_as_it_is_deployed(mixed_table):
+    path = base_models.mini("regression").path
+    _, table, _ = prepared(path, "regression", mixed_table, validation_context=110)
+    assert not table.is_cut
+    np.testing.assert_array_equal(table.predict(brief=True), table.predict())
 
 
 def test_a_regression_target_goes_through_the_members_own_transform(random_checkpoint, mixed_table):

@@ -108,11 +108,20 @@ class Timer:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Seconds that the parts of a fit are expected to take, before they have been measured."""
+    """Seconds that the parts of a fit are expected to take, before they have been measured.
+
+    Attributes
+    ----------
+    step, validation, finish : float
+        One update, the validation of a round, what follows the training.
+    as_deployed : float
+        A validation with all the context rows that are deployed; 0 where every validation has.
+    """
 
     step: float
     validation: float
     finish: float
+    as_deployed: float = 0.0
 
 
 class TimeBudget(Callback):
@@ -131,6 +140,10 @@ class TimeBudget(Callback):
         Seconds, monotonic.
     reserve : callable
         Returns the seconds to keep beyond `finish`, as far as they are known by now.
+    final_check : float
+        Seconds of the comparison after the training, with what is deployed.
+    keep_check : bool
+        Whether training leaves time for it.
     """
 
     margin = 1.1  # a step or validation may take this much longer than the slowest recent one
@@ -141,9 +154,12 @@ class TimeBudget(Callback):
         forecast: Forecast,
         clock: Callable[[], float] = time.monotonic,
         reserve: Callable[[], float] = lambda: 0.0,
+        final_check: float = 0.0,
+        keep_check: bool = False,
     ) -> None:
         self.deadline, self.forecast = deadline, forecast
         self.reserve, self.clock = reserve, clock
+        self.final_check, self.kept = final_check, final_check if keep_check else 0.0
 
     def before_step(self, state: TrainState) -> str | None:
         """Stop when a step and the validation after it would take too long."""
@@ -165,11 +181,11 @@ class TimeBudget(Callback):
     def part(self, share: float) -> TimeBudget:
         """Return the budget of a part of the time that is left for training."""
         now = self.clock()
-        left = self.deadline - now - self.forecast.finish
+        left = self.deadline - now - self.forecast.finish - self.kept
         return TimeBudget(now + share * left, replace(self.forecast, finish=0.0), self.clock)
 
     def _unless_time_for(self, seconds: float) -> str | None:
-        return None if self.time_for(seconds) else "time_limit"
+        return None if self.time_for(seconds + self.kept) else "time_limit"
 
     def _next(self, measured: list[float], forecast: float) -> float:
         return self.margin * max(measured[-3:]) if measured else forecast

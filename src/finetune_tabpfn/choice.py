@@ -26,6 +26,7 @@ from finetune_tabpfn.training import (
 from finetune_tabpfn.tuning import TrainedPart
 
 HALF = 0.5  # of the way from the base to the best round
+CANDIDATES = 3  # base, half-way and best round
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,17 @@ class HoldOut:
         self.scales = [1.0] if len(courses) == 1 else []
         self.score_seconds = 0.0
 
-    def __call__(self, model: nn.Module) -> Evaluation:
-        """Score the model, which is the network that the tables hold."""
-        predictions = [course.table.predict() for course in self.courses]
+    @property
+    def is_cut(self) -> bool:
+        """Whether the validation of a round has fewer context rows than what is deployed."""
+        return any(course.table.is_cut for course in self.courses)
+
+    def __call__(self, model: nn.Module, *, brief: bool = True) -> Evaluation:
+        """Score the model, which is the network that the tables hold.
+
+        With brief contexts, as in every round, or with those that are deployed.
+        """
+        predictions = [course.table.predict(brief=brief) for course in self.courses]
         began = time.monotonic()
         found = [course.score(its) for course, its in zip(self.courses, predictions, strict=True)]
         self.score_seconds = max(self.score_seconds, time.monotonic() - began)
@@ -156,22 +165,20 @@ def choose(
     the probabilities have got worse.
     """
     base, best = part.plain(state.base_weights), part.plain(state.best_weights)
-    deployed, weights, score, share = "base", base, state.base_score, 0.0
-    if state.base is not None and state.best is not None and state.best_round > 0:
-        average = mix_weights(base, best, HALF)
-        half = _evaluate(average, state, hold_out, budget)
-        clearly_best = half is None or hold_out.clearly(state.best, half)
-        if clearly_best and hold_out.deployable(state.best, state.base):
-            deployed, weights, score, share = "best round", best, state.best_score, 1.0
-        elif half is not None and hold_out.deployable(half, state.base):
-            deployed, weights, score, share = "average", average, half.score, HALF
+    candidates, shares = {"base": base}, {"base": 0.0, "average": HALF, "best round": 1.0}
+    deployed, found = "base", {"base": state.base}
+    if state.best_round > 0:
+        candidates |= {"average": mix_weights(base, best, HALF), "best round": best}
+        found = _scores(candidates, state, hold_out, budget)
+        deployed = _winner(found, hold_out)
+    scores = {name: its.score for name, its in found.items() if its is not None}
     adapter = part.adapter(state.best_weights)
     return Outcome(
         deployed=deployed,  # type: ignore[arg-type]
-        weights=weights,
-        adapter=None if adapter is None else adapter.scaled(share),
-        base_score=state.base_score,
-        score=score,
+        weights=candidates[deployed],
+        adapter=None if adapter is None else adapter.scaled(shares[deployed]),
+        base_score=scores.get("base", math.nan),
+        score=scores.get(deployed, math.nan),
         history=state.history,
         best_step=state.best_step,
         n_steps=state.step,
@@ -180,16 +187,49 @@ def choose(
     )
 
 
+def _scores(
+    candidates: dict[str, Weights],
+    state: TrainState,
+    hold_out: HoldOut,
+    budget: TimeBudget | None,
+) -> dict[str, Evaluation | None]:
+    """Score what may be deployed: as it would be if there is time, else as the rounds were."""
+
+    def time_for(seconds: float) -> bool:
+        unlimited = budget is None or budget.time_for(seconds)
+        return unlimited and state.stop_reason != "interrupted"
+
+    found = {"base": state.base, "best round": state.best}
+    if hold_out.is_cut and time_for(0.0 if budget is None else budget.final_check):
+        fully = {}
+        for name, weights in candidates.items():
+            fully[name] = _evaluate(weights, state, hold_out, brief=False)
+            if fully[name] is None:
+                return found
+        return fully
+    if time_for(0.0 if budget is None else budget.validation(state)):
+        found["average"] = _evaluate(candidates["average"], state, hold_out, brief=True)
+    return found
+
+
+def _winner(found: dict[str, Evaluation | None], hold_out: HoldOut) -> str:
+    """Return the name of what the scores speak for."""
+    base, half, best = found["base"], found.get("average"), found["best round"]
+    assert base is not None
+    assert best is not None
+    clearly_best = half is None or hold_out.clearly(best, half)
+    if clearly_best and hold_out.deployable(best, base):
+        return "best round"
+    return "average" if half is not None and hold_out.deployable(half, base) else "base"
+
+
 def _evaluate(
-    weights: Weights, state: TrainState, hold_out: HoldOut, budget: TimeBudget | None
+    weights: Weights, state: TrainState, hold_out: HoldOut, *, brief: bool
 ) -> Evaluation | None:
-    """Score weights; None where there is no time or they cannot be scored."""
-    no_time = budget is not None and not budget.time_for(budget.validation(state))
-    if no_time or state.stop_reason == "interrupted":
-        return None
+    """Score weights; None where they cannot be scored, or the user will not wait."""
     state.model.load_state_dict(weights)
     state.model.eval()
     try:
-        return hold_out(state.model)
+        return hold_out(state.model, brief=brief)
     except (FloatingPointError, KeyboardInterrupt):
         return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from finetune_tabpfn import _tabpfn
+from finetune_tabpfn import _tabpfn, recipe
 from finetune_tabpfn.data import Rows
 from finetune_tabpfn.inputs import LabelledTable
 from finetune_tabpfn.scoring import HoldOutScore
@@ -71,5 +71,13 @@ def prepare_course(
     if len(np.unique(training.y)) == 1:
         raise NothingToTrainError("constant target")
     began = time.monotonic()
-    table = _tabpfn.prepare(blueprint, task, training.X, training.y, validation.X, weight)
+    table = _tabpfn.prepare(
+        blueprint,
+        task,
+        training.X,
+        training.y,
+        validation.X,
+        weight,
+        validation_context=recipe.validation_context(blueprint.device),
+    )
     return Course(table, score, training.groups, time.monotonic() - began)

@@ -22,7 +22,7 @@ from finetune_tabpfn.callbacks import (
     Timer,
 )
 from finetune_tabpfn.checkpoints import FoldCheckpoints, is_over, unpack
-from finetune_tabpfn.choice import HoldOut, Outcome, choose
+from finetune_tabpfn.choice import CANDIDATES, HoldOut, Outcome, choose
 from finetune_tabpfn.courses import Course
 from finetune_tabpfn.data import SplitSampler
 from finetune_tabpfn.forecasting import faster_precision, forecast
@@ -35,6 +35,7 @@ from finetune_tabpfn.tuning import TrainedPart, trained_part
 PROBED_RATES = (0.3, 3.0)  # times the usual learning rate
 PROBE_STEPS = 20
 PROBE_SHARE = 0.3  # of a time limit, for all of them
+CHECK_SHARE = 1 / 3  # of a time limit, to compare what may be deployed as it would be
 CACHE_WORK = 1.6  # validations that it takes to cache a context of training rows and hold-out
 NO_CHECKPOINTS = FoldCheckpoints()
 
@@ -211,10 +212,18 @@ def _budget(
     limit = timer.limit / len(batches.parts)
     each = [forecast(part, limit=limit) for part in batches.parts]
     step, validation = max(part.step for part in each), sum(part.validation for part in each)
+    # of several tables, those that are not cut cost the same in either way
+    deployed = sum(part.as_deployed or part.validation for part in each)
     if parameters.fit_mode == "fit_with_cache":  # all rows go through the network once more
-        finish += CACHE_WORK * validation
-    costs = Forecast(step, validation, finish)
-    return TimeBudget(timer.started + timer.limit, costs, reserve=hold_out.choice_seconds)
+        finish += CACHE_WORK * deployed
+    check = CANDIDATES * deployed
+    return TimeBudget(
+        timer.started + timer.limit,
+        Forecast(step, validation, finish),
+        reserve=hold_out.choice_seconds,
+        final_check=check,
+        keep_check=hold_out.is_cut and check <= CHECK_SHARE * timer.limit,
+    )
 
 
 def _precision(batches: RoundRobin, parameters: Parameters, timer: Timer) -> Precision:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from finetune_tabpfn._tabpfn import Batch
+from finetune_tabpfn._tabpfn import Batch, Member
 from finetune_tabpfn.callbacks import Forecast
 from finetune_tabpfn.splits import SplitBatches
 from finetune_tabpfn.training import Precision, autocast
@@ -32,25 +32,27 @@ def forecast(batches: SplitBatches, *, limit: float) -> Forecast:
         Seconds of the whole fit; the probes take a small part of it.
     """
     table, sampler = batches.table, batches.sampler
-    view, model = table.members[0], table.network
+    model, probe = table.network, PROBE_SHARE * limit
 
     def step(rows: int) -> None:
         batches.loss(model, _small_batch(batches, rows)).backward()
 
-    def validation(rows: int) -> None:
-        table.forward_members([view], n_context=rows)
+    def validation(view: Member) -> float:
+        def forward(rows: int) -> None:
+            table.forward_members([view], n_context=rows)
+
+        return len(table.members) * extrapolate(forward, len(view.context_rows), budget=probe)
 
     model.train()
     split_rows = sampler.context_size + sampler.query_size
-    step_seconds = extrapolate(step, split_rows, budget=PROBE_SHARE * limit)
+    step_seconds = extrapolate(step, split_rows, budget=probe)
     model.zero_grad(set_to_none=True)
     model.eval()
-    n_context = len(view.context_rows)
-    member_seconds = extrapolate(validation, n_context, budget=PROBE_SHARE * limit)
     return Forecast(
         step=batches.batch_size * step_seconds,
-        validation=len(table.members) * member_seconds,
+        validation=validation(table.brief[0]),
         finish=0.0,
+        as_deployed=validation(table.members[0]) if table.is_cut else 0.0,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+from finetune_tabpfn import recipe
 from finetune_tabpfn.data import Rows, hold_out, hold_out_groups, last_rows
 from finetune_tabpfn.inputs import LabelledTable
 from finetune_tabpfn.parameters import Parameters
@@ -46,7 +47,8 @@ def hold_outs(
     if validation is not None:
         return [(table, validation)]
     rng = np.random.default_rng((seed, 0))
-    return [divide(table, task, way, parameters.validation_fraction, rng)]
+    fraction = parameters.validation_fraction or recipe.hold_out_fraction(len(table.y))
+    return [divide(table, task, way, fraction, rng)]
 
 
 def divide(

@@ -67,8 +67,8 @@ base_model : str or path, default="auto"
         Which rows are held out, unless `X_val` is given. "random": stratified by class or by
         the target's deciles; with `groups`, whole groups. "time": the last rows. A float is
         "random" with this share of the rows. Of a splitter of scikit-learn, the first split.
-    validation_fraction : float, default=0.2
-        Share of the rows to hold out for "random" and "time".
+    validation_fraction : float, default=None
+        Share of the rows to hold out for "random" and "time". None is .2, at most 2,048 rows.
     n_folds : int, default=1
         With 2 or more, that many folds are held out in turn; the network is fine-tuned for each
         of them, and the predictions of all are averaged (bagging). Takes as many times as long,
@@ -158,7 +158,8 @@ predictor_ : TabPFNClassifier or TabPFNRegressor
     base_score_, best_score_ : float
         Score on the hold-out of the base model and of the deployed weights, the mean over folds.
         NaN when the time limit left no room to score, or the table is too small to hold rows
-        out.
+        out. With all the context rows that are deployed, where something was to be decided and
+        time allowed; the rounds of a large table have fewer.
     best_step_ : int
         Step of the best round; 0 when the base model was best. The median over folds.
     n_steps_ : int
@@ -252,7 +253,7 @@ class Parameters(BaseEstimator):
             Interval(Real, 0, 1, closed="neither"),
             HasMethods(["split", "get_n_splits"]),
         ],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
         "n_folds": [Interval(Integral, 1, None, closed="left")],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "fit_mode": [StrOptions({"fit_preprocessors", "fit_with_cache"})],
@@ -297,7 +298,7 @@ class Parameters(BaseEstimator):
         min_delta: float = 1e-4,
         scoring: Scoring = None,
         validation: Literal["random", "time"] | float | Splitter = "random",
-        validation_fraction: float = 0.2,
+        validation_fraction: float | None = None,
         n_folds: int = 1,
         n_estimators: int = 4,
         fit_mode: Literal["fit_preprocessors", "fit_with_cache"] = "fit_preprocessors",

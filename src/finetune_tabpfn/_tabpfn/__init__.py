@@ -18,11 +18,12 @@ from finetune_tabpfn._tabpfn.files import (
 )
 from finetune_tabpfn._tabpfn.layers import only_trained
 from finetune_tabpfn._tabpfn.network import Blueprint, Specs, TabPFN, load, load_fit
-from finetune_tabpfn._tabpfn.prepared import Batch, PreparedTable, prepare
+from finetune_tabpfn._tabpfn.prepared import Batch, Member, PreparedTable, prepare
 
 __all__ = [
     "Batch",
     "Blueprint",
+    "Member",
     "PreparedTable",
     "Specs",
     "TabPFN",

@@ -6,6 +6,7 @@ B splits in one forward pass, C columns after preprocessing, L outputs of the ne
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from tabpfn.validation import ensure_compatible_predict_input_sklearn
 from torch import nn
 
 from finetune_tabpfn._tabpfn.network import Blueprint, TabPFN, forward
-from finetune_tabpfn.data import Rows, Split
+from finetune_tabpfn.data import Rows, Split, one_of_each_first
 from finetune_tabpfn.tasks import Kind, Regression, Task
 
 # of all members of a forward pass: small ones together save time, large ones take memory alone
@@ -75,7 +76,16 @@ class Member:
 
 
 class PreparedTable:
-    """Training rows and hold-out rows as the network sees them, for every deployed member."""
+    """Training rows and hold-out rows as the network sees them, for every deployed member.
+
+    Attributes
+    ----------
+    members : list of Member
+        As they are deployed.
+    brief : list of Member
+        The same with fewer context rows, which make cheaper validations; all alike where the
+        table is small.
+    """
 
     def __init__(
         self,
@@ -84,8 +94,11 @@ class PreparedTable:
         task: Task,
         device: Any,
         weight: npt.NDArray[np.float64] | None,
+        validation_context: int | None,
     ) -> None:
         self.estimator, self.members, self.task, self.device = estimator, members, task, device
+        most = validation_context or self.n_rows
+        self.brief = [_brief(member, most, number) for number, member in enumerate(members)]
         self.weight = weight
         self.temperature = float(estimator.softmax_temperature_)
         self.logits: torch.Tensor | None = None  # (H, L) of the last prediction of a distribution
@@ -110,9 +123,15 @@ class PreparedTable:
 
     @property
     def validation_rows(self) -> int:
-        """Rows that a validation sends through the network, in all members."""
-        context = sum(len(member.context_rows) for member in self.members)
+        """Rows that a brief validation sends through the network, in all members."""
+        context = sum(len(member.context_rows) for member in self.brief)
         return context + len(self.members) * self.n_held_out
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a brief validation has fewer context rows than what is deployed."""
+        pairs = zip(self.brief, self.members, strict=True)
+        return any(len(few.context_rows) < len(all_.context_rows) for few, all_ in pairs)
 
     def batch(self, splits: Sequence[Split], member: int) -> Batch:
         """Gather the rows of splits and permute their features and labels.
@@ -171,8 +190,8 @@ class PreparedTable:
             logits = logits + nn.functional.pad(batch.offset, (0, beyond))
         return self.task.loss(logits, batch.context, batch.query, batch.weight)
 
-    def predict(self) -> npt.NDArray[Any]:
-        """Predict the hold-out with the members as they are deployed, all as context.
+    def predict(self, *, brief: bool = False) -> npt.NDArray[Any]:
+        """Predict the hold-out with the members as they are deployed, or with their brief context.
 
         Returns
         -------
@@ -180,7 +199,7 @@ class PreparedTable:
             Probabilities of shape (H, n_classes), or means of shape (H,).
         """
         # so the estimator's own post-processing runs on what we forward
-        self.estimator.executor_ = _HoldOutEngine(self)
+        self.estimator.executor_ = _HoldOutEngine(self, self.brief if brief else self.members)
         try:
             if self.task.kind == "classification":
                 proba = self.estimator.forward(None, use_inference_mode=True)
@@ -205,10 +224,10 @@ class PreparedTable:
         losses = self.estimator.znorm_space_bardist_(self.logits.float(), z).cpu().numpy()
         return {"nll": float(np.average(losses, weights=weight)) + float(np.log(scale))}
 
-    def groups(self) -> Iterator[list[Member]]:
+    def groups(self, members: Sequence[Member]) -> Iterator[list[Member]]:
         """Yield the members that one forward pass takes: of equal shape, and small enough."""
         most = CELLS_AT_ONCE["cpu" if self.device.type == "cpu" else "gpu"]
-        for (rows, columns), views in itertools.groupby(self.members, key=_shape):
+        for (rows, columns), views in itertools.groupby(members, key=_shape):
             cells = (rows + self.n_held_out) * columns
             yield from _chunks(list(views), max(1, most // cells))
 
@@ -246,17 +265,30 @@ class PreparedTable:
 class _HoldOutEngine:
     """Takes the place of tabpfn's inference engine: serves the prepared hold-out."""
 
-    def __init__(self, table: PreparedTable) -> None:
-        self.table = table
+    def __init__(self, table: PreparedTable, members: Sequence[Member]) -> None:
+        self.table, self.members = table, members
 
     def use_torch_inference_mode(self, *, use_inference: bool) -> None:
         """Satisfy tabpfn's protocol; the prepared table decides for itself."""
 
     def iter_outputs(self, X: None, **_: Any) -> Iterator[tuple[torch.Tensor, Any]]:
         """Yield each member's logits (H, L) with its configuration."""
-        for views in self.table.groups():
+        for views in self.table.groups(self.members):
             logits = self.table.forward_members(views)
             yield from ((logits[:, n], view.config) for n, view in enumerate(views))
+
+
+def _brief(member: Member, most: int, seed: int) -> Member:
+    """Return a member with at most so many context rows, some of every class."""
+    rows = member.context_rows.cpu().numpy()
+    if len(rows) <= most:
+        return member
+    order = np.random.default_rng(seed).permutation(len(rows))
+    order = one_of_each_first(order, member.context_y.cpu().numpy(), limit=most // 2)
+    kept = torch.from_numpy(np.sort(order[:most])).to(member.context_rows.device)
+    return dataclasses.replace(
+        member, context_rows=member.context_rows[kept], context_y=member.context_y[kept]
+    )
 
 
 def _shape(view: Member) -> tuple[int, int]:
@@ -283,6 +315,7 @@ def prepare(
     y_train: npt.NDArray[Any],
     X_held_out: Any,
     weight: npt.NDArray[np.float64] | None = None,
+    validation_context: int | None = None,
 ) -> PreparedTable:
     """Fit TabPFN's preprocessing on the training rows, once, and keep what it makes of all rows.
 
@@ -294,6 +327,8 @@ def prepare(
     y_train : ndarray of shape (n_train,)
     weight : ndarray of shape (n_train,), optional
         Of the training rows as query rows; as context they have none.
+    validation_context : int, optional
+        Context rows of a brief validation at most; by default all of them.
     """
     estimator = blueprint.fit(X_train, y_train)
     cleaned_train = _clean(estimator, X_train)
@@ -307,7 +342,7 @@ def prepare(
             estimator.executor_.ensemble_members, _context_rows(estimator), strict=True
         )
     ]
-    return PreparedTable(estimator, members, task, blueprint.device, weight)
+    return PreparedTable(estimator, members, task, blueprint.device, weight, validation_context)
 
 
 def _context_rows(estimator: TabPFN) -> list[Rows]:
