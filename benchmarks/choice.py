@@ -28,7 +28,13 @@ from sklearn.model_selection import train_test_split
 
 from _tables import Table, bundled, from_folder
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
-from finetune_tabpfn.training import Callback, TrainState, copy_weights, mix_weights
+from finetune_tabpfn.training import (
+    Callback,
+    TrainState,
+    average_decay,
+    copy_weights,
+    mix_weights,
+)
 
 DECAY = 0.95
 KEPT = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)  # of the rounds of a run
@@ -46,7 +52,8 @@ class Recorder(Callback):
 
     def after_step(self, state: TrainState) -> None:
         """Move the average on."""
-        self.mean = mix_weights(copy_weights(state.model), self.mean, DECAY)
+        decay = average_decay(state.step - 1, DECAY)
+        self.mean = mix_weights(copy_weights(state.model), self.mean, decay)
 
     def after_round(self, state: TrainState) -> None:
         """Keep both."""
@@ -109,8 +116,13 @@ def losses(cell: dict[str, Any], name: str) -> np.ndarray:
 Rule = Callable[[dict[str, np.ndarray]], str]
 
 
-def best(kinds: tuple[str, ...], shares: tuple[float, ...], errors: float) -> Rule:
-    """Return the rule: lowest loss on the hold-out, if lower than the base's by standard errors."""
+def best(
+    kinds: tuple[str, ...], shares: tuple[float, ...], errors: float, few: float = 0.0
+) -> Rule:
+    """Return the rule: lowest loss on the hold-out, if lower than the base's by standard errors.
+
+    With `few`, more of them on a hold-out of few rows, where a gain is seldom real.
+    """
 
     def rule(held_out: dict[str, np.ndarray]) -> str:
         named = [
@@ -123,18 +135,24 @@ def best(kinds: tuple[str, ...], shares: tuple[float, ...], errors: float) -> Ru
         chosen = min(named, key=lambda name: held_out[name].mean())
         gain = held_out["base"] - held_out[chosen]
         error = gain.std() / np.sqrt(len(gain))
-        return chosen if gain.mean() > errors * error else "base"
+        asked = errors * np.sqrt(1 + few / len(gain))
+        return chosen if gain.mean() > asked * error else "base"
 
     return rule
 
 
-def half_unless(errors: float, over_base: float = 0.0) -> Rule:
-    """Return the rule: half-way to the best average, all the way if clearly better there."""
+def half_unless(errors: float, over_base: float = 0.0, few: float = 0.0, trusted: int = 0) -> Rule:
+    """Return the rule: half-way to the best average, all the way if clearly better there.
+
+    With `trusted`, never all the way on a hold-out of fewer rows.
+    """
 
     def rule(held_out: dict[str, np.ndarray]) -> str:
-        half, full = (best(("ema",), (share,), over_base)(held_out) for share in (0.5, 1.0))
+        half, full = (best(("ema",), (share,), over_base, few)(held_out) for share in (0.5, 1.0))
         gain = held_out[half] - held_out[full]
-        return full if gain.mean() > errors * gain.std() / np.sqrt(len(gain)) else half
+        asked = errors * np.sqrt(1 + few / len(gain))
+        clearly = gain.mean() > asked * gain.std() / np.sqrt(len(gain))
+        return full if clearly and len(gain) >= trusted else half
 
     return rule
 
@@ -163,6 +181,8 @@ RULES: dict[str, Rule] = {
     "half, or full by 1/2 s.e.": half_unless(0.5),
     "half, or full by 1 s.e.": half_unless(1.0),
     "half, or full, each by 1/2 s.e.": half_unless(0.5, 0.5),
+    "the same, by more on few rows": half_unless(0.5, 0.5, few=200),
+    "the same, half only on few rows": half_unless(0.5, 0.5, few=200, trusted=100),
     "half, or full, each by 1 s.e.": half_unless(1.0, 1.0),
     "half, or full by 2 s.e.": half_unless(2.0),
     "best mix": best(("ema",), SHARES, 0.0),
@@ -214,6 +234,8 @@ def main() -> None:
     tables = list(bundled())
     if arguments.data is not None:
         tables += from_folder(arguments.data)
+    if arguments.tables:
+        tables = [table for table in tables if table.name in arguments.tables]
     cells = {}
     for seed, table in itertools.product(range(arguments.splits), tables):
         file = arguments.out / f"{table.name.replace(' ', '_')}-{seed}.npz"
@@ -231,6 +253,7 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of CSV files with a column `target`")
+    parser.add_argument("--tables", nargs="*", help="names of tables, all by default")
     parser.add_argument("--splits", type=int, default=1)
     parser.add_argument("--steps", type=int, default=150, help="of each run")
     parser.add_argument("--learning-rate", type=float, default=None)

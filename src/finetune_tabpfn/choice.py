@@ -26,6 +26,8 @@ from finetune_tabpfn.training import (
 from finetune_tabpfn.tuning import TrainedPart
 
 HALF = 0.5  # of the way from the base to the best round
+FEW_ROWS = 200  # of a hold-out: on so many a gain must be larger by half, on fewer more
+TRUSTED_ROWS = 100  # of a hold-out: on fewer nothing shows that the best round beats half-way
 CANDIDATES = 3  # base, half-way and best round
 
 
@@ -93,11 +95,14 @@ class HoldOut:
         Of several, the score is the mean of theirs, each over the size of what the base model
         scores there, which is what is scored first.
     min_gain_se : float
-        What counts as a gain, in standard errors.
+        What counts as a gain on a large hold-out, in standard errors; on a small one it is more,
+        since a small table seldom gains, and the best of many rounds is often luck.
     """
 
     def __init__(self, courses: Sequence[Course], min_gain_se: float) -> None:
-        self.courses, self.min_gain_se = courses, min_gain_se
+        self.courses = courses
+        self.n_rows = min(len(course.score.y) for course in courses)
+        self.min_gain_se = min_gain_se * math.sqrt(1 + FEW_ROWS / self.n_rows)
         self.scales = [1.0] if len(courses) == 1 else []
         self.score_seconds = 0.0
 
@@ -141,6 +146,11 @@ class HoldOut:
         errors = [course.score.gain_error(one, two) / scale for course, one, two, scale in parts]
         error = math.hypot(*errors) / len(errors)  # of a mean of independent gains
         return found.score - other.score > self.min_gain_se * error
+
+    def all_the_way(self, best: Evaluation, half: Evaluation) -> bool:
+        """Tell whether to go to the best round instead of half-way there."""
+        trusted = not self.min_gain_se or self.n_rows >= TRUSTED_ROWS
+        return trusted and self.clearly(best, half)
 
     def deployable(self, found: Evaluation, base: Evaluation) -> bool:
         """Tell whether something clearly beats the base and is as calibrated on every table."""
@@ -217,7 +227,7 @@ def _winner(found: dict[str, Evaluation | None], hold_out: HoldOut) -> str:
     base, half, best = found["base"], found.get("average"), found["best round"]
     assert base is not None
     assert best is not None
-    clearly_best = half is None or hold_out.clearly(best, half)
+    clearly_best = half is None or hold_out.all_the_way(best, half)
     if clearly_best and hold_out.deployable(best, base):
         return "best round"
     return "average" if half is not None and hold_out.deployable(half, base) else "base"

@@ -100,9 +100,10 @@ base_model : str or path, default="auto"
         validated and deployed; 0 does without.
     min_gain_se : float, default=0.5
         What counts as a gain on the hold-out, in standard errors that are estimated by
-        resampling its rows; less is taken for luck. Deployed are the weights half-way from the
-        base model to the best round; the best round itself where it gains over those; the base
-        where they do not gain over it. 0 deploys whatever scores best.
+        resampling its rows; less is taken for luck. On n rows it is ``sqrt(1 + 200 / n)`` times
+        as much. Deployed are the weights half-way from the base model to the best round; the
+        best round itself where it gains over those on at least 100 rows; the base where they do
+        not gain over it. 0 deploys whatever scores best.
     max_grad_norm : float or None, default=1.0
         The gradient is scaled down to this norm; None leaves it alone.
     gradient_accumulation_steps : int, default=1
