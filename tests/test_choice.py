@@ -33,11 +33,14 @@ def test_a_small_hold_out_must_show_a_larger_gain(n_rows, standard_errors, is_ga
     assert not hold_out.deployable(reference, better)
 
 
-def test_a_few_rows_never_speak_for_going_all_the_way():
-    hold_out, best, half = scored(2000, 3.0)
-    assert hold_out.all_the_way(best, half)
-    hold_out, best, half = scored(80, 3.0)
-    assert not hold_out.all_the_way(best, half)
+def test_all_the_way_to_the_best_round_unless_half_way_is_clearly_better_or_rows_are_few():
+    hold_out, better, worse = scored(2000, 3.0)
+    assert hold_out.all_the_way(better, worse)
+    assert not hold_out.all_the_way(worse, better)
+    hold_out, slightly_better, other = scored(2000, 0.2)
+    assert hold_out.all_the_way(other, slightly_better)
+    hold_out, better, worse = scored(80, 3.0)
+    assert not hold_out.all_the_way(better, worse)
 
 
 def test_without_standard_errors_whatever_scores_best_is_taken():

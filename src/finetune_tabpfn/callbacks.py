@@ -127,8 +127,9 @@ class Forecast:
 class TimeBudget(Callback):
     """Ends a run while there is still time to finish the fit.
 
-    Before every step it adds up the step, the validation that closes the round and the rest of
-    the fit, each as it was measured last or, before that, as it was forecast.
+    Before every step it adds up the step, the validation that closes the round, what decides on
+    the weights to deploy and the rest of the fit, each as it was measured last or, before that, as
+    it was forecast.
 
     Parameters
     ----------
@@ -143,7 +144,7 @@ class TimeBudget(Callback):
     final_check : float
         Seconds of the comparison after the training, with what is deployed.
     keep_check : bool
-        Whether training leaves time for it.
+        Whether training leaves time for it; else it does for one more validation.
     """
 
     margin = 1.1  # a step or validation may take this much longer than the slowest recent one
@@ -159,12 +160,13 @@ class TimeBudget(Callback):
     ) -> None:
         self.deadline, self.forecast = deadline, forecast
         self.reserve, self.clock = reserve, clock
-        self.final_check, self.kept = final_check, final_check if keep_check else 0.0
+        self.final_check, self.keep_check = final_check, keep_check
 
     def before_step(self, state: TrainState) -> str | None:
-        """Stop when a step and the validation after it would take too long."""
+        """Stop when a step, the validation after it and the choice would take too long."""
         step = self._next(state.step_seconds, self.forecast.step)
-        return self._unless_time_for(step + self.validation(state))
+        choice = self.final_check if self.keep_check else self.validation(state)
+        return self._unless_time_for(step + self.validation(state) + choice)
 
     def before_validation(self, state: TrainState) -> str | None:
         """Refuse a validation that would take too long."""
@@ -181,11 +183,11 @@ class TimeBudget(Callback):
     def part(self, share: float) -> TimeBudget:
         """Return the budget of a part of the time that is left for training."""
         now = self.clock()
-        left = self.deadline - now - self.forecast.finish - self.kept
+        left = self.deadline - now - self.forecast.finish
         return TimeBudget(now + share * left, replace(self.forecast, finish=0.0), self.clock)
 
     def _unless_time_for(self, seconds: float) -> str | None:
-        return None if self.time_for(seconds + self.kept) else "time_limit"
+        return None if self.time_for(seconds) else "time_limit"
 
     def _next(self, measured: list[float], forecast: float) -> float:
         return self.margin * max(measured[-3:]) if measured else forecast

@@ -27,7 +27,7 @@ from finetune_tabpfn.tuning import TrainedPart
 
 HALF = 0.5  # of the way from the base to the best round
 FEW_ROWS = 200  # of a hold-out: on so many a gain must be larger by half, on fewer more
-TRUSTED_ROWS = 100  # of a hold-out: on fewer nothing shows that the best round beats half-way
+TRUSTED_ROWS = 100  # of a hold-out: on fewer the best round is often luck, half-way to it less so
 CANDIDATES = 3  # base, half-way and best round
 
 
@@ -149,8 +149,9 @@ class HoldOut:
 
     def all_the_way(self, best: Evaluation, half: Evaluation) -> bool:
         """Tell whether to go to the best round instead of half-way there."""
-        trusted = not self.min_gain_se or self.n_rows >= TRUSTED_ROWS
-        return trusted and self.clearly(best, half)
+        if not self.min_gain_se:
+            return best.score >= half.score
+        return self.n_rows >= TRUSTED_ROWS and not self.clearly(half, best)
 
     def deployable(self, found: Evaluation, base: Evaluation) -> bool:
         """Tell whether something clearly beats the base and is as calibrated on every table."""
@@ -170,9 +171,9 @@ def choose(
 ) -> Outcome:
     """Return what is to be deployed.
 
-    Half-way from the base to the best round, which generalises better than either; all the way
-    where that is clearly better on the hold-out; the base where the gain may be luck, or where
-    the probabilities have got worse.
+    The best round, or half-way from the base to it: where that is clearly better on the hold-out,
+    and where the hold-out is small; the base where the gain may be luck, or where the
+    probabilities have got worse.
     """
     base, best = part.plain(state.base_weights), part.plain(state.best_weights)
     candidates, shares = {"base": base}, {"base": 0.0, "average": HALF, "best round": 1.0}
@@ -227,8 +228,7 @@ def _winner(found: dict[str, Evaluation | None], hold_out: HoldOut) -> str:
     base, half, best = found["base"], found.get("average"), found["best round"]
     assert base is not None
     assert best is not None
-    clearly_best = half is None or hold_out.all_the_way(best, half)
-    if clearly_best and hold_out.deployable(best, base):
+    if (half is None or hold_out.all_the_way(best, half)) and hold_out.deployable(best, base):
         return "best round"
     return "average" if half is not None and hold_out.deployable(half, base) else "base"
 

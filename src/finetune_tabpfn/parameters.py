@@ -101,9 +101,9 @@ base_model : str or path, default="auto"
     min_gain_se : float, default=0.5
         What counts as a gain on the hold-out, in standard errors that are estimated by
         resampling its rows; less is taken for luck. On n rows it is ``sqrt(1 + 200 / n)`` times
-        as much. Deployed are the weights half-way from the base model to the best round; the
-        best round itself where it gains over those on at least 100 rows; the base where they do
-        not gain over it. 0 deploys whatever scores best.
+        as much. Deployed is the best round; on fewer than 100 rows, or where that gains over it,
+        the weights half-way from the base model to it; the base where these do not gain over it.
+        0 deploys whatever scores best.
     max_grad_norm : float or None, default=1.0
         The gradient is scaled down to this norm; None leaves it alone.
     gradient_accumulation_steps : int, default=1
