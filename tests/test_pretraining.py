@@ -248,7 +248,7 @@ def test_a_network_that_cannot_be_built_gets_one_sentence(changes, message, tmp_
 
 
 def test_a_regressor_can_begin_with_the_trunk_of_a_classifier(tmp_path):
-    trunk = pretrain(tmp_path / "trunk-v3.safetensors", config(steps=2))
+    trunk = pretrain(tmp_path / "trunk-v3.safetensors", config(steps=2, ema_decay=0.0))
     begun = pretrain(
         tmp_path / "begun-v3.safetensors",
         config("regression", steps=1, muon_lr=0.0, adamw_lr=0.0),

@@ -171,8 +171,8 @@ predictor_ : TabPFNClassifier or TabPFNRegressor
         "early_stopping", "max_steps", "time_limit", "interrupted", "out of memory",
         "diverged: ...", "too few rows", "constant target", or what a callback said.
     deployed_weights_ : {"base", "best round", "average"}
-        What scored best on the hold-out: the base model's weights, those of the best round, or
-        the average of the two.
+        What the hold-out spoke for: the base model's weights, those of the best round, or the
+        average of the two.
     base_model_ : BaseModel
         Name, path, licence and hash of the base model that was used.
     scoring_ : str
