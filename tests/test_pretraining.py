@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from tabpfn import TabPFNClassifier, TabPFNRegressor
@@ -248,16 +249,15 @@ def test_a_network_that_cannot_be_built_gets_one_sentence(changes, message, tmp_
 
 
 def test_a_regressor_can_begin_with_the_trunk_of_a_classifier(tmp_path):
-    trunk = pretrain(tmp_path / "trunk-v3.safetensors", config(steps=2, ema_decay=0.0))
+    trunk = pretrain(tmp_path / "trunk-v3.safetensors", config(steps=2))
     begun = pretrain(
         tmp_path / "begun-v3.safetensors",
         config("regression", steps=1, muon_lr=0.0, adamw_lr=0.0),
         start=trunk,
     )
-    first = torch.load(trunk.with_suffix(".state.pt"), weights_only=True)["state"]["model"]
-    second = torch.load(begun.with_suffix(".state.pt"), weights_only=True)["state"]["model"]
+    state = torch.load(begun.with_suffix(".state.pt"), weights_only=True)["state"]["model"]
     name = "icl_blocks.0.mlp.0.weight"
-    torch.testing.assert_close(second[name], first[name], atol=1e-3, rtol=1e-2)  # stored as fp16
+    assert state[name].equal(load_file(trunk)[name].float())
 
 
 def test_a_classifier_can_begin_with_a_regressor_and_what_it_does_with_its_target(tmp_path):
