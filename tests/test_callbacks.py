@@ -85,6 +85,12 @@ def test_the_budget_keeps_time_to_compare_what_may_be_deployed(keep, reason):
     assert budget.time_for(budget.final_check)  # training over, it is not counted twice
 
 
+@pytest.mark.parametrize(("keep", "reason"), [(True, "time_limit"), (False, None)])
+def test_the_budget_keeps_time_to_score_half_way(keep, reason):
+    budget = TimeBudget(100, Forecast(10, 30, 10), clock=lambda: 30.0, keep_validation=keep)
+    assert budget.before_step(TrainState(nn.Linear(1, 1))) == reason
+
+
 def test_without_a_limit_there_is_always_time():
     budget = TimeBudget(math.inf, Forecast(1, 1, 1))
     assert budget.before_step(TrainState(nn.Linear(1, 1))) is None

@@ -144,7 +144,9 @@ class TimeBudget(Callback):
     final_check : float
         Seconds of the comparison after the training, with what is deployed.
     keep_check : bool
-        Whether training leaves time for it; else it does for one more validation.
+        Whether training leaves time for it.
+    keep_validation : bool
+        Whether training leaves time for one more validation like those of the rounds.
     """
 
     margin = 1.1  # a step or validation may take this much longer than the slowest recent one
@@ -157,16 +159,18 @@ class TimeBudget(Callback):
         reserve: Callable[[], float] = lambda: 0.0,
         final_check: float = 0.0,
         keep_check: bool = False,
+        keep_validation: bool = False,
     ) -> None:
         self.deadline, self.forecast = deadline, forecast
         self.reserve, self.clock = reserve, clock
-        self.final_check, self.keep_check = final_check, keep_check
+        self.final_check, self.kept = final_check, final_check if keep_check else 0.0
+        self.keep_validation = keep_validation
 
     def before_step(self, state: TrainState) -> str | None:
         """Stop when a step, the validation after it and the choice would take too long."""
         step = self._next(state.step_seconds, self.forecast.step)
-        choice = self.final_check if self.keep_check else self.validation(state)
-        return self._unless_time_for(step + self.validation(state) + choice)
+        validations = (1 + self.keep_validation) * self.validation(state)
+        return self._unless_time_for(step + validations + self.kept)
 
     def before_validation(self, state: TrainState) -> str | None:
         """Refuse a validation that would take too long."""

@@ -111,6 +111,11 @@ class HoldOut:
         """Whether the validation of a round has fewer context rows than what is deployed."""
         return any(course.table.is_cut for course in self.courses)
 
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the hold-out is large enough to speak for the best round itself."""
+        return self.n_rows >= TRUSTED_ROWS
+
     def __call__(self, model: nn.Module, *, brief: bool = True) -> Evaluation:
         """Score the model, which is the network that the tables hold.
 
@@ -151,7 +156,7 @@ class HoldOut:
         """Tell whether to go to the best round instead of half-way there."""
         if not self.min_gain_se:
             return best.score >= half.score
-        return self.n_rows >= TRUSTED_ROWS and not self.clearly(half, best)
+        return self.is_trusted and not self.clearly(half, best)
 
     def deployable(self, found: Evaluation, base: Evaluation) -> bool:
         """Tell whether something clearly beats the base and is as calibrated on every table."""

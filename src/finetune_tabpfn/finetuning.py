@@ -223,6 +223,7 @@ def _budget(
         reserve=hold_out.choice_seconds,
         final_check=check,
         keep_check=hold_out.is_cut and check <= CHECK_SHARE * timer.limit,
+        keep_validation=not hold_out.is_trusted,
     )
 
 
