@@ -47,6 +47,7 @@ class Recorder(Callback):
     def on_train_begin(self, state: TrainState) -> None:
         """Begin with the base's weights."""
         self.rounds: list[tuple[int, dict[str, Any]]] = []
+        self.scores: list[float] = []
         self.base = copy_weights(state.model)
         self.mean = copy_weights(state.model)
 
@@ -60,6 +61,15 @@ class Recorder(Callback):
         if state.history[-1].round:
             weights = {"raw": copy_weights(state.model), "ema": self.mean}
             self.rounds.append((state.step, weights))
+            self.scores.append(state.history[-1].score)
+
+    def mean_of_best(self, count: int) -> dict[str, Any]:
+        """Return the mean of the averages of the rounds that scored best."""
+        mean: dict[str, Any] = {}
+        for taken, place in enumerate(np.argsort(self.scores)[::-1][:count]):
+            weights = self.rounds[place][1]["ema"]
+            mean = mix_weights(mean, weights, 1 / (taken + 1)) if mean else weights
+        return mean
 
 
 def run(table: Table, seed: int, arguments: Any) -> dict[str, Any]:
@@ -102,6 +112,9 @@ def candidates(recorder: Recorder) -> dict[str, dict[str, Any]]:
         for kind, share in itertools.product(weights, SHARES):
             if share == 1.0 or kind == "ema":
                 named[f"{kind} {step} {share}"] = mix_weights(recorder.base, weights[kind], share)
+    for share in SHARES if last >= 0 else ():
+        mean = recorder.mean_of_best(3)
+        named[f"best3 {last} {share}"] = mix_weights(recorder.base, mean, share)
     return named
 
 
@@ -189,6 +202,10 @@ RULES: dict[str, Rule] = {
     "best ema": best(("ema",), (1.0,), 0.0),
     "best ema, 1 s.e.": best(("ema",), (1.0,), 1.0),
     "best ema, 2 s.e.": best(("ema",), (1.0,), 2.0),
+    "mean of the 3 best": best(("best3",), (1.0,), 0.0),
+    "mean of the 3 best, half": best(("best3",), (0.5,), 0.0),
+    "mean of the 3 best, 1 s.e.": best(("best3",), (1.0,), 1.0),
+    "mean of the 3 best, half, 1 s.e.": best(("best3",), (0.5,), 1.0),
     "best ema, half": best(("ema",), (0.5,), 0.0),
     "best ema, half, 1 s.e.": best(("ema",), (0.5,), 1.0),
     "half, or full by 1/2 s.e.": half_unless(0.5),
