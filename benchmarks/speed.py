@@ -161,23 +161,28 @@ def overhead(name: str, arguments: Any) -> None:
         validation.append(clock.seconds)
 
     work = {
-        "bare steps": bare_ours,
-        "ours": fit_ours,
-        "bare steps of the rival": bare_rival,
-        "rival": lambda: rival(path, arguments).fit(X, y),
+        "ours": {"bare steps": bare_ours, "ours": fit_ours},
+        "rival": {
+            "bare steps of the rival": bare_rival,
+            "rival": lambda: rival(path, arguments).fit(X, y),
+        },
     }
-    measured = alternate(work, arguments.repeats)
+    measured = alternate(
+        {what: run for who in arguments.who for what, run in work[who].items()}, arguments.repeats
+    )
     median = {what: statistics.median(seconds) for what, seconds in measured.items()}
-    without = statistics.median(
-        fit - spent for fit, spent in zip(measured["ours"], validation, strict=True)
-    )
-    print(
-        f"| {name} | {arguments.rows} | {median['bare steps'] / arguments.steps:.3f} "
-        f"| {median['ours'] / median['bare steps']:.2f} | {without / median['bare steps']:.2f} "
-        f"| {median['bare steps of the rival'] / arguments.steps:.3f} "
-        f"| {median['rival'] / median['bare steps of the rival']:.2f} |",
-        flush=True,
-    )
+    cells = [name, str(arguments.rows)]
+    if "ours" in arguments.who:
+        spent = zip(measured["ours"], validation, strict=True)
+        without = statistics.median(fit - seconds for fit, seconds in spent)
+        cells.append(f"{median['bare steps'] / arguments.steps:.3f}")
+        cells.append(f"{median['ours'] / median['bare steps']:.2f}")
+        cells.append(f"{without / median['bare steps']:.2f}")
+    if "rival" in arguments.who:
+        reference = median["bare steps of the rival"]
+        cells.append(f"{reference / arguments.steps:.3f}")
+        cells.append(f"{median['rival'] / reference:.2f}")
+    print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def precision(name: str, arguments: Any) -> None:
