@@ -170,15 +170,12 @@ def half_unless(errors: float, over_base: float = 0.0, few: float = 0.0, trusted
     return rule
 
 
-def full_unless(errors: float, few: float, trusted: int) -> Rule:
-    """Return the rule: the best average, half-way there if clearly better, or if rows are few."""
+def by_rows(errors: float, few: float, trusted: int) -> Rule:
+    """Return the rule: the best average, on a hold-out of fewer rows half-way there."""
 
     def rule(held_out: dict[str, np.ndarray]) -> str:
-        half, full = (best(("ema",), (share,), errors, few)(held_out) for share in (0.5, 1.0))
-        gain = held_out[full] - held_out[half]
-        asked = errors * np.sqrt(1 + few / len(gain))
-        clearly = half != "base" and gain.mean() > asked * gain.std() / np.sqrt(len(gain))
-        return half if clearly or full == "base" or len(gain) < trusted else full
+        share = 1.0 if len(held_out["base"]) >= trusted else 0.5
+        return best(("ema",), (share,), errors, few)(held_out)
 
     return rule
 
@@ -213,7 +210,7 @@ RULES: dict[str, Rule] = {
     "half, or full, each by 1/2 s.e.": half_unless(0.5, 0.5),
     "the same, by more on few rows": half_unless(0.5, 0.5, few=200),
     "the same, half only on few rows": half_unless(0.5, 0.5, few=200, trusted=100),
-    "full, or half by as much, half only on few rows": full_unless(0.5, few=200, trusted=100),
+    "full, half on few rows (default)": by_rows(0.5, few=200, trusted=100),
     "half, or full, each by 1 s.e.": half_unless(1.0, 1.0),
     "half, or full by 2 s.e.": half_unless(2.0),
     "best mix": best(("ema",), SHARES, 0.0),

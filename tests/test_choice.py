@@ -33,17 +33,14 @@ def test_a_small_hold_out_must_show_a_larger_gain(n_rows, standard_errors, is_ga
     assert not hold_out.deployable(reference, better)
 
 
-def test_all_the_way_to_the_best_round_unless_half_way_is_clearly_better_or_rows_are_few():
-    hold_out, better, worse = scored(2000, 3.0)
-    assert hold_out.all_the_way(better, worse)
-    assert not hold_out.all_the_way(worse, better)
-    hold_out, slightly_better, other = scored(2000, 0.2)
-    assert hold_out.all_the_way(other, slightly_better)
-    hold_out, better, worse = scored(80, 3.0)
-    assert not hold_out.all_the_way(better, worse)
+@pytest.mark.parametrize(
+    ("n_rows", "min_gain_se", "trusted"), [(100, 0.5, True), (99, 0.5, False), (20, 0.0, True)]
+)
+def test_only_a_large_hold_out_speaks_for_the_best_round_itself(n_rows, min_gain_se, trusted):
+    hold_out, *_ = scored(n_rows, 1.0, min_gain_se)
+    assert hold_out.is_trusted == trusted
 
 
 def test_without_standard_errors_whatever_scores_best_is_taken():
     hold_out, best, half = scored(20, 0.01, min_gain_se=0.0)
-    assert hold_out.all_the_way(best, half)
     assert hold_out.deployable(best, half)

@@ -1,10 +1,10 @@
-"""What is deployed: base, best round or half-way between, as the hold-out tells."""
+"""What is deployed: the base, or the best round, or half-way to it where the hold-out is small."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,7 +28,8 @@ from finetune_tabpfn.tuning import TrainedPart
 HALF = 0.5  # of the way from the base to the best round
 FEW_ROWS = 200  # of a hold-out: on so many a gain must be larger by half, on fewer more
 TRUSTED_ROWS = 100  # of a hold-out: on fewer the best round is often luck, half-way to it less so
-CANDIDATES = 3  # base, half-way and best round
+Deployed = Literal["base", "best round", "average"]
+CANDIDATES = 2  # the base, and what may be deployed instead
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Outcome:
     Attributes
     ----------
     deployed : {"base", "best round", "average"}
-        Which weights scored best on the hold-out.
+        Which weights the hold-out speaks for.
     weights : dict of str to Tensor, or None
         Those weights; None leaves the base model as it is.
     base_score, score : float
@@ -52,7 +53,7 @@ class Outcome:
         What LoRA added to the base model to get those weights.
     """
 
-    deployed: Literal["base", "best round", "average"]
+    deployed: Deployed
     weights: Weights | None
     base_score: float
     score: float
@@ -113,8 +114,8 @@ class HoldOut:
 
     @property
     def is_trusted(self) -> bool:
-        """Whether the hold-out is large enough to speak for the best round itself."""
-        return self.n_rows >= TRUSTED_ROWS
+        """Whether the hold-out may speak for the best round itself, instead of half-way to it."""
+        return self.n_rows >= TRUSTED_ROWS or not self.min_gain_se
 
     def __call__(self, model: nn.Module, *, brief: bool = True) -> Evaluation:
         """Score the model, which is the network that the tables hold.
@@ -138,8 +139,8 @@ class HoldOut:
         return course.score.metrics(predictions[0]) | density
 
     def choice_seconds(self) -> float:
-        """Return what the three comparisons that decide what is deployed will take."""
-        return 3 * 2 * RESAMPLES * self.score_seconds if self.min_gain_se else 0.0
+        """Return what the comparison that decides what is deployed will take."""
+        return CANDIDATES * RESAMPLES * self.score_seconds if self.min_gain_se else 0.0
 
     def clearly(self, found: Evaluation, other: Evaluation, min_delta: float = 0.0) -> bool:
         """Tell whether one scored above another by what is no longer taken for luck."""
@@ -151,12 +152,6 @@ class HoldOut:
         errors = [course.score.gain_error(one, two) / scale for course, one, two, scale in parts]
         error = math.hypot(*errors) / len(errors)  # of a mean of independent gains
         return found.score - other.score > self.min_gain_se * error
-
-    def all_the_way(self, best: Evaluation, half: Evaluation) -> bool:
-        """Tell whether to go to the best round instead of half-way there."""
-        if not self.min_gain_se:
-            return best.score >= half.score
-        return self.is_trusted and not self.clearly(half, best)
 
     def deployable(self, found: Evaluation, base: Evaluation) -> bool:
         """Tell whether something clearly beats the base and is as calibrated on every table."""
@@ -176,25 +171,26 @@ def choose(
 ) -> Outcome:
     """Return what is to be deployed.
 
-    The best round, or half-way from the base to it: where that is clearly better on the hold-out,
-    and where the hold-out is small; the base where the gain may be luck, or where the
-    probabilities have got worse.
+    The best round, or on a small hold-out half-way from the base to it; the base where the gain
+    may be luck, or where the probabilities have got worse.
     """
     base, best = part.plain(state.base_weights), part.plain(state.best_weights)
-    candidates, shares = {"base": base}, {"base": 0.0, "average": HALF, "best round": 1.0}
-    deployed, found = "base", {"base": state.base}
+    mixed = mix_weights(base, best, HALF)
+    weights: dict[Deployed, Weights] = {"base": base, "average": mixed, "best round": best}
+    shares = {"base": 0.0, "average": HALF, "best round": 1.0}
+    deployed: Deployed = "base"
+    reference = found = state.base
     if state.best_round > 0:
-        candidates |= {"average": mix_weights(base, best, HALF), "best round": best}
-        found = _scores(candidates, state, hold_out, budget)
-        deployed = _winner(found, hold_out)
-    scores = {name: its.score for name, its in found.items() if its is not None}
+        deployed, reference, found = _contest(weights, state, hold_out, budget)
+        if not hold_out.deployable(found, reference):
+            deployed, found = "base", reference
     adapter = part.adapter(state.best_weights)
     return Outcome(
-        deployed=deployed,  # type: ignore[arg-type]
-        weights=candidates[deployed],
+        deployed=deployed,
+        weights=weights[deployed],
         adapter=None if adapter is None else adapter.scaled(shares[deployed]),
-        base_score=scores.get("base", math.nan),
-        score=scores.get(deployed, math.nan),
+        base_score=math.nan if reference is None else reference.score,
+        score=math.nan if found is None else found.score,
         history=state.history,
         best_step=state.best_step,
         n_steps=state.step,
@@ -203,39 +199,36 @@ def choose(
     )
 
 
-def _scores(
-    candidates: dict[str, Weights],
+def _contest(
+    weights: dict[Deployed, Weights],
     state: TrainState,
     hold_out: HoldOut,
     budget: TimeBudget | None,
-) -> dict[str, Evaluation | None]:
-    """Score what may be deployed: as it would be if there is time, else as the rounds were."""
+) -> tuple[Deployed, Evaluation, Evaluation]:
+    """Return what may be deployed instead of the base, the base's score and its own.
 
-    def time_for(seconds: float) -> bool:
-        unlimited = budget is None or budget.time_for(seconds)
-        return unlimited and state.stop_reason != "interrupted"
+    Scored as they would be deployed if there is time, else as the rounds were.
+    """
 
-    found = {"base": state.base, "best round": state.best}
-    if hold_out.is_cut and time_for(0.0 if budget is None else budget.final_check):
-        fully = {}
-        for name, weights in candidates.items():
-            fully[name] = _evaluate(weights, state, hold_out, brief=False)
-            if fully[name] is None:
-                return found
-        return fully
-    if time_for(0.0 if budget is None else budget.validation(state)):
-        found["average"] = _evaluate(candidates["average"], state, hold_out, brief=True)
-    return found
+    def scored(name: Deployed, *, brief: bool) -> Evaluation | None:
+        return _evaluate(weights[name], state, hold_out, brief=brief)
 
+    def time_for(seconds: Callable[[TimeBudget], float]) -> bool:
+        return budget is None or budget.time_for(seconds(budget))
 
-def _winner(found: dict[str, Evaluation | None], hold_out: HoldOut) -> str:
-    """Return the name of what the scores speak for."""
-    base, half, best = found["base"], found.get("average"), found["best round"]
-    assert base is not None
-    assert best is not None
-    if (half is None or hold_out.all_the_way(best, half)) and hold_out.deployable(best, base):
-        return "best round"
-    return "average" if half is not None and hold_out.deployable(half, base) else "base"
+    assert state.base is not None
+    assert state.best is not None
+    name: Deployed = "best round" if hold_out.is_trusted else "average"
+    interrupted = state.stop_reason == "interrupted"
+    if hold_out.is_cut and not interrupted and time_for(lambda its: its.final_check):
+        base, found = scored("base", brief=False), scored(name, brief=False)
+        if base is not None and found is not None:
+            return name, base, found
+    if name == "average" and time_for(lambda its: its.validation(state)):
+        found = scored(name, brief=True)
+        if found is not None:
+            return name, state.base, found
+    return "best round", state.base, state.best
 
 
 def _evaluate(

@@ -46,14 +46,14 @@ base_model : str or path, default="auto"
         fit of the predictor. None sets no limit.
     eval_interval : int or "auto", default="auto"
         Steps per round; the hold-out is scored after each round. "auto" is 10, or more where
-        the validation would take more than about a fifth of the work.
+        the validation would take more than about 15 % of the work.
     early_stopping : bool, default=True
         Whether to end when the score has stopped improving. The best weights are kept in any
         case.
-    patience : int, default=12
+    patience : int, default=9
         Rounds without an improvement before early stopping ends the run; grows to half of the
         best round.
-    retreat_rounds : int, default=5
+    retreat_rounds : int, default=4
         Rounds without an improvement after which the run goes back to the best weights and on
         with a third of the learning rate; 0 never does.
     min_delta : float, default=1e-4
@@ -101,9 +101,9 @@ base_model : str or path, default="auto"
     min_gain_se : float, default=0.5
         What counts as a gain on the hold-out, in standard errors that are estimated by
         resampling its rows; less is taken for luck. On n rows it is ``sqrt(1 + 200 / n)`` times
-        as much. Deployed is the best round; on fewer than 100 rows, or where that gains over it,
-        the weights half-way from the base model to it; the base where these do not gain over it.
-        0 deploys whatever scores best.
+        as much. Deployed is the best round, on fewer than 100 rows the weights half-way from the
+        base model to it; the base where these do not gain over it. 0 deploys the best round
+        wherever it scores higher than the base.
     max_grad_norm : float or None, default=1.0
         The gradient is scaled down to this norm; None leaves it alone.
     gradient_accumulation_steps : int, default=1
@@ -294,8 +294,8 @@ class Parameters(BaseEstimator):
         time_limit: float | None = None,
         eval_interval: int | Literal["auto"] = "auto",
         early_stopping: bool = True,
-        patience: int = 12,
-        retreat_rounds: int = 5,
+        patience: int = 9,
+        retreat_rounds: int = 4,
         min_delta: float = 1e-4,
         scoring: Scoring = None,
         validation: Literal["random", "time"] | float | Splitter = "random",

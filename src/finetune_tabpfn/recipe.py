@@ -20,7 +20,8 @@ CPU_CONTEXT_ROWS = 10_000  # of a deployed member: prediction costs the square o
 GPU_CONTEXT_ROWS = 50_000
 MAX_HELD_OUT = 2048
 ROUND_STEPS = 10
-VALIDATION_SHARE = 0.2  # of the work of a round
+VALIDATION_SHARE = 0.15  # of the work of a round
+WITHOUT_BF16 = ("NO AVX", "AVX2")  # as torch names what a processor has
 STEP_WORK = 2  # forward and backward of a row over its forward in a validation, as measured
 
 
@@ -92,7 +93,7 @@ def round_steps(
 ) -> int:
     """Return the steps of a round.
 
-    Ten, or as many as keep the validation near a fifth of the work. The work is counted in
+    Ten, or as many as keep the validation near 15 % of the work. The work is counted in
     rows, not in seconds: the same seed then gives the same run on a machine that is busy.
 
     Parameters
@@ -118,7 +119,10 @@ def precision(asked: str, device: torch.device) -> Precision | Literal["auto"]:
         return asked  # type: ignore[return-value]
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    return "auto" if device.type == "cpu" else "fp32"
+    measurable = (
+        device.type == "cpu" and torch.backends.cpu.get_cpu_capability() not in WITHOUT_BF16
+    )
+    return "auto" if measurable else "fp32"
 
 
 def device(asked: str | torch.device) -> torch.device:
