@@ -28,7 +28,7 @@ from finetune_tabpfn.data import Rows, Split, one_of_each_first
 from finetune_tabpfn.tasks import Kind, Regression, Task
 
 # of all members of a forward pass: small ones together save time, large ones take memory alone
-CELLS_AT_ONCE = {"cpu": 2**16, "gpu": 2**20}
+CELLS_AT_ONCE = {"cpu": 2**14, "gpu": 2**20}
 
 
 @dataclass(frozen=True)
