@@ -274,7 +274,8 @@ def main() -> None:
     for minimum in (0, 500):
         chosen = {k: v for k, v in cells.items() if 4 * v["n_val"] >= minimum}
         print(f"\n{len(chosen)} runs on tables of {minimum} training rows and more\n")
-        print(judge(chosen).round(3).to_string())
+        if chosen:
+            print(judge(chosen).round(3).to_string())
     print(f"\n{platform.platform()}, {arguments.threads} threads, torch {torch.__version__}")
 
 
