@@ -119,10 +119,9 @@ def precision(asked: str, device: torch.device) -> Precision | Literal["auto"]:
         return asked  # type: ignore[return-value]
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    measurable = (
-        device.type == "cpu" and torch.backends.cpu.get_cpu_capability() not in WITHOUT_BF16
-    )
-    return "auto" if measurable else "fp32"
+    if device.type == "cpu" and torch.backends.cpu.get_cpu_capability() not in WITHOUT_BF16:
+        return "auto"
+    return "fp32"
 
 
 def device(asked: str | torch.device) -> torch.device:
