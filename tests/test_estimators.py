@@ -657,3 +657,24 @@ def test_predict_checks_its_rows():
     model.fit(*IRIS)
     with pytest.raises(ValueError, match="X has 3 features, but FinetunedTabPFNClassifier"):
         model.predict(IRIS[0][:, :3])
+
+
+@pytest.mark.parametrize(("held_out", "share"), [(60, 0.5), (140, 1.0)])
+def test_few_held_out_rows_speak_for_half_of_the_way_only(held_out, share, random_checkpoint):
+    X = np.random.default_rng(0).normal(size=(340, 3))
+    y = (X[:, 0] > 1.3).astype(int)  # one in ten, which random weights do not know
+    train, val = slice(0, 200), slice(200, 200 + held_out)
+
+    def weights(**parameters):
+        model = classifier(
+            base_model=random_checkpoint("v2", "classification"), eval_interval=10, **parameters
+        ).fit(X[train], y[train], X_val=X[val], y_val=y[val])
+        return model.deployed_weights_, model.predictor_.model_.state_dict()
+
+    _, base = weights(max_steps=0)
+    _, best = weights(max_steps=20, min_gain_se=0.0)
+    name, deployed = weights(max_steps=20)
+    assert name == ("average" if share < 1 else "best round")
+    assert any(not best[key].equal(base[key]) for key in base)
+    for key, weight in deployed.items():
+        torch.testing.assert_close(weight, torch.lerp(base[key], best[key], share))
