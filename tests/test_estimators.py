@@ -481,7 +481,7 @@ def test_a_cached_context_predicts_the_same(make, tmp_path):
     for model in (cached, joblib.load(tmp_path / "cached.joblib")):
         predict = "predict_proba" if is_classifier(plain) else "predict"
         np.testing.assert_allclose(
-            getattr(model, predict)(X[:9]), getattr(plain, predict)(X[:9]), atol=0.02
+            getattr(model, predict)(X[:9]), getattr(plain, predict)(X[:9]), atol=1e-5
         )
 
 

@@ -79,7 +79,8 @@ base_model : str or path, default="auto"
     fit_mode : {"fit_preprocessors", "fit_with_cache"}, default="fit_preprocessors"
         As in tabpfn, of the deployed predictor: "fit_with_cache" sends the context through the
         network once, in `fit`; predicting a few rows then takes a fraction of the time, and the
-        fitted estimator holds the cache, in memory and in pickles.
+        fitted estimator holds the cache, in memory and in pickles. It is kept as computed, not in
+        8 bits as tabpfn does by default, so that the predictions are the same.
     context_size : int, default=None
         Context rows of a split. None: what the table and the device allow, at most 10,000 on a
         GPU and 1,024 together with the query rows on a CPU.

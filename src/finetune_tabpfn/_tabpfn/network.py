@@ -113,6 +113,7 @@ class Blueprint:
             categorical_features_indices=self.categorical_features,
             random_state=self.random_state,
             fit_mode=fit_mode,
+            kv_cache_precision="auto",  # as computed: what was validated is what is predicted
             inference_precision=torch.float32 if self.precision == "fp32" else "auto",
             # rows and columns beyond the pretraining are allowed: fine-tuning is for them too
             ignore_pretraining_limits=True,
