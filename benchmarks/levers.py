@@ -1,4 +1,4 @@
-"""What each part of the recipe gains: one lever moved at a time, everything else at its default.
+"""What each part of the recipe gains: one lever moved at a time, and some together.
 
     python benchmarks/levers.py [--data FOLDER] [--tables NAME ...] [--levers NAME ...]
                                 [--splits 1] [--steps 60] [--out FOLDER]
@@ -40,6 +40,7 @@ from finetune_tabpfn.tasks import IGNORED, Classification, Regression
 from finetune_tabpfn.training import Callback, TrainConfig, TrainState
 
 MINI_RATE = learning_rate(1_170_000)
+TOGETHER = {"learning_rate": 2 * MINI_RATE, "n_estimators": 8}
 TABLES = (
     "breast_cancer", "digits", "credit_g", "phoneme", "telco_churn", "winequality_red",
     "abalone", "friedman1", "housing", "house_prices",
@@ -112,6 +113,13 @@ def squared_error(share: float) -> Any:
         return (1 - share) * plain(self, logits, context, query, weight) + share * error
 
     return patch.object(Regression, "loss", loss)
+
+
+@contextlib.contextmanager
+def smoothed_with_more_queries(smoothing: float, query_share: float) -> Iterator[None]:
+    """Spread a share of every label, and take more of a split as query rows."""
+    with smoothed(smoothing), patch.object(recipe, "QUERY_SHARE", query_share):
+        yield
 
 
 def crps(share: float) -> Any:
@@ -197,6 +205,10 @@ LEVERS = {
     "3 runs": Lever(seeds=3),
     "8 members": Lever({"n_estimators": 8}),
     "refit": Lever(refit=True),
+    "together": Lever(TOGETHER, lambda steps: smoothed_with_more_queries(0.05, 0.6)),
+    "together, 3 folds": Lever(
+        {**TOGETHER, "n_folds": 3}, lambda steps: smoothed_with_more_queries(0.05, 0.6)
+    ),
 }
 
 
