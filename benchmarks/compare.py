@@ -1,13 +1,14 @@
 """Fine-tuning compared: base zero-shot, ours, tabpfn.finetuning, and scikit-learn's ensembles.
 
     python benchmarks/compare.py [--data FOLDER] [--splits 1] [--seconds 60] [--out FOLDER]
-                                 [--tables NAME ...] [--arms NAME ...] [--base FILE,FILE]
+                                 [--tables NAME ...] [--arms NAME ...] [--base mini]
                                  [--synthetic ROWS ...] [--device cpu]
 
 Every cell (table, split, arm) runs in a process of its own, the arms of a split one after the
 other, with the same base model, the same rows and the same seconds for each fine-tuning. A cell
 that the output holds already is not run again. Prints Markdown tables and writes cells.csv and
-compare.png into the folder.
+compare.png into the folder. With `--base v2-size` the network has random weights, and only times
+and memory mean anything; `--base CLASSIFIER,REGRESSOR` takes checkpoints.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from tabpfn import TabPFNClassifier, TabPFNRegressor
 from tabpfn.finetuning import FinetunedTabPFNClassifier as RivalClassifier
 from tabpfn.finetuning import FinetunedTabPFNRegressor as RivalRegressor
 
+from _bases import base
 from _tables import (
     Table,
     baselines,
@@ -44,7 +46,6 @@ from _tables import (
     scores,
 )
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor, _tabpfn
-from finetune_tabpfn.base_models import mini
 from finetune_tabpfn.recipe import learning_rate
 from finetune_tabpfn.synthetic import make_table
 
@@ -63,7 +64,8 @@ DOCUMENTED_RATE = (
 def arm(name: str, task: str, seed: int, arguments: Any) -> Any:
     """Return the model of an arm, not fitted."""
     classes = task == "classification"
-    path = arguments.base[0 if classes else 1].resolve()
+    files = arguments.base.split(",")
+    path = base(files[0 if classes else -1], task, arguments.out)
     common = {"device": arguments.device, "random_state": seed}
     plain = {"model_path": path, "ignore_pretraining_limits": True}
     if name == "base":
@@ -269,14 +271,8 @@ def main() -> None:
     print(f"\n{platform.platform()}, {arguments.threads} threads, torch {torch.__version__}")
 
 
-def _files(text: str) -> tuple[Path, Path]:
-    classifier, regressor = text.split(",", 1)
-    return Path(classifier), Path(regressor)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    shipped = (mini("classification").path, mini("regression").path)
     parser.add_argument("--data", type=Path, help="folder of CSV files with a column `target`")
     parser.add_argument("--tables", nargs="*", help="names of tables, all by default")
     parser.add_argument("--synthetic", nargs="*", type=int, default=[], metavar="ROWS")
@@ -284,7 +280,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--splits", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=60.0, help="of each fine-tuning")
     parser.add_argument("--max-train", type=int, default=10_000)
-    parser.add_argument("--base", type=_files, default=shipped, metavar="CLASSIFIER,REGRESSOR")
+    parser.add_argument("--base", default="mini", help="or v2-size, or two checkpoints: FILE,FILE")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, default=Path("benchmark-output/compare"))
