@@ -18,7 +18,7 @@ import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,6 @@ from finetune_tabpfn.tasks import IGNORED, Classification, Regression
 from finetune_tabpfn.training import Callback, TrainConfig, TrainState
 
 MINI_RATE = learning_rate(1_170_000)
-TOGETHER = {"learning_rate": 2 * MINI_RATE, "n_estimators": 8}
 TABLES = (
     "breast_cancer", "digits", "credit_g", "phoneme", "telco_churn", "winequality_red",
     "abalone", "friedman1", "housing", "house_prices",
@@ -148,6 +147,10 @@ class Lever:
     refit: bool = False
 
 
+TOGETHER = Lever(
+    {"learning_rate": 2 * MINI_RATE, "n_estimators": 8},
+    lambda steps: smoothed_with_more_queries(0.05, 0.6),
+)
 LEVERS = {
     "default": Lever(),
     "learning rate / 3": Lever({"learning_rate": MINI_RATE / 3}),
@@ -205,10 +208,8 @@ LEVERS = {
     "3 runs": Lever(seeds=3),
     "8 members": Lever({"n_estimators": 8}),
     "refit": Lever(refit=True),
-    "together": Lever(TOGETHER, lambda steps: smoothed_with_more_queries(0.05, 0.6)),
-    "together, 3 folds": Lever(
-        {**TOGETHER, "n_folds": 3}, lambda steps: smoothed_with_more_queries(0.05, 0.6)
-    ),
+    "together": TOGETHER,
+    "together, 3 folds": replace(TOGETHER, parameters=TOGETHER.parameters | {"n_folds": 3}),
 }
 
 
