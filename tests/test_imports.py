@@ -12,6 +12,7 @@ MODULES = sorted(str(path.relative_to(ROOT).with_suffix("")) for path in ROOT.rg
 # from the bottom to the top; a module imports only what stands before it
 ORDER = [
     "training",
+    "adamw",
     "files",
     "data",
     "random_state",

@@ -7,7 +7,6 @@ import torch
 from finetune_tabpfn import base_models
 from finetune_tabpfn._tabpfn import Blueprint, load, prepare
 from finetune_tabpfn.data import Split, SplitSampler
-from finetune_tabpfn.forecasting import faster_precision
 from finetune_tabpfn.splits import SplitBatches, saved_bytes
 from finetune_tabpfn.tasks import Classification, Regression
 
@@ -178,31 +177,3 @@ def test_recomputation_keeps_less(mixed_table):
             table.loss(model, batch, recompute=recompute)
         kept.append(sum(by_storage.values()))
     assert 0 < kept[1] < kept[0]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "limit", "chosen"),
-    [
-        ({False: 1.0, True: 0.5}, 1000, "bf16"),
-        ({False: 1.0, True: 0.9}, 1000, "fp32"),  # not worth another precision
-        ({False: 1.0, True: 2.0}, 1000, "fp32"),
-        ({False: 0.01, True: 0.001}, 1000, "fp32"),  # short enough as it is
-        ({False: 1.0, True: 0.5}, 20, "fp32"),  # no time to find out
-    ],
-)
-def test_the_precision_of_a_cpu_is_measured(seconds, limit, chosen, random_checkpoint, mixed_table):
-    _, table, _ = prepared(random_checkpoint("v2", "classification"), "classification", mixed_table)
-    batches, model, now = (
-        SplitBatches(table, SplitSampler(110, 60, 30, 0), 1, 1),
-        table.network,
-        [0],
-    )
-
-    def work(*_):  # the network is real, how long it takes is not
-        now[0] += seconds[torch.is_autocast_enabled("cpu")]
-
-    model.register_forward_pre_hook(work)
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    assert faster_precision(batches, model, limit=limit, clock=lambda: now[0]) == chosen
-    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
-    assert all(weight.grad is None for weight in model.parameters())

@@ -1,4 +1,4 @@
-"""What the defaults resolve to, and what a fit is expected to cost."""
+"""What the defaults resolve to."""
 
 from unittest.mock import patch
 
@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from finetune_tabpfn import recipe
-from finetune_tabpfn.forecasting import extrapolate
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
 
@@ -48,33 +47,25 @@ def test_a_round_is_ten_steps_unless_validation_would_dominate():
     assert steps(100_000, interval=7) == 7
 
 
-def test_half_precision_where_the_hardware_gains():
-    assert recipe.precision("auto", torch.device("mps")) == "fp32"
-    with patch("torch.backends.cpu.get_cpu_capability", return_value="AVX512"):
-        assert recipe.precision("auto", CPU) == "auto"  # measured, see test_prepared.py
-    with patch("torch.backends.cpu.get_cpu_capability", return_value="AVX2"):
-        assert recipe.precision("auto", CPU) == "fp32"  # it has no units for bf16
-    assert recipe.precision("bf16", CPU) == "bf16"
+MINI, V2 = 1_200_000, 7_200_000  # parameters
 
 
-@pytest.mark.parametrize("power", [1.0, 1.5, 2.0])
-def test_costs_are_extrapolated_with_a_margin(power):
-    now = [0.0]
+def test_training_precision_is_by_what_the_device_has_and_the_size_of_the_network():
+    assert recipe.precision("auto", torch.device("mps"), V2) == "fp32"
+    with patch("torch.cpu._is_avx512_bf16_supported", return_value=True):
+        assert recipe.precision("auto", CPU, V2) == "bf16"
+        assert recipe.precision("auto", CPU, MINI) == "fp32"
+    with patch("torch.cpu._is_avx512_bf16_supported", return_value=False):
+        assert recipe.precision("auto", CPU, V2) == "fp32"  # it has no units for bf16
+    with patch("torch.cuda.is_bf16_supported", return_value=True):
+        assert recipe.precision("auto", GPU, V2) == "bf16"
+        assert recipe.precision("auto", GPU, MINI) == "fp32"
+    assert recipe.precision("bf16", CPU, MINI) == "bf16"
 
-    def work(rows):
-        now[0] += rows**power / 1e4
 
-    seconds = extrapolate(work, 4096, budget=1e9, clock=lambda: now[0])
-    assert 4096**power / 1e4 <= seconds * 1.0001
-    assert seconds <= 2.1 * 4096**power / 1e4
-
-
-def test_probing_stops_when_its_own_time_is_over():
-    now, asked = [0.0], []
-
-    def work(rows):
-        asked.append(rows)
-        now[0] += rows / 10
-
-    extrapolate(work, 10**6, budget=30, clock=lambda: now[0])
-    assert max(asked) <= 256
+def test_predictions_leave_float32_only_where_asked_or_on_a_gpu_that_gains():
+    assert not recipe.half_precision_inference("auto", CPU, V2)
+    assert not recipe.half_precision_inference("auto", GPU, MINI)
+    assert not recipe.half_precision_inference("fp32", GPU, V2)
+    assert recipe.half_precision_inference("auto", GPU, V2)
+    assert recipe.half_precision_inference("bf16", CPU, MINI)

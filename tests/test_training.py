@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from finetune_tabpfn.callbacks import EarlyStopping, Forecast, MaxSteps, TimeBudget
+from finetune_tabpfn.callbacks import CostEstimate, EarlyStopping, MaxSteps, TimeBudget, Timer
 from finetune_tabpfn.training import Callback, TrainConfig, improves, mix_weights, train
 
 X = torch.linspace(-1, 1, 32)[:, None]
@@ -338,7 +338,7 @@ def test_the_budget_is_asked_before_every_step():
         clock.now += 2
         return score(model)
 
-    budget = TimeBudget(20, Forecast(step=1, validation=2, finish=3), clock)
+    budget = TimeBudget(Timer(20, clock), CostEstimate(step=1, validation=2, finish=3))
     state = run(
         steps=1000, loss=takes_a_second, evaluate=takes_two, clock=clock, callbacks=[budget]
     )
@@ -349,13 +349,13 @@ def test_the_budget_is_asked_before_every_step():
 
 def test_a_budget_too_small_for_a_round_deploys_the_base():
     clock = Clock()
-    budget = TimeBudget(5, Forecast(step=10, validation=1, finish=1), clock)
+    budget = TimeBudget(Timer(5, clock), CostEstimate(step=10, validation=1, finish=1))
     state = run(clock=clock, callbacks=[budget])
     assert (state.step, len(state.history), state.stop_reason) == (0, 1, "time_limit")
 
 
 def test_a_budget_too_small_for_a_validation_scores_nothing():
-    budget = TimeBudget(5, Forecast(step=1, validation=10, finish=1), Clock())
+    budget = TimeBudget(Timer(5, Clock()), CostEstimate(step=1, validation=10, finish=1))
     state = run(callbacks=[budget])
     assert (state.step, state.history, state.stop_reason) == (0, [], "time_limit")
     assert math.isnan(state.base_score)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from finetune_tabpfn.training import Callback, TrainState
 
@@ -81,39 +81,51 @@ class Timer:
     ----------
     limit : float or None
         Seconds for the whole fit.
-    started : float
-        Reading of `time.monotonic`.
+    clock : callable
+        Seconds, monotonic.
+    started : float, optional
+        Reading of `clock`; now if not given.
     """
 
     limit: float | None
-    started: float = field(default_factory=time.monotonic)
+    clock: Callable[[], float] = time.monotonic
+    started: float = math.nan
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.started):
+            object.__setattr__(self, "started", self.clock())
 
     @property
     def elapsed(self) -> float:
         """Seconds since the start."""
-        return time.monotonic() - self.started
+        return self.clock() - self.started
 
     @property
     def remaining(self) -> float | None:
         """Seconds that are left, None without a limit."""
         return None if self.limit is None else max(0.0, self.limit - self.elapsed)
 
+    @property
+    def is_early(self) -> bool:
+        """Whether less than half of the time is used."""
+        return self.limit is None or self.elapsed < self.limit / 2
+
     def share(self, parts: int) -> Timer:
         """Return the timer of the next of `parts` equal parts of the time that is left."""
         remaining = self.remaining
-        if remaining is None:
-            return self
-        return Timer(self.elapsed + remaining / parts, self.started)
+        return self if remaining is None else Timer(remaining / parts, self.clock)
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """Seconds that the parts of a fit are expected to take, before they have been measured.
+class CostEstimate:
+    """Seconds that the parts of a fit take, before they have been run as they are.
 
     Attributes
     ----------
-    step, validation, finish : float
-        One update, the validation of a round, what follows the training.
+    step, validation : float
+        One update, and the validation of a round: at most, from smaller ones that were measured.
+    finish : float
+        What follows the training.
     as_deployed : float
         A validation with all the context rows that are deployed; 0 where every validation has.
     """
@@ -128,17 +140,17 @@ class TimeBudget(Callback):
     """Ends a run while there is still time to finish the fit.
 
     Before every step it adds up the step, the validation that closes the round, what decides on
-    the weights to deploy and the rest of the fit, each as it was measured last or, before that, as
-    it was forecast.
+    the weights to deploy and the rest of the fit. What was measured counts; an estimate only where
+    nothing was, and it alone ends no run: in the first half of the time a step is tried, if it is
+    sure to leave time to finish. The comparison after the training is kept time for once a round
+    is closed; before, there would be nothing to compare.
 
     Parameters
     ----------
-    deadline : float
-        Reading of `clock` at which the fit must be over.
-    forecast : Forecast
+    timer : Timer
+        With a limit.
+    costs : CostEstimate
         `finish` is the time to keep for what follows the training.
-    clock : callable
-        Seconds, monotonic.
     reserve : callable
         Returns the seconds to keep beyond `finish`, as far as they are known by now.
     final_check : float
@@ -150,27 +162,30 @@ class TimeBudget(Callback):
     """
 
     margin = 1.1  # a step or validation may take this much longer than the slowest recent one
+    early_margin = 1.25  # the same, where fewer than RECENT were measured
+    recent = 3
 
     def __init__(
         self,
-        deadline: float,
-        forecast: Forecast,
-        clock: Callable[[], float] = time.monotonic,
+        timer: Timer,
+        costs: CostEstimate,
         reserve: Callable[[], float] = lambda: 0.0,
         final_check: float = 0.0,
         keep_check: bool = False,
         keep_validation: bool = False,
     ) -> None:
-        self.deadline, self.forecast = deadline, forecast
-        self.reserve, self.clock = reserve, clock
+        self.timer, self.costs, self.reserve = timer, costs, reserve
         self.final_check, self.kept = final_check, final_check if keep_check else 0.0
         self.keep_validation = keep_validation
 
     def before_step(self, state: TrainState) -> str | None:
         """Stop when a step, the validation after it and the choice would take too long."""
-        step = self._next(state.step_seconds, self.forecast.step)
-        validations = (1 + self.keep_validation) * self.validation(state)
-        return self._unless_time_for(step + validations + self.kept)
+        step = self._next(state.step_seconds, self.costs.step)
+        if not state.step_seconds and self.timer.is_early:
+            return self._unless_time_for(step)
+        validation = self.validation(state)
+        kept = self.kept + self.keep_validation * validation if len(state.history) > 1 else 0.0
+        return self._unless_time_for(step + validation + kept)
 
     def before_validation(self, state: TrainState) -> str | None:
         """Refuse a validation that would take too long."""
@@ -178,20 +193,27 @@ class TimeBudget(Callback):
 
     def validation(self, state: TrainState) -> float:
         """Return the seconds that the next validation is expected to take."""
-        return self._next(state.validation_seconds, self.forecast.validation)
+        return self._next(state.validation_seconds, self.costs.validation)
 
     def time_for(self, seconds: float) -> bool:
         """Tell whether `seconds` of work still leave time to finish the fit."""
-        return self.clock() + seconds + self.forecast.finish + self.reserve() <= self.deadline
+        remaining = self.timer.remaining
+        return remaining is None or seconds + self.costs.finish + self.reserve() <= remaining
 
     def part(self, share: float) -> TimeBudget:
         """Return the budget of a part of the time that is left for training."""
-        now = self.clock()
-        left = self.deadline - now - self.forecast.finish
-        return TimeBudget(now + share * left, replace(self.forecast, finish=0.0), self.clock)
+        assert self.timer.limit is not None
+        left = self.timer.limit - self.timer.elapsed - self.costs.finish
+        timer = Timer(max(0.0, share * left), self.timer.clock)
+        return TimeBudget(timer, replace(self.costs, finish=0.0))
 
     def _unless_time_for(self, seconds: float) -> str | None:
         return None if self.time_for(seconds) else "time_limit"
 
-    def _next(self, measured: list[float], forecast: float) -> float:
-        return self.margin * max(measured[-3:]) if measured else forecast
+    def _next(self, measured: list[float], at_most: float) -> float:
+        """Return what the next one will take; the first one of its kind warms up as well."""
+        if not measured:
+            return self.early_margin * at_most
+        work = measured[1:] or [min(measured[0], at_most)]
+        margin = self.margin if len(work) >= self.recent else self.early_margin
+        return margin * max(work[-self.recent :])

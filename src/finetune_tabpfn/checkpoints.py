@@ -44,8 +44,8 @@ FREE = {
     "log_dir", "checkpoint_dir", "checkpoint_interval", "resume", "verbose", "fit_mode", "device",
 }  # fmt: skip
 PLAIN = (
-    "step", "train_loss", "grad_norm", "learning_rate", "best_round", "best_step", "retreat_round",
-    "rate_share", "step_seconds", "validation_seconds", "losses", "stop_reason",
+    "step", "learning_rate", "best_round", "best_step", "retreat_round", "rate_share", "losses",
+    "grad_norms", "stop_reason",
 )  # fmt: skip
 
 

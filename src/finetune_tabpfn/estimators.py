@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -156,14 +157,18 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         self.base_model_ = base_models.resolve(
             self.base_model, task.kind, download_timeout=timer.remaining
         )
+        specs = specs or self.base_model_.load(task.kind, device)
+        halved = recipe.half_precision_inference(
+            self.precision, device, sum(weight.numel() for weight in specs.model.parameters())
+        )
         blueprint = _tabpfn.Blueprint(
             kind=task.kind,
-            specs=specs or self.base_model_.load(task.kind, device),
+            specs=specs,
             n_estimators=self.n_estimators,
             device=device,
             categorical_features=positions_of(self.categorical_features, table.X),
             random_state=seed,
-            precision=self.precision,
+            precision="auto" if halved else "fp32",
             max_context=recipe.max_context(device),
             fit_mode=self.fit_mode,
         )
@@ -233,7 +238,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
     ) -> Outcome:
         """Prepare the rows once and train on them, unless there is nothing to train on."""
         try:
-            course = self._course(task, blueprint, training, validation)
+            course = self._course(task, blueprint, training, validation, timer)
         except NothingToTrainError as nothing:
             return Outcome.untouched(str(nothing))
         return fine_tune(
@@ -253,13 +258,14 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         blueprint: _tabpfn.Blueprint,
         training: LabelledTable,
         validation: LabelledTable,
+        timer: Timer,
     ) -> Course:
         """Prepare the rows once; raises NothingToTrainError."""
         task = task.among(training.y)
         weight, held_out_weight = self._weights(training), self._weights(validation)
         score = HoldOutScore(task, self.scoring, validation.X, validation.y, held_out_weight)
         self.scoring_ = score.name
-        return prepare_course(blueprint, task, training, validation, score, weight)
+        return prepare_course(blueprint, task, training, validation, score, weight, timer)
 
     def _first_course(
         self, seed: int, timer: Timer, specs: _tabpfn.Specs | None, *rows: Any
@@ -272,7 +278,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         task = self._task(table, validation)
         blueprint = self._load_base_model(task, table, seed, timer, specs)
         training, held_out = hold_outs(table, validation, task, self, seed)[0]
-        return self._course(task, blueprint, training, held_out), blueprint
+        return self._course(task, blueprint, training, held_out, timer), blueprint
 
     def _weights(self, table: LabelledTable) -> npt.NDArray[np.float64] | None:
         """Return the weights of rows in the loss and in the score."""
@@ -362,11 +368,17 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         state = dict(super().__getstate__())
         predictors = state.get("predictors_")
         if predictors and predictors[0].devices_[0].type != "cpu":
-            state["predictors_"] = copy.deepcopy(predictors)
-            for predictor in state["predictors_"]:
-                predictor.to("cpu")
-            state["predictor_"] = state["predictors_"][0]
+            on_cpu = _tabpfn.moved(copy.deepcopy(predictors), torch.device("cpu"))
+            state |= {"predictors_": on_cpu, "predictor_": on_cpu[0]}
         return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the predictor to the device that `device` asks for, if it is here."""
+        super().__setstate__(state)
+        if predictors := state.get("predictors_"):
+            device = recipe.device_at_hand(self.device)
+            self.predictors_ = _tabpfn.moved(predictors, device)
+            self.predictor_ = self.predictors_[0]
 
 
 @documented(

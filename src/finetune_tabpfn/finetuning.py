@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from finetune_tabpfn import recipe
+from finetune_tabpfn.adamw import AdamW
 from finetune_tabpfn.callbacks import (
+    CostEstimate,
     DivergenceGuard,
     EarlyStopping,
-    Forecast,
     MaxSteps,
     TimeBudget,
     Timer,
@@ -25,11 +24,11 @@ from finetune_tabpfn.checkpoints import FoldCheckpoints, is_over, unpack
 from finetune_tabpfn.choice import CANDIDATES, HoldOut, Outcome, choose
 from finetune_tabpfn.courses import Course
 from finetune_tabpfn.data import SplitSampler
-from finetune_tabpfn.forecasting import faster_precision, forecast
+from finetune_tabpfn.forecasting import forecast
 from finetune_tabpfn.parameters import Parameters
 from finetune_tabpfn.splits import RoundRobin, SplitBatches, available_memory
 from finetune_tabpfn.tasks import Classification
-from finetune_tabpfn.training import Precision, TrainConfig, TrainState, logger, train
+from finetune_tabpfn.training import TrainConfig, TrainState, logger, train
 from finetune_tabpfn.tuning import TrainedPart, trained_part
 
 PROBED_RATES = (0.3, 3.0)  # times the usual learning rate
@@ -75,8 +74,8 @@ def fine_tune(
     batches = step_batches(courses, parameters, seed, settings.get("batches"))
     hold_out = HoldOut(courses, parameters.min_gain_se)
     with trained_part(model, parameters, seed) as part:
-        budget = _budget(batches, hold_out, parameters, timer, finish_seconds)
-        config = loop_config(batches, parameters, timer, settings)
+        config = loop_config(batches, parameters, settings)
+        budget = _budget(batches, hold_out, parameters, config, timer, finish_seconds)
         training = _Training(model, part, batches, hold_out, config, parameters.weight_decay)
         try:
             rate = settings.get("rate") or training.choose_rate(parameters, budget)
@@ -113,7 +112,12 @@ class _Training:
     ) -> TrainState:
         """Train with a learning rate, from the base or from a state that was saved."""
         # what a task does not use of the network gets no gradient and stays as it is
-        optimizer = torch.optim.AdamW(self.part.parameters, rate, weight_decay=self.weight_decay)
+        optimizer = AdamW(
+            self.part.parameters,
+            rate,
+            weight_decay=self.weight_decay,
+            fused=True if self.part.parameters[0].is_cuda else None,
+        )
         state = None if saved is None else unpack(saved, self.model, optimizer)
         if saved is not None and state is not None and is_over(saved):
             return state
@@ -203,23 +207,22 @@ def _budget(
     batches: RoundRobin,
     hold_out: HoldOut,
     parameters: Parameters,
+    config: TrainConfig,
     timer: Timer,
     finish: float,
 ) -> TimeBudget | None:
     """Return the time budget, None without a limit."""
     if timer.limit is None:
         return None
-    limit = timer.limit / len(batches.parts)
-    each = [forecast(part, limit=limit) for part in batches.parts]
-    step, validation = max(part.step for part in each), sum(part.validation for part in each)
+    costs = _costs(batches, config, timer, finish)
     # of several tables, those that are not cut cost the same in either way
-    deployed = sum(part.as_deployed or part.validation for part in each)
+    deployed = costs.as_deployed or costs.validation
     if parameters.fit_mode == "fit_with_cache":  # all rows go through the network once more
-        finish += CACHE_WORK * deployed
+        costs = replace(costs, finish=costs.finish + CACHE_WORK * deployed)
     check = CANDIDATES * deployed
     return TimeBudget(
-        timer.started + timer.limit,
-        Forecast(step, validation, finish),
+        timer,
+        costs,
         reserve=hold_out.choice_seconds,
         final_check=check,
         keep_check=hold_out.is_cut and check <= CHECK_SHARE * timer.limit,
@@ -227,23 +230,30 @@ def _budget(
     )
 
 
-def _precision(batches: RoundRobin, parameters: Parameters, timer: Timer) -> Precision:
-    """Return the precision of the training, measured where nothing else tells."""
-    part = batches.parts[0]
-    precision = recipe.precision(parameters.precision, part.table.device)
-    if precision != "auto":
-        return precision
-    if not parameters.max_steps:
-        return "fp32"
-    return faster_precision(part, part.table.network, limit=timer.limit or math.inf)
+def _costs(batches: RoundRobin, config: TrainConfig, timer: Timer, finish: float) -> CostEstimate:
+    """Return what a step on the slowest table costs, and the validation on all of them."""
+
+    def left() -> float:
+        return max(0.0, (timer.remaining or 0.0) - finish) / len(batches.parts)
+
+    each = [forecast(part, config.precision, left=left) for part in batches.parts]
+    cut = any(costs.as_deployed for costs in each)
+    return CostEstimate(
+        step=max(costs.step for costs in each),
+        validation=sum(costs.validation for costs in each),
+        finish=finish,
+        as_deployed=sum(costs.as_deployed or costs.validation for costs in each) if cut else 0.0,
+    )
 
 
 def loop_config(
-    batches: RoundRobin, parameters: Parameters, timer: Timer, settings: dict[str, Any]
+    batches: RoundRobin, parameters: Parameters, settings: dict[str, Any]
 ) -> TrainConfig:
-    """Return the settings of the loop, those of a resumed run where they were measured."""
-    measured = settings.get("config") or {
-        "precision": _precision(batches, parameters, timer),
+    """Return the settings of the loop, those of a resumed run as they were then."""
+    table = batches.parts[0].table
+    size = sum(weight.numel() for weight in table.network.parameters())
+    decided = settings.get("config") or {
+        "precision": recipe.precision(parameters.precision, table.device, size),
         "eval_interval": recipe.round_steps(
             parameters.eval_interval,
             split_rows=batches.split_rows,
@@ -252,7 +262,7 @@ def loop_config(
         ),
     }
     return TrainConfig(
-        **measured,
+        **decided,
         min_delta=parameters.min_delta,
         max_grad_norm=parameters.max_grad_norm,
         ema_decay=parameters.ema_decay,

@@ -1,4 +1,10 @@
-"""What the parts of a fit will cost in seconds, before any of them has been run."""
+"""What the parts of a fit cost in seconds, measured at growing sizes up to the real one.
+
+On a processor the cost grows with the rows, and with their square where attention dominates; on a
+GPU a small pass costs what a large one does, because launching it is what takes time, and the first
+pass of each size also loads what computes it. So nothing is taken for granted but this: work on
+more rows costs at least as much, and at most as the square of them.
+"""
 
 from __future__ import annotations
 
@@ -6,145 +12,278 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
-from torch import nn
+import torch
 
 from finetune_tabpfn._tabpfn import Batch, Member
-from finetune_tabpfn.callbacks import Forecast
+from finetune_tabpfn.callbacks import CostEstimate
 from finetune_tabpfn.splits import SplitBatches
-from finetune_tabpfn.training import Precision, autocast
+from finetune_tabpfn.training import Precision, autocast, waiter
 
 FIRST_ROWS = 64
-PROBE_SHARE = 0.05  # of the time limit, for each probe
-SHORT_STEP = 0.1  # seconds; what takes less gains nothing worth measuring
-CLEARLY_FASTER = 1.25
+LEAST_STRIDE = 1.25  # of the rows, between two sizes; smaller ones would tell nothing new
+PLANNED_SHARE = 1 / 4  # of the time left, to measure what only plans
+Run = Callable[[int], object]  # does some work at a number of rows
 
 
-def forecast(batches: SplitBatches, *, limit: float) -> Forecast:
-    """Forecast a step and a validation by running small ones of growing size.
+@dataclass(frozen=True)
+class Cost:
+    """What some work took.
+
+    Attributes
+    ----------
+    rows : int
+    seconds : float
+        Without warming up.
+    growth : float
+        Exponent of the rows, from the sizes that were measured; 1.5 where there was only one.
+    """
+
+    rows: int
+    seconds: float
+    growth: float = 1.5
+
+    def at_most(self, rows: int) -> float:
+        """Return the most that it takes at another number of rows."""
+        return self.seconds * max(1.0, rows / self.rows) ** 2
+
+    def expected(self, rows: int) -> float:
+        """Return what it is likely to take at another number of rows."""
+        return self.seconds * max(1.0, rows / self.rows) ** self.growth
+
+
+@dataclass(frozen=True)
+class Stopwatch:
+    """Times work on a device.
+
+    Attributes
+    ----------
+    wait : callable, optional
+        Returns when the device has done what it was given; None for one that does so at once.
+    clock : callable
+        Seconds, monotonic.
+    """
+
+    wait: Callable[[], None] | None = None
+    clock: Callable[[], float] = time.monotonic
+
+    def seconds(self, run: Run, rows: int) -> float:
+        """Return what some work takes."""
+        started = self.clock()
+        run(rows)
+        if self.wait is not None:
+            self.wait()
+        return max(self.clock() - started, 1e-6)
+
+
+def climb(
+    run: Run,
+    rows: int,
+    *,
+    times: int = 1,
+    left: Callable[[], float],
+    watch: Stopwatch,
+    no_more_than: Cost | None = None,
+    to_the_top: bool = False,
+) -> Cost:
+    """Measure work at growing sizes until the real one is known to take at most half of the time.
+
+    Every size is chosen so that it is sure to take no more than that itself. Where what a size took
+    would stand in the way, it is run again: the first time may have been spent on warming up.
+
+    Parameters
+    ----------
+    run : callable
+    rows : int
+        The real size.
+    times : int
+        How often the work is done before the time that is left is asked for again.
+    left : callable
+        Returns the seconds that are left by now.
+    watch : Stopwatch
+    no_more_than : Cost, optional
+        Of other work that is known to take as long at least; its size is then the first one.
+    to_the_top : bool
+        Whether to go on up to the real size, for a figure instead of a permit.
+
+    Returns
+    -------
+    Cost
+        Of the largest size that was measured. Where that is not known to let the real size fit,
+        the next larger one might not have.
+    """
+    found = no_more_than or Cost(FIRST_ROWS, 0.0)
+    size = min(found.rows, rows)
+    if found.seconds > left() / 2 or left() <= 0:
+        return Cost(size, math.inf)  # not even this can be afforded
+    found = Cost(size, _warm_seconds(run, size, rows, times, left, watch))
+    while found.rows < rows and (to_the_top or times * found.at_most(rows) > left() / 2):
+        reach = int(found.rows * math.sqrt(max(0.0, left()) / 2 / found.seconds))
+        if reach < LEAST_STRIDE * found.rows and reach < rows:
+            break
+        size = min(reach, rows)
+        seconds = _warm_seconds(run, size, rows, times, left, watch)
+        growth = math.log(seconds / found.seconds) / math.log(size / found.rows)
+        found = Cost(size, seconds, min(max(growth + 0.3, 1.0), 2.0))
+    return found
+
+
+def _warm_seconds(
+    run: Run, size: int, rows: int, times: int, left: Callable[[], float], watch: Stopwatch
+) -> float:
+    """Return what work takes, measured twice where once could be warming up that matters."""
+    seconds = watch.seconds(run, size)
+    if left() / 2 > seconds > left() / 2 / times * (size / rows) ** 2:
+        seconds = min(seconds, watch.seconds(run, size))
+    return seconds
+
+
+@dataclass(frozen=True)
+class Works:
+    """The kinds of work of a fit.
+
+    Attributes
+    ----------
+    step : callable
+        One split forward and backward.
+    step_rows, splits : int
+        Rows of a split, and splits of a step.
+    validation, as_deployed : callable
+        One member's forward pass over the hold-out, with the context of a round and with the one
+        that is deployed.
+    validation_rows, deployed_rows : int
+        Context rows of both; the hold-out is cut in proportion.
+    members : int
+    """
+
+    step: Run
+    step_rows: int
+    splits: int
+    validation: Run
+    validation_rows: int
+    as_deployed: Run
+    deployed_rows: int
+    members: int
+
+
+def estimate(
+    works: Works,
+    *,
+    left: Callable[[], float],
+    watch: Stopwatch,
+    to_the_top: bool = False,
+) -> CostEstimate:
+    """Estimate a step and a validation from smaller ones.
+
+    Parameters
+    ----------
+    works : Works
+    left : callable
+        Returns the seconds that are left for training.
+    watch : Stopwatch
+    to_the_top : bool
+        Whether to run them at their real size, where that fits.
+    """
+    step = climb(
+        works.step,
+        works.step_rows,
+        times=works.splits,
+        left=left,
+        watch=watch,
+        to_the_top=to_the_top,
+    )
+    validation = climb(
+        works.validation,
+        works.validation_rows,
+        times=works.members,
+        left=left,
+        watch=watch,
+        no_more_than=step,  # forward and backward take longer than forward alone
+        to_the_top=to_the_top,
+    )
+    deployed = 0.0
+    if works.deployed_rows > works.validation_rows:
+        found = climb(
+            works.as_deployed,
+            works.deployed_rows,
+            left=lambda: PLANNED_SHARE * left(),
+            watch=watch,
+            no_more_than=validation,
+            to_the_top=True,
+        )
+        deployed = works.members * found.expected(works.deployed_rows)
+    seconds = Cost.expected if to_the_top else Cost.at_most
+    return CostEstimate(
+        step=works.splits * seconds(step, works.step_rows),
+        validation=works.members * seconds(validation, works.validation_rows),
+        finish=0.0,
+        as_deployed=deployed,
+    )
+
+
+def forecast(
+    batches: SplitBatches,
+    precision: Precision,
+    *,
+    left: Callable[[], float],
+    to_the_top: bool = False,
+) -> CostEstimate:
+    """Estimate what training and validating on a table cost, as they will be run.
 
     Parameters
     ----------
     batches : SplitBatches
         The weights of their table's network are left alone.
-    limit : float
-        Seconds of the whole fit; the probes take a small part of it.
+    precision : {"fp32", "bf16", "fp16"}
+        Of the training.
+    left : callable
+        Returns the seconds that are left for training; what is tried takes no more than half.
+    to_the_top : bool
+        Whether to measure the real sizes, where that fits, instead of an upper bound.
     """
-    table, sampler = batches.table, batches.sampler
-    model, probe = table.network, PROBE_SHARE * limit
+    table = batches.table
+    model, members = table.network, len(table.members)
 
     def step(rows: int) -> None:
-        batches.loss(model, _small_batch(batches, rows)).backward()
-
-    def validation(view: Member) -> float:
-        def forward(rows: int) -> None:
-            table.forward_members([view], n_context=rows)
-
-        return len(table.members) * extrapolate(forward, len(view.context_rows), budget=probe)
-
-    model.train()
-    split_rows = sampler.context_size + sampler.query_size
-    step_seconds = extrapolate(step, split_rows, budget=probe)
-    model.zero_grad(set_to_none=True)
-    model.eval()
-    return Forecast(
-        step=batches.batch_size * step_seconds,
-        validation=validation(table.brief[0]),
-        finish=0.0,
-        as_deployed=validation(table.members[0]) if table.is_cut else 0.0,
-    )
-
-
-def faster_precision(
-    batches: SplitBatches,
-    model: nn.Module,
-    *,
-    limit: float,
-    clock: Callable[[], float] = time.monotonic,
-) -> Precision:
-    """Return what trains a network faster on this processor, fp32 unless bf16 is clearly so.
-
-    Some processors multiply matrices of bf16 much faster, but only large networks gain by it.
-    Both are timed on a small split, in turns, and bf16 must be faster every time: what else the
-    machine does must not decide what is computed.
-
-    Parameters
-    ----------
-    batches : SplitBatches
-    model : torch.nn.Module
-        Its weights are left alone.
-    limit : float
-        Seconds of the whole fit; where the timing would take more than a small part of it, fp32.
-    clock : callable
-    """
-    batch, device = _small_batch(batches, FIRST_ROWS), next(model.parameters()).device
-
-    def step(precision: Precision) -> None:
-        with autocast(device, precision):
-            loss = batches.loss(model, batch)
+        model.train()
+        with autocast(table.device, precision):
+            loss = batches.loss(model, _small_batch(batches, rows))
         loss.backward()
 
-    model.train()
-    step("fp32")  # the first call of anything in torch is slow
-    usual = _seconds(step, "fp32", clock)
-    faster = SHORT_STEP < usual < PROBE_SHARE * limit / 4
-    if faster:
-        step("bf16")
-    for _ in range(3):
-        faster = faster and (
-            _seconds(step, "fp32", clock) > CLEARLY_FASTER * _seconds(step, "bf16", clock)
-        )
-    model.zero_grad(set_to_none=True)
-    return "bf16" if faster else "fp32"
+    def forward(view: Member) -> Run:
+        def run(rows: int) -> None:
+            model.eval()
+            table.forward_members([view], n_context=rows)
+
+        return run
+
+    works = Works(
+        step=step,
+        step_rows=batches.split_rows,
+        splits=batches.batch_size,
+        validation=forward(table.brief[0]),
+        validation_rows=len(table.brief[0].context_rows),
+        as_deployed=forward(table.members[0]),
+        deployed_rows=len(table.members[0].context_rows),
+        members=members,
+    )
+    watch = Stopwatch(waiter(table.device))
+    try:
+        return estimate(works, left=left, watch=watch, to_the_top=to_the_top)
+    except torch.OutOfMemoryError:
+        return CostEstimate(0.0, 0.0, 0.0)  # the training itself asks for less then
+    finally:
+        model.eval().zero_grad(set_to_none=True)
 
 
 def _small_batch(batches: SplitBatches, rows: int) -> Batch:
     """Return a split like those of training, with fewer rows."""
     sampler = batches.sampler
-    share = min(1.0, rows / (sampler.context_size + sampler.query_size))
+    share = min(1.0, rows / batches.split_rows)
     small = dataclasses.replace(
         sampler,
         context_size=max(1, int(share * sampler.context_size)),
         query_size=max(1, int(share * sampler.query_size)),
     )
     return batches.table.batch([small.draw(0, 0)], member=0)
-
-
-def extrapolate(
-    work: Callable[[int], object],
-    rows: int,
-    *,
-    budget: float,
-    clock: Callable[[], float] = time.monotonic,
-) -> float:
-    """Forecast the seconds of ``work(rows)`` from smaller amounts of work.
-
-    Doubles the rows until a quarter of them is reached or `budget` seconds are spent, then
-    continues the growth of the last doubling a little more steeply, since attention costs the
-    square of the rows and shows late.
-
-    Parameters
-    ----------
-    work : callable
-        Is given a number of rows.
-    rows : int
-    budget : float
-        Seconds.
-    clock : callable
-    """
-    started = clock()
-    size = min(FIRST_ROWS, rows)
-    work(size)  # the first call of anything in torch is slow
-    seconds = [_seconds(work, size, clock)]
-    while 4 * size <= rows and clock() - started < budget:
-        size *= 2
-        seconds.append(_seconds(work, size, clock))
-    growth = math.log2(seconds[-1] / seconds[-2]) + 0.3 if len(seconds) > 1 else 1.5
-    return seconds[-1] * (rows / size) ** min(max(growth, 1.0), 2.0)
-
-
-def _seconds(work: Callable[[Any], object], argument: Any, clock: Callable[[], float]) -> float:
-    started = clock()
-    work(argument)
-    return max(clock() - started, 1e-6)

@@ -14,7 +14,7 @@ from finetune_tabpfn.forecasting import forecast
 from finetune_tabpfn.records import peak_memory
 from finetune_tabpfn.run_tables import Tables
 
-PROBE_LIMIT = 60.0  # the seconds of a fit whose probes these are; they take a small part of it
+MEASURING_SECONDS = 20.0  # at most, for each kind of work; what takes longer is extrapolated
 COPIES = 7  # of the weights in training: network, gradient, AdamW's two, average, best, base
 
 
@@ -94,8 +94,8 @@ def plan(estimator: Any, tables: Tables) -> Plan:
     prepare_seconds, table = time.monotonic() - began, course.table
     batches = finetuning.step_batches([course], estimator, 0, None)
     (part,) = batches.parts
-    costs = forecast(part, limit=PROBE_LIMIT)
-    config = finetuning.loop_config(batches, estimator, Timer(PROBE_LIMIT), {})
+    config = finetuning.loop_config(batches, estimator, {})
+    costs = forecast(part, config.precision, left=lambda: MEASURING_SECONDS, to_the_top=True)
     weights = sum(weight.nbytes for weight in table.network.parameters())
     rounds = math.ceil(estimator.max_steps / config.eval_interval)
     seconds = prepare_seconds * (1 + len(train.y) / table.n_rows)

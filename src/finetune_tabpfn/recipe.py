@@ -5,8 +5,8 @@ docs/design.md says where each choice comes from.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
@@ -21,7 +21,7 @@ GPU_CONTEXT_ROWS = 50_000
 MAX_HELD_OUT = 2048
 ROUND_STEPS = 10
 VALIDATION_SHARE = 0.15  # of the work of a round
-WITHOUT_BF16 = ("NO AVX", "AVX2")  # as torch names what a processor has
+HALF_PRECISION_FROM = 3_000_000  # parameters of a network; smaller ones gain nothing by it
 STEP_WORK = 2  # forward and backward of a row over its forward in a validation, as measured
 
 
@@ -113,15 +113,53 @@ def round_steps(
     return max(ROUND_STEPS, round(affordable))
 
 
-def precision(asked: str, device: torch.device) -> Precision | Literal["auto"]:
-    """Return the autocast type of training; "auto" where it takes a measurement to choose."""
+def precision(asked: str, device: torch.device, n_parameters: int) -> Precision:
+    """Return the autocast type of training: by what the device has and the size of the network.
+
+    Never by a stopwatch, so that a busy neighbour does not change what is computed. Seconds of a
+    step in bf16 over those in fp32 (`python benchmarks/speed.py precision`; docs/performance.md):
+
+    ==================  =======================  =========
+    network             processor                bf16/fp32
+    ==================  =======================  =========
+    mini, 1 M           AMD EPYC, AVX512-BF16    1.1
+    size of v2, 7 M     AMD EPYC, AVX512-BF16    0.54
+    size of v2, 7 M     Intel Xeon, AMX          0.62
+    mini, 1 M           NVIDIA H100              1.0 or more: launches take the time
+    ==================  =======================  =========
+
+    Parameters
+    ----------
+    asked : {"auto", "fp32", "bf16", "fp16"}
+    device : torch.device
+    n_parameters : int
+        Of the network.
+    """
     if asked != "auto":
         return asked  # type: ignore[return-value]
+    if n_parameters < HALF_PRECISION_FROM:
+        return "fp32"
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    if device.type == "cpu" and torch.backends.cpu.get_cpu_capability() not in WITHOUT_BF16:
-        return "auto"
-    return "fp32"
+    return "bf16" if device.type == "cpu" and _multiplies_bf16() else "fp32"
+
+
+def _multiplies_bf16() -> bool:
+    """Tell whether the processor has units for bf16 (AVX512-BF16, AMX) that torch makes use of."""
+    has = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return bool(has()) and torch.backends.mkldnn.is_available()
+
+
+def half_precision_inference(asked: str, device: torch.device, n_parameters: int) -> bool:
+    """Tell whether prediction and validation may leave float32, as plain TabPFN chooses.
+
+    On a CPU only where half precision is asked for: there tabpfn would take bf16 on some processors
+    and not on others, and a row's probability then moves by up to .012 with the rows beside it. On
+    a GPU a network that is too small to gain stays in float32 too (mini, H100: .011, no faster).
+    """
+    if asked != "auto":
+        return asked != "fp32"
+    return device.type == "cuda" and n_parameters >= HALF_PRECISION_FROM
 
 
 def device(asked: str | torch.device) -> torch.device:
@@ -147,3 +185,18 @@ def device(asked: str | torch.device) -> torch.device:
     if found.type == "cuda" and found.index is None:
         return torch.device("cuda:0")
     return found
+
+
+def device_at_hand(asked: str | torch.device) -> torch.device:
+    """Return the device that a fitted model predicts on here: the one asked for, else the CPU.
+
+    A model that was fitted on a GPU may be loaded on a machine without one; that is said once.
+    """
+    try:
+        return device(asked)
+    except ValueError:
+        warnings.warn(
+            f"device={str(asked)!r} is not on this machine; the model predicts on the CPU.",
+            stacklevel=2,
+        )
+        return torch.device("cpu")

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Literal, Protocol
 
 import torch
@@ -22,6 +23,10 @@ from torch import nn
 logger = logging.getLogger("finetune_tabpfn")
 
 Weights = dict[str, torch.Tensor]
+# of a step: (share of the update, loss) for each of its passes, and the norm of the gradient
+UnreadStep = tuple[list[tuple[float, torch.Tensor]], torch.Tensor]
+READ_SECONDS = 0.25  # on a device that works on its own: between two moments of waiting for it
+WARM_UP_STEPS = 3  # that are waited for one by one: what they take tells warming up from work
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
@@ -57,7 +62,11 @@ class Callback:
         """Before an update."""
 
     def after_step(self, state: TrainState) -> str | None:
-        """After an update: `state.train_loss`, `state.grad_norm` and `state.step` are new."""
+        """After an update: `state.train_loss`, `state.grad_norm` and `state.step` are new.
+
+        To read the first two on a GPU waits for it; what need not be known of every step is better
+        read after a round.
+        """
 
     def on_train_end(self, state: TrainState) -> None:
         """Once, however the run ended: also on an error."""
@@ -154,8 +163,6 @@ class TrainState:
 
     model: nn.Module
     step: int = 0
-    train_loss: float = math.nan
-    grad_norm: float = math.nan
     step_rows: float = math.nan  # that a step sends through the model, if the batches tell
     learning_rate: float = 0.0
     history: list[Round] = field(default_factory=list)
@@ -168,9 +175,11 @@ class TrainState:
     best_step: int = 0
     retreat_round: int = 0  # the last one after which the run went back
     rate_share: float = 1.0  # of the learning rate, a third of it after every retreat
-    step_seconds: list[float] = field(default_factory=list)
+    step_seconds: list[float] = field(default_factory=list)  # as far as they were measured
     validation_seconds: list[float] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)  # of every step
+    losses: list[float] = field(default_factory=list)  # of every step, as far as they were read
+    grad_norms: list[float] = field(default_factory=list)  # likewise
+    unread: list[UnreadStep] = field(default_factory=list)  # what the device still has
     averages: list[torch.Tensor] = field(default_factory=list)  # of the trained parameters
     scaler: torch.amp.GradScaler | None = None
     stop_reason: str | None = None
@@ -184,6 +193,25 @@ class TrainState:
     def best_score(self) -> float:
         """Score of the best round; NaN when nothing was scored."""
         return math.nan if self.best is None else self.best.score
+
+    @property
+    def train_loss(self) -> float:
+        """Loss of the last step; NaN before the first one."""
+        self.read_losses()
+        return self.losses[-1] if self.losses else math.nan
+
+    @property
+    def grad_norm(self) -> float:
+        """Norm of the last step's gradient before it was clipped; NaN before the first one."""
+        self.read_losses()
+        return self.grad_norms[-1] if self.grad_norms else math.nan
+
+    def read_losses(self) -> None:
+        """Take the losses and gradient norms that are still on the device, which it waits for."""
+        owed, self.unread = self.unread, []
+        for passes, norm in owed:
+            self.losses.append(sum(share * loss.item() for share, loss in passes))
+            self.grad_norms.append(norm.item())
 
     @property
     def seconds(self) -> float:
@@ -207,6 +235,7 @@ def train(
     callbacks: Sequence[object] = (),
     state: TrainState | None = None,
     clock: Callable[[], float] = time.monotonic,
+    wait: Callable[[], None] | None = None,
 ) -> TrainState:
     """Train `model` in place until a callback gives a reason to stop.
 
@@ -231,6 +260,9 @@ def train(
         given as they were then.
     clock : callable
         Seconds, monotonic.
+    wait : callable, optional
+        Returns when the device has done what it was given, for a device that works on its own; a
+        GPU's if not given. It is called a few times a second, not at every step.
 
     Returns
     -------
@@ -240,7 +272,8 @@ def train(
         memory that cannot be asked less of with "out of memory"; none of them raises.
     """
     guests = tuple(callbacks)
-    run = _Run(model, optimizer, batches, loss_fn, evaluate, config, guests, clock, state)
+    wait = wait or waiter(next(model.parameters()).device)
+    run = _Run(model, optimizer, batches, loss_fn, evaluate, config, guests, clock, wait, state)
     try:
         run.ask("on_train_begin")
         run.close_round()
@@ -273,6 +306,7 @@ class _Run:
     config: TrainConfig
     callbacks: tuple[object, ...]
     clock: Callable[[], float]
+    wait: Callable[[], None] | None
     resumed: TrainState | None
 
     def __post_init__(self) -> None:
@@ -290,6 +324,7 @@ class _Run:
         if self.config.ema_decay and not self.state.averages:
             self.state.averages = [weight.detach().clone() for weight in self.parameters]
         self.started = self.clock() - self.state.seconds
+        self.measured, self.since = self.state.step, self.clock()  # the step and time waited for
 
     def ask(self, hook: str) -> None:
         """Call one hook of every callback; the run's first reason to stop is kept."""
@@ -309,25 +344,61 @@ class _Run:
 
     def train_step(self) -> None:
         """Make one update."""
-        state, started = self.state, self.clock()
+        state = self.state
+        if self.measured == state.step:
+            self.since = self.clock()
         state.step_rows = getattr(self.batches, "step_rows", math.nan)
         self.model.train()
         self._set_learning_rate()
-        state.train_loss = self._backward_within_memory()
+        losses = self._backward_within_memory()
         self.scaler.unscale_(self.optimizer)
         limit = self.config.max_grad_norm or math.inf
-        state.grad_norm = float(nn.utils.clip_grad_norm_(self.parameters, limit))
-        if not (math.isfinite(state.grad_norm) or self.scaler.is_enabled()):
-            norm, step = state.grad_norm, state.step + 1
-            raise FloatingPointError(f"the gradient norm was {norm} at step {step}")
+        norm = nn.utils.clip_grad_norm_(self.parameters, limit)
+        state.unread.append((losses, norm.detach()))
+        if self.wait is None:
+            self._check_losses()  # before anything becomes NaN; a GPU is not waited for here
         self.scaler.step(self.optimizer)
         self.scaler.update()
         decay = average_decay(state.step, self.config.ema_decay)
         for average, weight in zip(state.averages, self.parameters, strict=False):
             average.lerp_(weight.detach(), 1 - decay)
         state.step += 1
-        state.losses.append(state.train_loss)
-        state.step_seconds.append(self.clock() - started)
+        if self.wait is None or self._is_time_to_wait():
+            self.measure_steps()
+
+    def _is_time_to_wait(self) -> bool:
+        """Tell whether the device has been left alone for long, or been given a lot to do."""
+        measured = self.state.step_seconds
+        if len(measured) < WARM_UP_STEPS:
+            return True
+        given = (self.state.step - self.measured) * measured[-1]
+        return max(given, self.clock() - self.since) >= READ_SECONDS
+
+    def measure_steps(self) -> None:
+        """Let the device catch up, note what the steps since the last time took, read losses."""
+        steps = self.state.step - self.measured
+        if not steps:
+            return
+        if self.wait is not None:
+            self.wait()
+        now = self.clock()
+        self.state.step_seconds += [(now - self.since) / steps] * steps
+        self.measured, self.since = self.state.step, now
+        self._check_losses()
+
+    def _check_losses(self) -> None:
+        """Read the losses that are not read yet; raises FloatingPointError where one is no number.
+
+        A gradient that is none is skipped by the scaler of half precision, which lowers its scale.
+        """
+        first = len(self.state.losses)
+        self.state.read_losses()
+        read = zip(self.state.losses[first:], self.state.grad_norms[first:], strict=True)
+        for step, (loss, norm) in enumerate(read, start=first + 1):
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"the training loss was {loss} at step {step}")
+            if not (math.isfinite(norm) or self.scaler.is_enabled()):
+                raise FloatingPointError(f"the gradient norm was {norm} at step {step}")
 
     def _set_learning_rate(self) -> None:
         """Set each group's learning rate to the schedule's share of its peak."""
@@ -336,7 +407,7 @@ class _Run:
             group["lr"] = share * peak
         self.state.learning_rate = share * self.peak_rates[0]
 
-    def _backward_within_memory(self) -> float:
+    def _backward_within_memory(self) -> list[tuple[float, torch.Tensor]]:
         """Accumulate the gradient of one update; ask for less memory where it runs out."""
         while True:
             try:
@@ -348,24 +419,22 @@ class _Run:
                     raise
                 warnings.warn(f"Out of memory on {self.device}: {done}.", stacklevel=2)
 
-    def _backward(self) -> float:
-        """Accumulate the gradient over the passes of one update and return their mean loss."""
+    def _backward(self) -> list[tuple[float, torch.Tensor]]:
+        """Accumulate the gradient over the passes of an update; returns their shares and losses."""
         self.optimizer.zero_grad(set_to_none=True)
-        total = 0.0
+        passes = []
         for share, batch in self.batches(self.state.step):
             with autocast(self.device, self.config.precision):
                 loss = self.loss_fn(self.model, batch)
-            total += share * loss.item()
-            if not math.isfinite(total):
-                step = self.state.step + 1
-                raise FloatingPointError(f"the training loss was {total} at step {step}")
             self.scaler.scale(share * loss).backward()
-        return total
+            passes.append((share, loss.detach()))
+        return passes
 
     def close_round(self) -> None:
         """Score the hold-out, write the round's row, keep the weights if they are the best."""
         if self.state.history and self.state.steps_since_validation == 0:
             return
+        self.measure_steps()
         if self._validation_refused():
             return
         started = self.clock()
@@ -428,6 +497,13 @@ class _Run:
             row.round, row.step, row.seconds, row.train_loss, score,
             state.best_score, state.best_step,
         )  # fmt: skip
+
+
+def waiter(device: torch.device) -> Callable[[], None] | None:
+    """Return what waits for a device, None for one that has done its work when a call returns."""
+    if device.type == "cuda":
+        return partial(torch.cuda.synchronize, device)
+    return torch.mps.synchronize if device.type == "mps" else None
 
 
 def new_state(model: nn.Module) -> TrainState:

@@ -17,7 +17,7 @@ from finetune_tabpfn._tabpfn.files import (
     write_checkpoint,
 )
 from finetune_tabpfn._tabpfn.layers import only_trained
-from finetune_tabpfn._tabpfn.network import Blueprint, Specs, TabPFN, load, load_fit
+from finetune_tabpfn._tabpfn.network import Blueprint, Specs, TabPFN, load, load_fit, moved
 from finetune_tabpfn._tabpfn.prepared import Batch, Member, PreparedTable, prepare
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "load",
     "load_fit",
     "load_weights",
+    "moved",
     "new_network",
     "only_trained",
     "predict_mixture",

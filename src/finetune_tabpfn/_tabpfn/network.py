@@ -63,6 +63,14 @@ def load(path: Path, kind: Kind, device: torch.device) -> Specs:
     )
 
 
+def moved(predictors: Sequence[TabPFN], device: torch.device) -> list[TabPFN]:
+    """Return fitted estimators on a device; those that are there already stay as they are."""
+    for predictor in predictors:
+        if predictor.devices_[0] != device:
+            predictor.to(str(device))
+    return list(predictors)
+
+
 def load_fit(path: Path, device: str = "auto") -> TabPFN:
     """Load a ".tabpfn_fit" archive, a fitted estimator as tabpfn itself saves it."""
     return load_fitted_tabpfn_model(path, device=device)

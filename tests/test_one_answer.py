@@ -1,0 +1,156 @@
+"""One model, one answer: in parts or whole, pickled or not, on a busy machine or an idle one."""
+
+import io
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+import warnings
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.model_selection import train_test_split
+from tabpfn import TabPFNClassifier
+
+from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+
+SHORT = {"base_model": "mini", "max_steps": 12, "eval_interval": 4, "random_state": 0}
+EXACT = {"rtol": 0, "atol": 1e-5}  # of a probability; of a number, in its standard deviations
+
+
+def halves(load):
+    """Some rows to fit on and a few to predict."""
+    return train_test_split(*load(return_X_y=True), train_size=200, test_size=20, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def models():
+    """Fitted with the default precision, whatever processor this is, and rows to predict."""
+    fitted = {}
+    for kind, load, n_folds in (
+        (FinetunedTabPFNClassifier, load_breast_cancer, 1),
+        (FinetunedTabPFNRegressor, load_diabetes, 2),
+    ):
+        X, rows, y, _ = halves(load)
+        fitted[kind] = kind(**SHORT, min_gain_se=0.0, n_folds=n_folds).fit(X, y), rows
+    return fitted
+
+
+KINDS = [FinetunedTabPFNClassifier, FinetunedTabPFNRegressor]
+
+
+def answers(model, rows):
+    """Probabilities, or predictions in standard deviations of the target."""
+    if hasattr(model, "predict_proba"):
+        return model.predict_proba(rows)
+    return model.predict(rows) / model.predictor_.y_train_std_
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [1, 7])
+def test_rows_are_predicted_alike_in_parts_and_in_one_piece(models, kind, size):
+    model, rows = models[kind]
+    parts = [answers(model, rows[n : n + size]) for n in range(0, len(rows), size)]
+    np.testing.assert_allclose(np.concatenate(parts), answers(model, rows), **EXACT)
+
+
+def through_joblib(model):
+    buffer = io.BytesIO()
+    joblib.dump(model, buffer)
+    buffer.seek(0)
+    return joblib.load(buffer)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("copy", [lambda model: pickle.loads(pickle.dumps(model)), through_joblib])
+def test_a_copy_predicts_alike(models, kind, copy):
+    model, rows = models[kind]
+    np.testing.assert_allclose(answers(copy(model), rows), answers(model, rows), **EXACT)
+
+
+def test_a_saved_network_predicts_alike(models, tmp_path):
+    model, rows = models[FinetunedTabPFNClassifier]
+    X, _, y, _ = train_test_split(
+        *load_breast_cancer(return_X_y=True), test_size=60, random_state=0
+    )
+    path = model.save_model(tmp_path / "tuned-v3.safetensors")
+    again = FinetunedTabPFNClassifier(**{**SHORT, "base_model": path, "max_steps": 0}).fit(X, y)
+    # float16 in the shipped file, float32 in the one that is saved: nothing is lost
+    np.testing.assert_allclose(answers(again, rows), answers(model, rows), **EXACT)
+
+
+def test_validation_is_in_the_precision_of_prediction(models):
+    """What was scored is what is deployed, on every processor: float32 unless asked otherwise."""
+    model, _ = models[FinetunedTabPFNClassifier]
+    assert not model.predictor_.use_autocast_
+    X, y = load_breast_cancer(return_X_y=True)
+    asked = FinetunedTabPFNClassifier(**{**SHORT, "max_steps": 0}, precision="bf16").fit(X, y)
+    plain = TabPFNClassifier(model_path=model.base_model_.path, device="cpu").fit(X[:50], y[:50])
+    assert asked.predictor_.use_autocast_ == plain.use_autocast_
+
+
+def test_a_gpu_that_is_not_here_is_replaced_by_the_cpu_with_one_warning(models):
+    model, rows = models[FinetunedTabPFNClassifier]
+    elsewhere = pickle.loads(pickle.dumps(model)).set_params(device="cuda:7")
+    with pytest.warns(UserWarning, match="device='cuda:7' is not on this machine") as caught:
+        loaded = pickle.loads(pickle.dumps(elsewhere))
+    assert len(caught) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_allclose(answers(loaded, rows), answers(model, rows), **EXACT)
+    assert loaded.device == "cuda:7"  # the parameter is the user's
+
+
+def keep_busy(stop):
+    while not stop.is_set():
+        sum(range(10_000))
+
+
+@pytest.mark.slow
+def test_a_busy_machine_changes_nothing(models):
+    model, rows = models[FinetunedTabPFNClassifier]
+    X, _, y, _ = train_test_split(
+        *load_breast_cancer(return_X_y=True), test_size=60, random_state=0
+    )
+    context = multiprocessing.get_context("fork")
+    stop = context.Event()
+    neighbours = [context.Process(target=keep_busy, args=(stop,)) for _ in range(os.cpu_count())]
+    for neighbour in neighbours:
+        neighbour.start()
+    try:
+        busy = FinetunedTabPFNClassifier(**SHORT, min_gain_se=0.0).fit(X, y)
+    finally:
+        stop.set()
+        for neighbour in neighbours:
+            neighbour.join()
+    np.testing.assert_array_equal(busy.predict_proba(rows), model.predict_proba(rows))
+    columns = ["step", "train_loss", "score"]
+    assert busy.history_[columns].equals(model.history_[columns])
+
+
+PROGRAM = """
+import json
+from sklearn.datasets import load_wine
+from finetune_tabpfn import FinetunedTabPFNClassifier
+model = FinetunedTabPFNClassifier(base_model="mini", max_steps=10, random_state=0)
+model.fit(*load_wine(return_X_y=True))
+print(json.dumps([model.history_["step"].tolist(), model.n_steps_, model.stop_reason_]))
+"""
+
+
+@pytest.mark.slow
+def test_processors_round_differently_but_choose_alike():
+    found = set()
+    for capability in ("default", ""):
+        environment = {**os.environ, "ATEN_CPU_CAPABILITY": capability}
+        if not capability:
+            del environment["ATEN_CPU_CAPABILITY"]
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", PROGRAM],
+            env=environment, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        found.add(done.stdout)
+    assert len(found) == 1
