@@ -73,9 +73,7 @@ def test_a_copy_predicts_alike(models, kind, copy):
 
 def test_a_saved_network_predicts_alike(models, tmp_path):
     model, rows = models[FinetunedTabPFNClassifier]
-    X, _, y, _ = train_test_split(
-        *load_breast_cancer(return_X_y=True), test_size=60, random_state=0
-    )
+    X, _, y, _ = halves(load_breast_cancer)
     path = model.save_model(tmp_path / "tuned-v3.safetensors")
     again = FinetunedTabPFNClassifier(**{**SHORT, "base_model": path, "max_steps": 0}).fit(X, y)
     # float16 in the shipped file, float32 in the one that is saved: nothing is lost
@@ -112,9 +110,7 @@ def keep_busy(stop):
 @pytest.mark.slow
 def test_a_busy_machine_changes_nothing(models):
     model, rows = models[FinetunedTabPFNClassifier]
-    X, _, y, _ = train_test_split(
-        *load_breast_cancer(return_X_y=True), test_size=60, random_state=0
-    )
+    X, _, y, _ = halves(load_breast_cancer)
     context = multiprocessing.get_context("fork")
     stop = context.Event()
     neighbours = [context.Process(target=keep_busy, args=(stop,)) for _ in range(os.cpu_count())]
