@@ -54,6 +54,14 @@ def test_auto_follows_the_users_choice_of_version(cache, monkeypatch):
     assert resolve("auto", "regression").name == "v3"
 
 
+def test_auto_takes_a_version_that_is_newer_than_this_package(cache, monkeypatch):
+    monkeypatch.delitem(base_models.LICENCES, "v3.5")
+    path = put("v3.5", "classification")
+    model = resolve("auto", "classification")
+    assert (model.name, model.path) == ("v3.5", path)
+    assert "newer than this package" in model.licence
+
+
 def test_auto_takes_v2_from_the_cache_next(cache):
     put("v2", "classification")
     model = resolve("auto", "classification")

@@ -112,11 +112,17 @@ def test_a_training_goes_on_from_any_round_to_the_same_end(steps, config, tmp_pa
 
 def test_a_training_that_had_come_to_its_end_is_over(tmp_path):
     checkpoints = FoldCheckpoints(tmp_path)
-    state = run(checkpoints, steps=500, callbacks=[EarlyStopping(3)])
-    assert state.stop_reason == "early_stopping"
+    state = run(checkpoints, steps=500, callbacks=[Enough()])
+    assert state.stop_reason == "enough"
     assert is_over(checkpoints.load()["state"])
-    run(FoldCheckpoints(tmp_path / "cut"), steps=10)
-    assert not is_over(FoldCheckpoints(tmp_path / "cut").load()["state"])
+    for name, guests in (("cut", []), ("stopped early", [EarlyStopping(3)])):
+        run(FoldCheckpoints(tmp_path / name), steps=60, callbacks=guests)
+        assert not is_over(FoldCheckpoints(tmp_path / name).load()["state"])
+
+
+class Enough(Callback):
+    def after_round(self, state):
+        return "enough" if state.step >= 10 else None
 
 
 def test_the_newest_few_are_kept_and_found_by_number(tmp_path):
@@ -191,6 +197,21 @@ def test_a_finished_fit_is_found_finished(tmp_path):
     first = FinetunedTabPFNRegressor(**settings).fit(*data)
     again = FinetunedTabPFNRegressor(**settings, resume=True, callbacks=[NoStep()]).fit(*data)
     np.testing.assert_array_equal(again.predict(data[0]), first.predict(data[0]))
+
+
+@pytest.mark.parametrize("more", [{"patience": 20}, {"early_stopping": False}])
+def test_a_fit_that_stopped_early_goes_on_with_more_patience(more, tmp_path):
+    data = load_diabetes(return_X_y=True)
+    settings = {**SETTINGS, "max_steps": 4, "eval_interval": 1, "min_delta": 10.0}
+    short = {"patience": 2, "checkpoint_dir": tmp_path, "resume": True}
+    first = FinetunedTabPFNRegressor(**settings, **short).fit(*data)
+    assert (first.stop_reason_, first.n_steps_) == ("early_stopping", 2)
+    again = FinetunedTabPFNRegressor(**settings, **short, callbacks=[NoStep()]).fit(*data)
+    assert (again.stop_reason_, again.n_steps_) == ("early_stopping", 2)
+    longer = FinetunedTabPFNRegressor(**settings, **{**short, **more}).fit(*data)
+    whole = FinetunedTabPFNRegressor(**settings, **more).fit(*data)
+    assert (longer.stop_reason_, longer.n_steps_) == ("max_steps", 4)
+    assert longer.history_["score"].tolist() == whole.history_["score"].tolist()
 
 
 class NoStep(Callback):

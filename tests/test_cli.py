@@ -1,5 +1,6 @@
 """The installed program, called as a user would."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,33 @@ def test_the_task_can_be_set(tmp_path, call):
     base = ["fit", tmp_path / "data.csv", "--target", "stars", "--out", tmp_path / "m.joblib"]
     assert call(*base, *QUICK).out.startswith("classification")
     assert call(*base, "--task", "regression", *QUICK).out.startswith("regression")
+
+
+@pytest.mark.parametrize("moment", ["torch", "tabpfn", "pandas.read_csv"])
+def test_ctrl_c_ends_the_program_in_one_line(moment, flowers, tmp_path):
+    """Whatever it is doing: here Python presses the keys itself, at a certain import or call."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import builtins, os, signal, sys\n"
+        f"moment = {moment!r}\n"
+        "def watch(event, arguments):\n"
+        "    is_import = event == 'import' and arguments[0] == moment and 'finetune_tabpfn' in "
+        "sys.modules and hasattr(sys.modules.get('finetune_tabpfn.cli'), 'main')\n"
+        "    is_read = event == 'open' and str(arguments[0]).endswith('flowers.csv') and '.' in "
+        "moment\n"
+        "    if is_import or is_read:\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "sys.addaudithook(watch)\n"
+    )
+    out = tmp_path / "model.joblib"
+    done = subprocess.run(
+        [PROGRAM, "fit", flowers, "--target", "kind", "--out", out, *QUICK],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"},
+    )
+    assert (done.returncode, done.stderr) == (130, "finetune-tabpfn: interrupted\n")
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(

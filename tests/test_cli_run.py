@@ -154,6 +154,50 @@ def test_a_regression_with_tables_of_its_own_to_validate_and_test_on(folder, cap
     assert result["best"] == result["folder"]
 
 
+def test_the_base_model_of_the_comparison_has_the_weights_of_the_rows_too(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"x": rng.normal(size=400), "trusted": rng.integers(0, 2, size=400)})
+    table["label"] = np.where((table["x"] > 0) == (table["trusted"] == 1), "up", "down")
+    table[:300].to_csv(tmp_path / "table.csv", index=False)
+    table[300:].query("trusted == 1").to_csv(tmp_path / "test.csv", index=False)
+    (tmp_path / "run.yaml").write_text(
+        f"data: {{path: {tmp_path}/table.csv, test_path: {tmp_path}/test.csv, target: label, "
+        "weight: trusted}\n"
+        "base_model: mini\n"
+        "finetuning: {max_steps: 6, eval_interval: 1, n_estimators: 1, random_state: 0, "
+        "min_gain_se: 0}\n"
+        f"output: {{folder: {tmp_path}/runs}}\n"
+    )
+    assert call("run", tmp_path / "run.yaml", "--quiet", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["deployed_weights"] != "base"
+    assert result["test"]["base"]["accuracy"] > 0.9  # half of the labels without weight are wrong
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--class-weight", '{"1": 9}'],
+        ["--set", "finetuning.class_weight={1: 9}"],
+        "{1: 9}",
+        "{'1': 9}",
+    ],
+)
+def test_class_weights_from_everywhere(given, tmp_path, capsys):
+    table = pd.DataFrame({"x": np.arange(60.0) % 7, "y": np.arange(60) % 2})
+    table.to_csv(tmp_path / "table.csv", index=False)
+    in_file, options = (given, []) if isinstance(given, str) else ("null", given)
+    (tmp_path / "run.yaml").write_text(
+        f"data: {{path: {tmp_path}/table.csv, target: y}}\n"
+        "base_model: mini\n"
+        f"finetuning: {{max_steps: 0, n_estimators: 1, class_weight: {in_file}}}\n"
+        f"output: {{folder: {tmp_path}/runs}}\n"
+    )
+    assert call("run", tmp_path / "run.yaml", "--quiet", "--json", *options) == 0
+    folder = Path(json.loads(capsys.readouterr().out)["folder"])
+    assert joblib.load(folder / "estimator.joblib").class_weight_.tolist() == [1, 9]
+
+
 def test_folds_have_no_checkpoint(folder, capsys):
     over = ["--n-folds", "2", "--experiment", "folds", "--group", "none", "--drop", "place"]
     assert call("run", folder / "flowers.yaml", *over, "--json", "--quiet") == 0

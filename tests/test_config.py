@@ -7,13 +7,8 @@ import inspect
 import pytest
 
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
-from finetune_tabpfn.config import (
-    NOT_TEXT,
-    add_parameters,
-    chosen_parameters,
-    parameter_help,
-    parse_value,
-)
+from finetune_tabpfn.config import add_parameters, chosen_parameters
+from finetune_tabpfn.fields import NOT_TEXT, parameter_help, parse_value
 from finetune_tabpfn.parameters import Parameters
 from finetune_tabpfn.synthetic import make_table
 
@@ -75,8 +70,36 @@ def test_options_of_a_function():
         ("auto", "auto"),
         ("0,2,5", [0, 2, 5]),
         ("age,", ["age"]),
+        ('{"yes": 2, "1": 3}', {"yes": 2, "1": 3}),
+        ("{yes: 2, 1: 3, 01: 4}", {"yes": 2, 1: 3, "01": 4}),
         ("cuda:0", "cuda:0"),
     ],
 )
 def test_values_from_text(text, value):
     assert parse_value(text) == value
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "value"),
+    [
+        ("--checkpoint-dir", "20240101", "20240101"),
+        ("--log-dir", "a,b", "a,b"),
+        ("--base-model", "3", "3"),
+        ("--log-dir", "none", None),
+        ("--categorical-features", "age", ["age"]),
+        ("--loggers", "jsonl,plot", ["jsonl", "plot"]),
+    ],
+)
+def test_an_option_is_read_as_what_the_parameter_takes(option, text, value):
+    parser = argparse.ArgumentParser()
+    add_parameters(parser)
+    arguments = parser.parse_args([option, text])
+    assert chosen_parameters(arguments)[option[2:].replace("-", "_")] == value
+
+
+def test_what_cannot_be_read_is_said(capsys):
+    parser = argparse.ArgumentParser()
+    add_parameters(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--class-weight", "{yes: [2}"])
+    assert "'{yes: [2}' cannot be read as YAML or JSON: expected" in capsys.readouterr().err

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn import config_context, get_config
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.datasets import (
     load_breast_cancer,
@@ -23,7 +24,7 @@ from sklearn.datasets import (
     make_friedman1,
 )
 from sklearn.metrics import log_loss
-from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tabpfn import TabPFNClassifier, TabPFNRegressor
@@ -43,6 +44,10 @@ QUICK = {
 
 def classifier(**parameters):
     return FinetunedTabPFNClassifier(**{**QUICK, **parameters})
+
+
+def searched(model):
+    return GridSearchCV(model, {"n_estimators": [1]}, cv=2)
 
 
 def regressor(**parameters):
@@ -278,7 +283,18 @@ def test_ctrl_c_deploys_the_best_so_far():
     assert model.predict(X).shape == (150,)
 
 
-def test_running_out_of_memory_halves_the_work_and_goes_on():
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"
+        ),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),
+        MemoryError("Unable to allocate 8 GiB"),
+    ],
+)
+def test_running_out_of_memory_halves_the_work_and_goes_on(error):
     class Crowded(Callback):
         """Takes the place of a device on which nothing above sixty rows fits."""
 
@@ -288,12 +304,35 @@ def test_running_out_of_memory_halves_the_work_and_goes_on():
         @staticmethod
         def refuse(model, arguments):
             if torch.is_grad_enabled() and len(arguments[0]) > 60:
-                raise torch.OutOfMemoryError("on purpose")
+                raise error
 
     X, y = IRIS
-    with pytest.warns(UserWarning, match="Out of memory"):
+    with pytest.warns(UserWarning, match="Out of memory") as caught:
         model = classifier(callbacks=[Crowded()]).fit(X, y)
     assert model.n_steps_ == 4
+    assert {warning.filename for warning in caught} == {__file__}
+
+
+def test_another_error_of_torch_is_not_taken_for_a_lack_of_memory():
+    class Breaks(Callback):
+        def on_train_begin(self, state):
+            state.model.register_forward_pre_hook(self.refuse)
+
+        @staticmethod
+        def refuse(model, arguments):
+            if torch.is_grad_enabled():
+                raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        classifier(callbacks=[Breaks()]).fit(*IRIS)
+
+
+@pytest.mark.parametrize("around", [lambda model: model, make_pipeline, searched])
+def test_a_warning_names_the_line_of_the_user(around):
+    X, y = [[0.0], [1.0], [2.0], [3.0]] * 2, ["a", "b", "a", "b"] * 2
+    with pytest.warns(UserWarning, match="too few rows") as caught:
+        around(classifier()).fit(X, y)
+    assert {warning.filename for warning in caught} == {__file__}
 
 
 def test_the_deployed_weights_are_the_ones_that_scored_best():
@@ -386,6 +425,36 @@ def test_a_constant_target_is_predicted():
     with pytest.warns(UserWarning, match="constant target"):
         model = regressor().fit(np.arange(40.0)[:, None], np.full(40, 3.5))
     assert model.predict([[1.0]]).tolist() == [3.5]
+
+
+ODD_ONE = {
+    "a number": np.arange(40.0) == 3,
+    "text": np.where(np.arange(40) == 3, "rare", "usual"),
+    "a date": pd.Series(pd.Timestamp("2024-01-01"), range(40)).mask(
+        np.arange(40) == 3, pd.Timestamp("2025-02-03")
+    ),
+    "a value among missing ones": np.where(np.arange(40) == 3, 1.0, np.nan),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_ONE)
+def test_columns_that_vary_in_the_hold_out_alone_deploy_the_base(kind):
+    X, y = pd.DataFrame({"only": ODD_ONE[kind]}), np.arange(40) % 2
+    first_rows = StratifiedKFold()  # holds out rows 0 to 7
+    with pytest.warns(UserWarning, match="fine-tune on .constant columns") as caught:
+        model = classifier(validation=first_rows).fit(X, y)
+    assert len(caught) == 1
+    assert (model.stop_reason_, model.n_steps_) == ("constant columns", 0)
+    assert model.predict(X).shape == (40,)
+
+
+@pytest.mark.parametrize("column", [7.0, np.nan, "x", None, pd.Timestamp("2024-01-01")])
+def test_a_table_of_which_nothing_varies_is_refused_in_one_sentence(column):
+    X = pd.DataFrame({"one": [column] * 20, "two": [1] * 20})
+    with pytest.raises(
+        ValueError, match=r"^All columns of X \(2\) are constant or missing through"
+    ):
+        regressor().fit(X, np.arange(20.0))
 
 
 # --- reproducible, self-contained ----------------------------------------------------------------
@@ -521,6 +590,142 @@ def test_grid_search_over_the_learning_rate_in_a_pipeline():
     assert search.predict(X).shape == (150,)
 
 
+# --- what else is set when a fit begins ---------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def words_and_dates():
+    X = load_iris(as_frame=True).data
+    numbers = np.arange(len(X))
+    X["word"] = pd.Series([f"word {n} {7 * n % 13}" for n in numbers], dtype="string")
+    X["kind"] = np.where(numbers % 3, "a", "b")
+    X["day"] = pd.date_range("2024-01-01", periods=len(X))
+    return X
+
+
+@pytest.mark.parametrize("output", ["pandas", "polars"])
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_the_users_output_of_transformers_is_none_of_a_fits_business(make, output, words_and_dates):
+    plain = make(max_steps=2).fit(words_and_dates, IRIS[1])
+    expected = plain.predict(words_and_dates), plain.get_embeddings(words_and_dates)
+    with config_context(transform_output=output):
+        model = make(max_steps=2).fit(words_and_dates, IRIS[1])
+        found = model.predict(words_and_dates), model.get_embeddings(words_and_dates)
+        assert get_config()["transform_output"] == output
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+def test_a_fit_trains_where_torch_records_no_gradients(mode, tuning):
+    if tuning == "lora":
+        pytest.importorskip("peft")
+    parameters = LEARNS | {"max_steps": 3, "min_gain_se": 0, "tuning": tuning}
+    with mode():
+        model = classifier(**parameters, scoring=scorer_that()).fit(*IRIS)
+        found = model.predict_proba(IRIS[0])
+        assert not torch.is_grad_enabled()
+    assert (model.n_steps_, model.deployed_weights_) == (3, "best round")
+    again = classifier(**parameters, scoring=scorer_that()).fit(*IRIS)
+    np.testing.assert_array_equal(again.predict_proba(IRIS[0]), found)
+
+
+# --- what a callback or a scorer does to a fit ---------------------------------------------------
+
+
+class FailsAt(Callback):
+    """Raises in a hook from some step on."""
+
+    def __init__(self, hook, step):
+        setattr(self, hook, lambda state: self.fail() if state.step >= step else None)
+
+    def fail(self):
+        raise ZeroDivisionError("a callback of mine")
+
+
+LEARNS = {"max_steps": 12, "eval_interval": 3, "learning_rate": 3e-4}
+
+
+def scorer_that(ends=None, after=1000):
+    """Return a scorer that is better with every call, and of no use after some."""
+    calls = []
+
+    def accuracy(estimator, X, y):
+        calls.append(1)
+        return ends() if len(calls) > after else len(calls) / 100
+
+    return accuracy
+
+
+@pytest.mark.parametrize("hook", ["after_step", "after_round", "before_validation"])
+def test_a_callback_that_raises_reaches_the_user_and_loses_nothing(hook):
+    model = classifier(**LEARNS, scoring=scorer_that(), callbacks=[FailsAt(hook, 9)])
+    with pytest.raises(ZeroDivisionError, match="a callback of mine") as raised:
+        model.fit(*IRIS)
+    assert raised.value.best_so_far is model
+    assert model.stop_reason_ == "failed: ZeroDivisionError"
+    assert model.deployed_weights_ == "best round"
+    assert model.best_score_ == model.history_["score"].max() > model.base_score_
+    assert model.predict(IRIS[0]).shape == IRIS[1].shape
+
+
+def test_a_callback_that_raises_leaves_a_checkpoint_to_go_on_from(tmp_path):
+    parameters = LEARNS | {"checkpoint_dir": tmp_path, "resume": True}
+    with pytest.raises(ZeroDivisionError):
+        classifier(**parameters, callbacks=[FailsAt("after_round", 6)]).fit(*IRIS)
+    mended, whole = classifier(**parameters).fit(*IRIS), classifier(**LEARNS).fit(*IRIS)
+    assert mended.history_["step"].tolist() == [0, 3, 6, 9, 12]
+    np.testing.assert_array_equal(mended.predict_proba(IRIS[0]), whole.predict_proba(IRIS[0]))
+
+
+def test_a_callback_that_raises_before_anything_got_better_leaves_nothing():
+    with pytest.raises(ZeroDivisionError) as raised:
+        classifier(callbacks=[FailsAt("on_train_begin", 0)]).fit(*IRIS)
+    assert not hasattr(raised.value, "best_so_far")
+
+
+def test_a_scorer_that_raises_reaches_the_user_and_loses_nothing():
+    def ends():
+        raise KeyError("no such column")
+
+    with pytest.raises(KeyError, match="no such column") as raised:
+        classifier(**LEARNS, scoring=scorer_that(ends, after=3)).fit(*IRIS)
+    model = raised.value.best_so_far
+    assert (model.best_step_, model.deployed_weights_) == (6, "best round")
+    assert model.predict(IRIS[0]).shape == IRIS[1].shape
+
+
+def test_a_scorer_that_raises_only_in_the_choice_loses_nothing():
+    def ends():
+        raise KeyError("no such column")
+
+    rounds = 1 + LEARNS["max_steps"] // LEARNS["eval_interval"]
+    with pytest.raises(KeyError) as raised:
+        classifier(**LEARNS, scoring=scorer_that(ends, after=rounds)).fit(*IRIS)
+    assert raised.value.best_so_far.deployed_weights_ == "best round"
+
+
+def test_a_scorer_without_a_number_is_named():
+    with pytest.warns(UserWarning, match="ended with no score: scoring=.* returned nan") as caught:
+        model = classifier(**LEARNS, scoring=scorer_that(lambda: float("nan"), after=3)).fit(*IRIS)
+    assert "learning_rate" not in str(caught[0].message)
+    assert model.n_steps_ == 9
+    with pytest.raises(ValueError, match=r"scoring=.*accuracy.* returned nan for finite predict"):
+        classifier(scoring=scorer_that(lambda: float("nan"), after=0)).fit(*IRIS)
+
+
+@pytest.mark.parametrize("answer", [True, 1, np.True_, "enough"])
+def test_whatever_is_true_of_a_callback_stops_the_fit(answer):
+    class Enough:
+        def after_step(self, state):
+            return answer if state.step == 2 else None
+
+    model = classifier(callbacks=[Enough()]).fit(*IRIS)
+    assert model.n_steps_ == 2
+    assert model.stop_reason_ == (answer if answer == "enough" else "Enough")
+
+
 def test_callbacks_see_the_run():
     class Notes(Callback):
         def __init__(self):
@@ -543,6 +748,26 @@ def test_callbacks_see_the_run():
     ("parameters", "message"),
     [
         ({"learning_rate": -1e-3}, "The 'learning_rate' parameter of FinetunedTabPFNClassifier"),
+        ({"callbacks": "progress"}, "callbacks='progress' must be a list of objects.*loggers"),
+        ({"callbacks": (Callback() for _ in "a")}, "callbacks=<generator .* must be a list of"),
+        ({"callbacks": [Callback(), 5]}, "callbacks holds 5, which is no object with a method of"),
+        ({"callbacks": [Callback]}, "callbacks holds <class .* no object with a method"),
+        (
+            {"validation": 0.1, "validation_fraction": 0.4},
+            "validation=0.1 .* validation_fraction=0.4",
+        ),
+        (
+            {"validation": KFold(), "validation_fraction": 0.4},
+            "validation=KFold.* validation_fract",
+        ),
+        (
+            {"validation": 0.1, "n_folds": 3},
+            "n_folds=3 holds out 1/3 .* which validation=0.1 contr",
+        ),
+        (
+            {"validation_fraction": 0.1, "n_folds": 3},
+            "n_folds=3 .* validation_fraction=0.1 contrad",
+        ),
         ({"learning_rate": float("nan")}, "The 'learning_rate' parameter"),
         ({"learning_rate": 1e6}, "The 'learning_rate' parameter"),
         ({"time_limit": 0}, "The 'time_limit' parameter"),
@@ -566,7 +791,7 @@ def test_callbacks_see_the_run():
         ({"gradient_accumulation_steps": 0}, "The 'gradient_accumulation_steps' parameter"),
         ({"precision": "fp8"}, "The 'precision' parameter"),
         ({"random_state": "seed"}, "The 'random_state' parameter"),
-        ({"callbacks": 3}, "The 'callbacks' parameter"),
+        ({"callbacks": 3}, "callbacks=3 must be a list"),
         ({"scoring": "log_los"}, "scoring='log_los' is not a name"),
         ({"scoring": "roc_auc"}, "scoring='roc_auc' cannot score"),  # three classes
         ({"device": "warp"}, "device='warp' cannot be used here"),
@@ -620,6 +845,14 @@ def test_wrong_tables(arguments, message):
 def test_wrong_metadata(arguments, message):
     with pytest.raises(ValueError, match=message):
         classifier().fit(X4, Y4, **arguments)
+
+
+def test_a_parameter_that_does_not_exist_suggests_the_nearest():
+    nearest = "FinetunedTabPFNRegressor is given 'lerning_rate'.*did you mean 'learning_rate'"
+    with pytest.raises(TypeError, match=nearest):
+        regressor(lerning_rate=1e-4)
+    with pytest.raises(TypeError, match="FinetunedTabPFNClassifier takes its parameters by name"):
+        FinetunedTabPFNClassifier("mini")
 
 
 def test_a_regressor_needs_numbers():

@@ -135,6 +135,29 @@ def test_a_second_fit_replaces_the_first_ones_records_and_folds_are_numbered(tmp
     assert {line["fold"] for line in lines if line["event"] == "round"} == {0, 1}
 
 
+def test_a_fold_has_one_number_in_the_records_and_in_the_history(tmp_path):
+    X, y = np.arange(40.0)[:, None] % 7, np.r_[np.full(30, 1.0), np.arange(10.0)]
+    first_constant = [(np.arange(30), np.arange(30, 40)), (np.arange(10, 40), np.arange(10))]
+    common = {"validation": Splits(first_constant), "n_folds": 2, "loggers": ["jsonl", "csv"]}
+    with pytest.warns(UserWarning, match="constant target"):
+        model = fit(tmp_path, FinetunedTabPFNRegressor, lambda return_X_y: (X, y), **common)
+    lines = records(tmp_path / "log.jsonl")
+    found = [line["fold"] for line in lines if line["event"] == "round"]
+    assert found == model.history_["fold"].tolist() == [1, 1, 1]
+    assert set(pd.read_csv(tmp_path / "log.csv")["fold"]) == {1}
+
+
+class Splits:
+    def __init__(self, splits):
+        self.splits = splits
+
+    def split(self, X, y=None, groups=None):
+        return iter(self.splits)
+
+    def get_n_splits(self, X=None, y=None, groups=None):
+        return len(self.splits)
+
+
 def test_a_killed_run_leaves_what_had_happened(tmp_path):
     class Killed(BaseException):
         pass
@@ -207,8 +230,9 @@ def test_names_that_mean_nothing_and_missing_folders_get_a_sentence():
         ValueError, match="loggers='jsnol' is none of progress, jsonl, csv, plot, tensor"
     ):
         fit(loggers="jsnol")
-    with pytest.raises(ValueError, match=r"loggers=5 has no method of finetune_tabpfn\.Logger"):
-        fit(loggers=[5])
+    for no_logger in (5, Logger):
+        with pytest.raises(ValueError, match=r"loggers=.* is no object with a method of finetune_"):
+            fit(loggers=[no_logger])
     with pytest.raises(ValueError, match="loggers='csv' needs a folder to write to: log_dir="):
         fit(loggers=["csv"])
 
@@ -310,6 +334,52 @@ def test_the_network_as_an_artifact_of_wandb_on_request(tmp_path, monkeypatch):
     path = shutil.copy(entry.local_path, tmp_path / entry.path)
     plain = TabPFNClassifier(model_path=path, n_estimators=1, device="cpu", random_state=0)
     np.testing.assert_allclose(plain.fit(X, y).predict_proba(X), model.predict_proba(X), atol=1e-6)
+
+
+class Fails(Callback):
+    def __init__(self, error=ZeroDivisionError):
+        self.error = error
+
+    def after_round(self, state):
+        if state.step == 2:
+            raise self.error("on purpose")
+
+
+def test_records_of_a_fit_that_fails_say_so(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path, loggers=["jsonl", "csv"], callbacks=[Fails()])
+    last = records(tmp_path / "log.jsonl")[-1]
+    assert last == {"event": "failed", "error": "ZeroDivisionError: on purpose"}
+    assert set(pd.read_csv(tmp_path / "log.csv")["event"]) == {"step", "round"}
+
+
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+def test_a_run_of_mlflow_ends_as_failed(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(SystemExit):
+        fit(tmp_path, loggers="mlflow", callbacks=[Fails(SystemExit)])
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("finetune-tabpfn").experiment_id])
+    assert run.info.status == "FAILED"
+    assert run.data.tags["error"] == "SystemExit: on purpose"
+
+
+def test_an_offline_run_of_wandb_ends_as_failed(tmp_path, monkeypatch):
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path, loggers="wandb", callbacks=[Fails()])
+    assert wandb.run is None
+    codes, deadline = [], time.monotonic() + 30
+    while not codes and time.monotonic() < deadline:
+        codes = [
+            record.exit.exit_code
+            for record in wandb_records(tmp_path)
+            if record.WhichOneof("record_type") == "exit"
+        ]
+    assert codes == [1]
 
 
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")

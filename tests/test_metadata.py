@@ -102,6 +102,42 @@ def test_a_costly_class_is_predicted_more_often():
     assert costly.class_weight_.tolist() == [1.0, 20.0]
 
 
+LABELS = {
+    "whole numbers": (np.array([1, 3]), {3: 5}, [{"3": 5}, {3.0: 5}]),
+    "booleans": (np.array([False, True]), {True: 5}, [{"true": 5}, {"True": 5}, {1: 5}]),
+    "numbers": (np.array([1.0, 2.0]), {2.0: 5}, [{"2": 5}, {2: 5}, {"2.0": 5}]),
+    "text that is a number": (np.array(["01", "1"]), {"1": 5}, [{1: 5}]),
+    "text with a zero": (np.array(["1", "01"]), {"01": 5}, []),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_weights_find_their_class_by_value_and_else_as_it_is_written(kind):
+    labels, keys, others = LABELS[kind]
+    y = labels[Y]
+    expected = np.where(np.unique(y) == next(iter(keys)), 5, 1)
+    for weights in (keys, *others):
+        model = classifier(max_steps=0, class_weight=weights).fit(X, y)
+        assert model.class_weight_.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (
+            {"maybe": 2},
+            r"class_weight={'maybe': 2}: the key 'maybe' is no class of y.* 'no', 'yes'",
+        ),
+        ({"yes": "much"}, "class_weight={'yes': 'much'} must hold positive numbers"),
+    ],
+)
+def test_weights_of_no_class_are_named_with_the_classes(weights, message):
+    with pytest.raises(ValueError, match=message):
+        classifier(class_weight=weights).fit(X, NAMES)
+    with pytest.raises(ValueError, match="the key '1' names one class twice"):
+        classifier(class_weight={1: 2, "1": 3}).fit(X, Y)
+
+
 def test_balanced_weights_move_the_probabilities_by_the_shares():
     model = classifier(class_weight="balanced", max_steps=0).fit(X, NAMES)
     share = (NAMES == "yes").mean()
@@ -142,6 +178,14 @@ def test_the_last_rows_are_held_out():
     seen = Recorder()
     classifier(validation="time", validation_fraction=0.25, scoring=seen).fit(table, NAMES)
     assert seen.X[:, -1].tolist() == list(range(150, 200))
+
+
+@pytest.mark.parametrize("given", [{"validation": 0.3}, {"validation_fraction": 0.3}])
+def test_rows_to_validate_on_and_a_share_of_them_contradict_each_other(given):
+    with pytest.raises(
+        ValueError, match=r"validation.*=0.3 holds rows out of X, but X_val is given"
+    ):
+        classifier(**given).fit(X, Y, X_val=X, y_val=Y)
 
 
 def test_validation_may_be_a_share():

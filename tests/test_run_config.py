@@ -10,8 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from finetune_tabpfn import FinetunedTabPFNClassifier
-from finetune_tabpfn.config import NOT_TEXT
-from finetune_tabpfn.fields import REQUIRED
+from finetune_tabpfn.fields import NOT_TEXT, REQUIRED
 from finetune_tabpfn.run_config import LEFT_OUT, SECTION_OF, json_schema, load_config, sections
 from finetune_tabpfn.text import read_yaml, to_json
 

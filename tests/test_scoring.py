@@ -6,6 +6,7 @@ from sklearn.metrics import f1_score, log_loss, make_scorer, roc_auc_score
 
 from finetune_tabpfn.scoring import HoldOutScore
 from finetune_tabpfn.tasks import Classification, Regression
+from finetune_tabpfn.training import NoScoreError
 
 LABELS = np.array(["no", "yes"])
 Y = np.array(["no", "yes", "yes", "no"])
@@ -60,6 +61,8 @@ def test_what_is_not_finite_is_never_a_score():
     with pytest.raises(FloatingPointError, match="predictions"):
         score(None, predictions=PROBA * np.nan)
     with pytest.raises(FloatingPointError, match="score"):
+        score(lambda estimator, X, y: np.inf)
+    with pytest.raises(NoScoreError, match=r"scoring=<function .* returned nan"):
         score(lambda estimator, X, y: np.nan)
 
 

@@ -290,6 +290,26 @@ def test_teardown_runs_on_an_error_too():
     assert guest.ended
 
 
+def test_callbacks_hear_of_the_run_though_another_one_failed():
+    class Fails(Callback):
+        def after_round(self, state):
+            raise LookupError("mine")
+
+    class Listens(Callback):
+        heard = ()
+
+        def after_round(self, state):
+            self.heard += (state.stop_reason,)
+
+        def on_train_end(self, state):
+            self.heard += ("end",)
+
+    guest = Listens()
+    with pytest.raises(LookupError, match="mine"):
+        run(callbacks=[Fails(), guest])
+    assert guest.heard == ("failed: LookupError", "end")
+
+
 def test_any_callback_can_stop_and_the_first_reason_counts():
     class Stops:  # not a Callback: an object with one of the methods will do
         def __init__(self, reason):

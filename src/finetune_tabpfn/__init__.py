@@ -1,13 +1,18 @@
 """Fine-tune TabPFN to one table inside ``fit``."""
 
-from importlib.metadata import PackageNotFoundError, version
+from __future__ import annotations
 
-from finetune_tabpfn.api import fine_tune_tabpfn
-from finetune_tabpfn.curve import plot_history
-from finetune_tabpfn.estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
-from finetune_tabpfn.records import Logger
-from finetune_tabpfn.related import fine_tune_base_model
-from finetune_tabpfn.training import Callback
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from finetune_tabpfn.api import fine_tune_tabpfn
+    from finetune_tabpfn.curve import plot_history
+    from finetune_tabpfn.estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+    from finetune_tabpfn.records import Logger
+    from finetune_tabpfn.related import fine_tune_base_model
+    from finetune_tabpfn.training import Callback
 
 try:
     __version__ = version("finetune-tabpfn")
@@ -24,3 +29,29 @@ __all__ = [
     "fine_tune_tabpfn",
     "plot_history",
 ]
+
+_HOMES = {
+    "Callback": "training",
+    "FinetunedTabPFNClassifier": "estimators",
+    "FinetunedTabPFNRegressor": "estimators",
+    "Logger": "records",
+    "fine_tune_base_model": "related",
+    "fine_tune_tabpfn": "api",
+    "plot_history": "curve",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is asked for.
+
+    torch takes seconds, in which the program must have begun: it answers Ctrl-C in one line.
+    """
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

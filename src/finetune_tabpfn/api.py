@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,13 +12,14 @@ import pandas as pd
 import torch
 
 from finetune_tabpfn import _tabpfn
-from finetune_tabpfn.config import unknown_name
 from finetune_tabpfn.curve import save_curve
 from finetune_tabpfn.estimators import ESTIMATORS
 from finetune_tabpfn.export import save_model
 from finetune_tabpfn.messages import messages
 from finetune_tabpfn.parameters import Parameters
 from finetune_tabpfn.tables import infer_task
+from finetune_tabpfn.text import unknown_name
+from finetune_tabpfn.warn import warn
 
 TaskType = Literal["binary", "multiclass", "regression"]
 
@@ -256,11 +256,10 @@ def _warn_of_version(base: Path, path: Path) -> None:
     version = _tabpfn.version_of(base)
     if version != _tabpfn.version_of(path):
         better = f"{path.stem}-{version}{path.suffix}"
-        warnings.warn(
+        warn(
             f"tabpfn reads the version off a file's name and takes {path.name!r} for "
             f"{_tabpfn.version_of(path)}, which changes how many rows it allows on a CPU; "
             f"{better!r} would do.",
-            stacklevel=3,
         )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import warnings
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from finetune_tabpfn import _tabpfn
 from finetune_tabpfn.lora import is_adapter, load_adapter
 from finetune_tabpfn.tasks import Kind
+from finetune_tabpfn.warn import warn
 
 MINI_FILES: dict[Kind, str] = {
     "classification": "mini-classifier-v3.safetensors",
@@ -27,6 +27,7 @@ APACHE = "Apache-2.0"
 PRIOR_LABS = "Prior Labs License (Apache-2.0 with attribution)"
 NON_COMMERCIAL = "Prior Labs non-commercial licence"
 UNKNOWN = "unknown (a file of the user's)"
+NEWER = "unknown (a version newer than this package; see https://priorlabs.ai)"
 LICENCES = {
     "v2": PRIOR_LABS,
     "v2.5": NON_COMMERCIAL,
@@ -126,7 +127,7 @@ def in_cache(kind: Kind) -> BaseModel | None:
     for version in (_tabpfn.default_version(), "v2"):
         path = _tabpfn.cached_path(version, kind)
         if path.is_file():
-            return _describe(version, path, LICENCES[version])
+            return _describe(version, path, LICENCES.get(version, NEWER))
     return None
 
 
@@ -149,12 +150,11 @@ def _resolve_auto(kind: Kind, download_timeout: float | None) -> BaseModel:
     problem = _try_download("v2", kind, download_timeout)
     if problem is None:
         return _resolve_version("v2", kind, download_timeout)
-    warnings.warn(
+    warn(
         f'base_model="auto" falls back to the shipped mini model, since no full one is in '
         f"TabPFN's cache ({_tabpfn.cached_path('v2', kind).parent}) and downloading v2 failed "
         f"({problem}). To get a full one, run once with network access, or pass "
         'base_model="path/to/checkpoint". base_model="mini" silences this warning.',
-        stacklevel=5,
     )
     return mini(kind)
 

@@ -39,6 +39,10 @@ class EarlyStopping(Callback):
     def __init__(self, patience: int, growth: float = 0.5) -> None:
         self.patience, self.growth = patience, growth
 
+    def on_train_begin(self, state: TrainState) -> str | None:
+        """Ask a run that goes on whether it should: its patience may be another one now."""
+        return self.after_round(state) if state.history else None
+
     def after_round(self, state: TrainState) -> str | None:
         """Stop when the patience is over."""
         waited = state.history[-1].round - state.best_round

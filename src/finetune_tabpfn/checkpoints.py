@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import pickle
 import re
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -30,13 +29,15 @@ from finetune_tabpfn.training import (
     new_state,
     swap,
 )
+from finetune_tabpfn.warn import warn
 
 Resume = bool | Literal["auto"]
 KEPT = 3  # checkpoints: an older one serves where the newest is damaged
 MANIFEST = "fit.json"
 NAME = re.compile(r"checkpoint-(\d+)\.pt")
-# what ended a run that could go on; any other reason is the run's own end
-GOES_ON = (None, "time_limit", "max_steps", "interrupted", "out of memory")
+# what ended a run that could go on, as far as the parameters of now allow; any other reason is
+# the run's own end
+GOES_ON = (None, "time_limit", "max_steps", "early_stopping", "interrupted", "out of memory")
 # parameters that do not change what a training comes to at a step: how long it goes on, what is
 # recorded, how it is deployed
 FREE = {
@@ -211,7 +212,7 @@ class Checkpoints:
             raise ValueError(
                 f'{sentence}; resume="auto" would begin anew there, another folder keeps both.'
             )
-        warnings.warn(f"{sentence}; the fit begins anew.", stacklevel=5)
+        warn(f"{sentence}; the fit begins anew.")
         self.manifest = {}
 
 
@@ -269,7 +270,7 @@ class FoldCheckpoints:
                         f"{path} is damaged ({error}); without it the fit goes on from the "
                         'checkpoint before, and resume="auto" passes over it.'
                     ) from error
-                warnings.warn(f"{path} is damaged ({error}) and passed over.", stacklevel=5)
+                warn(f"{path} is damaged ({error}) and passed over.")
                 continue
             if saved["identity"] == self.identity:
                 logger.info("going on from %s", path)
@@ -293,10 +294,9 @@ class FoldCheckpoints:
         except (OSError, RuntimeError) as error:  # torch raises the latter for a full disk
             if not self.failed:
                 reason = " ".join(str(error).split())[:200]
-                warnings.warn(
+                warn(
                     f"A checkpoint could not be written to {self.folder} ({reason}); the fit goes "
                     "on, and earlier checkpoints are as they were.",
-                    stacklevel=2,
                 )
             self.failed = True
 
@@ -346,7 +346,8 @@ class _Writer(Callback):
 
 def is_over(saved: Mapping[str, Any]) -> bool:
     """Tell whether the run of a checkpoint had come to its own end."""
-    return saved["stop_reason"] not in GOES_ON
+    reason = saved["stop_reason"]
+    return reason not in GOES_ON and not reason.startswith("failed")
 
 
 def _read(path: Path) -> dict[str, Any]:

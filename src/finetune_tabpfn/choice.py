@@ -17,11 +17,13 @@ from finetune_tabpfn.lora import Adapter
 from finetune_tabpfn.scoring import RESAMPLES, Predictions
 from finetune_tabpfn.training import (
     Evaluation,
+    NoScoreError,
     Round,
     TrainState,
     Weights,
     improves,
     mix_weights,
+    ran_out_of_memory,
 )
 from finetune_tabpfn.tuning import TrainedPart
 
@@ -51,6 +53,8 @@ class Outcome:
         Of the optimizer, at its peak.
     adapter : Adapter, optional
         What LoRA added to the base model to get those weights.
+    error : Exception, optional
+        What ended the training; to be raised when the weights are safe.
     """
 
     deployed: Deployed
@@ -63,6 +67,7 @@ class Outcome:
     stop_reason: str
     learning_rate: float = math.nan
     adapter: Adapter | None = None
+    error: Exception | None = None
 
     @classmethod
     def untouched(cls, reason: str) -> Outcome:
@@ -76,13 +81,15 @@ class Outcome:
         kept = "the base model" if self.deployed == "base" else f"the {self.deployed}"
         if reason.startswith("diverged"):
             return f"Fine-tuning {reason}; {kept} is deployed. A lower learning_rate may help."
+        if reason.startswith("no score"):
+            return f"Fine-tuning ended with {reason}; {kept} is deployed."
         if reason == "out of memory":
             return f"Fine-tuning ran out of memory; {kept} is deployed."
         if reason == "interrupted":
             return f"Fine-tuning was interrupted; {kept} is deployed."
         if reason == "time_limit" and len(self.history) < 2:
             return "time_limit left no room for a round of fine-tuning; the base model is deployed."
-        if reason in ("too few rows", "constant target"):
+        if reason in ("too few rows", "constant target", "constant columns"):
             return f"Nothing to fine-tune on ({reason}); the base model is deployed."
         return None
 
@@ -172,7 +179,8 @@ def choose(
     """Return what is to be deployed.
 
     The best round, or on a small hold-out half-way from the base to it; the base where the gain
-    may be luck, or where the probabilities have got worse.
+    may be luck, or where the probabilities have got worse. After an error, which may be the
+    scorer's, the best round as it was scored.
     """
     base, best = part.plain(state.base_weights), part.plain(state.best_weights)
     mixed = mix_weights(base, best, HALF)
@@ -180,7 +188,9 @@ def choose(
     shares = {"base": 0.0, "average": HALF, "best round": 1.0}
     deployed: Deployed = "base"
     reference = found = state.base
-    if state.best_round > 0:
+    if state.error is not None:
+        deployed, found = ("best round" if state.best_round else "base"), state.best
+    elif state.best_round > 0:
         deployed, reference, found = _contest(weights, state, hold_out, budget)
         if not hold_out.deployable(found, reference):
             deployed, found = "base", reference
@@ -196,6 +206,7 @@ def choose(
         n_steps=state.step,
         learning_rate=learning_rate,
         stop_reason=state.stop_reason or "",
+        error=state.error,
     )
 
 
@@ -239,5 +250,9 @@ def _evaluate(
     state.model.eval()
     try:
         return hold_out(state.model, brief=brief)
-    except (FloatingPointError, KeyboardInterrupt):
+    except (FloatingPointError, NoScoreError, KeyboardInterrupt):
+        return None
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
         return None

@@ -76,15 +76,18 @@ def prepare_course(
     if len(np.unique(training.y)) == 1:
         raise NothingToTrainError("constant target")
     began = timer.clock()
-    table = _tabpfn.prepare(
-        blueprint,
-        task,
-        training.X,
-        training.y,
-        validation.X,
-        weight,
-        validation_context=recipe.validation_context(blueprint.device),
-    )
+    try:
+        table = _tabpfn.prepare(
+            blueprint,
+            task,
+            training.X,
+            training.y,
+            validation.X,
+            weight,
+            validation_context=recipe.validation_context(blueprint.device),
+        )
+    except _tabpfn.ConstantTableError as error:
+        raise NothingToTrainError("constant columns") from error
     seconds = timer.clock() - began
     if timer.limit is not None and seconds > WARM_UP_SHARE * timer.limit and timer.is_early:
         began = timer.clock()

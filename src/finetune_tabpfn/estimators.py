@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
@@ -41,7 +40,8 @@ from finetune_tabpfn.parameters import Parameters, documented
 from finetune_tabpfn.scoring import HoldOutScore
 from finetune_tabpfn.sklearn_callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from finetune_tabpfn.tasks import Classification, Kind, Regression, Task
-from finetune_tabpfn.training import Round
+from finetune_tabpfn.training import Round, gradients
+from finetune_tabpfn.warn import warn
 
 
 class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
@@ -50,6 +50,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
     _kind: Kind
 
     @with_callbacks
+    @gradients()
     def fit(
         self,
         X: Any,
@@ -84,6 +85,13 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         ------
         ValueError
             For input that cannot be used; the message names the parameter.
+        KeyboardInterrupt
+            For Ctrl-C before the training has begun, while loading or preparing, or after it.
+            During the training it ends that, and what was best is deployed, with a warning.
+        Exception
+            What a callback or a scorer raised. If a round had scored above the base model, the
+            estimator is fitted with the best one's weights all the same, and the exception
+            has it as its attribute `best_so_far`.
         """
         timer = Timer(self.time_limit)
         self._validate_params()
@@ -98,9 +106,13 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         checkpoints.begin(lambda: self._identity(seed, table, validation))
         loggers.begin(self._run(task, table) | {"resumed": checkpoints.resumed})
         listeners = (progress, loggers)
-        outcomes = self._tune(task, blueprint, table, folds, listeners, checkpoints, seed, timer)
-        self._record(outcomes)
-        progress.end()
+        with loggers.told_of_failure():
+            outcomes = self._tune(
+                task, blueprint, table, folds, listeners, checkpoints, seed, timer
+            )
+            self._record(outcomes)
+            self._raise_error(outcomes)
+            progress.end()
         loggers.end(self)
         return self
 
@@ -210,6 +222,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
                 training,
                 held_out,
                 len(table.y),
+                number,
                 [guest for listener in listeners for guest in listener.guests(moment)],
                 checkpoints.fold(number),
                 seed + number,
@@ -217,9 +230,9 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
             )
             self.predictors_.append(plan.deploy(outcome.weights, table.X, table.y))
             outcomes.append(outcome)
-            if outcome.stop_reason == "interrupted" or (
-                outcome.stop_reason == "time_limit" and not outcome.n_steps
-            ):
+            reason = outcome.stop_reason
+            out_of_time = reason == "time_limit" and not outcome.n_steps
+            if outcome.error is not None or reason == "interrupted" or out_of_time:
                 break
         self.predictor_ = self.predictors_[0]
         return outcomes
@@ -231,6 +244,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         training: LabelledTable,
         validation: LabelledTable,
         n_rows: int,
+        fold: int,
         guests: list[object],
         checkpoints: FoldCheckpoints,
         seed: int,
@@ -250,6 +264,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
             timer=timer,
             # what is still to come is preparing again, with all rows
             finish_seconds=0.2 + 1.2 * course.seconds * n_rows / len(training.y),
+            fold=fold,
         )
 
     def _course(
@@ -302,7 +317,14 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         self.deployed_weights_ = _all_different(outcome.deployed for outcome in outcomes)
         for warning in dict.fromkeys(outcome.warning for outcome in outcomes):
             if warning:
-                warnings.warn(warning, stacklevel=4)  # past scikit-learn's decorator
+                warn(warning)
+
+    def _raise_error(self, outcomes: list[Outcome]) -> None:
+        """Raise what ended the training, now that the estimator is fitted with what was best."""
+        for outcome in outcomes:
+            if outcome.error is not None:
+                outcome.error.best_so_far = self  # type: ignore[attr-defined]
+                raise outcome.error
 
     def get_embeddings(self, X: Any) -> npt.NDArray[np.floating[Any]]:
         """Return what the fine-tuned network makes of rows before it predicts.
@@ -317,8 +339,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
             One for each member; of several folds, the first one's network.
         """
         rows = self._check_rows(X)
-        embedded = np.asarray(self.predictor_.get_embeddings(rows))
-        return embedded.reshape(-1, len(rows), embedded.shape[-1])
+        return _tabpfn.embed(self.predictor_, rows)
 
     def save_model(self, path: str | Path) -> Path:
         """Write the fine-tuned network as a checkpoint that plain TabPFN takes as ``model_path``.

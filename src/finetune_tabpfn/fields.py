@@ -6,6 +6,7 @@ Both are read off the one list of parameters: names, defaults, permitted values,
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral
@@ -14,8 +15,10 @@ from typing import Any
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from finetune_tabpfn.config import parameter_help, parameters, parse_value
+from finetune_tabpfn.estimators import FinetunedTabPFNClassifier
+from finetune_tabpfn.text import yaml_value
 
+NOT_TEXT = ("callbacks", "verbose")  # objects of Python; and what the program itself decides
 REQUIRED = inspect.Parameter.empty
 Schema = dict[str, Any]
 
@@ -112,6 +115,44 @@ def fields_of(section: str, of: Callable[..., Any]) -> dict[str, Field]:
         name: Field(section, name, parameter.default, _schemas(constraints[name]), helps[name])
         for name, parameter in parameters(of).items()
     }
+
+
+def parameters(
+    of: Callable[..., Any] = FinetunedTabPFNClassifier,
+) -> dict[str, inspect.Parameter]:
+    """Return the parameters that can be written as text."""
+    return {
+        name: parameter
+        for name, parameter in inspect.signature(of).parameters.items()
+        if name not in NOT_TEXT
+    }
+
+
+def parameter_help(of: Callable[..., Any] = FinetunedTabPFNClassifier) -> dict[str, str]:
+    """Return the descriptions of the parameters, from the numpydoc docstring."""
+    _, section = (inspect.getdoc(of) or "").split("Parameters\n----------\n")
+    helps = {}
+    for block in re.split(r"\n(?=\w)", section.split("\n\n")[0]):
+        head, *lines = block.splitlines()
+        helps[head.split(" : ")[0]] = " ".join(line.strip() for line in lines)
+    return helps
+
+
+def parse_value(text: str) -> Any:
+    """Read a value: a number, true, false, none, braces as in YAML, a list with commas, or text."""
+    if text.startswith("{"):
+        return yaml_value(text)
+    if "," in text:
+        return [parse_value(part) for part in text.split(",") if part]
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
 
 
 def kinds_of(schema: Schema) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,8 +27,9 @@ from finetune_tabpfn.forecasting import forecast
 from finetune_tabpfn.parameters import Parameters
 from finetune_tabpfn.splits import RoundRobin, SplitBatches, available_memory
 from finetune_tabpfn.tasks import Classification
-from finetune_tabpfn.training import TrainConfig, TrainState, logger, train
+from finetune_tabpfn.training import TrainConfig, TrainState, logger, new_state, train
 from finetune_tabpfn.tuning import TrainedPart, trained_part
+from finetune_tabpfn.warn import warn
 
 PROBED_RATES = (0.3, 3.0)  # times the usual learning rate
 PROBE_STEPS = 20
@@ -48,6 +48,7 @@ def fine_tune(
     seed: int,
     timer: Timer,
     finish_seconds: float,
+    fold: int = 0,
 ) -> Outcome:
     """Train a network on one or several tables and choose among base, best round and their average.
 
@@ -67,6 +68,8 @@ def fine_tune(
     timer : Timer
     finish_seconds : float
         Time to keep for what follows.
+    fold : int
+        Number of this one among the trainings of a fit, for the guests.
     """
     saved = checkpoints.load()
     settings = {} if saved is None else saved["settings"]
@@ -83,8 +86,13 @@ def fine_tune(
             return Outcome.untouched("interrupted")
         own = _callbacks(parameters, budget)
         asked = [*own, *guests, *(parameters.callbacks or ())]
-        state = training.run(rate, asked, checkpoints, None if saved is None else saved["state"])
-    return choose(state, part, hold_out, budget, rate)
+        earlier = None if saved is None else saved["state"]
+        state = training.run(rate, asked, checkpoints, earlier, fold)
+    try:
+        return choose(state, part, hold_out, budget, rate)
+    except Exception as error:  # a scorer that fails only now must not cost the training
+        state.error = error
+        return choose(state, part, hold_out, budget, rate)
 
 
 @dataclass(frozen=True)
@@ -109,8 +117,13 @@ class _Training:
         callbacks: Sequence[object],
         checkpoints: FoldCheckpoints = NO_CHECKPOINTS,
         saved: dict[str, Any] | None = None,
+        fold: int = 0,
     ) -> TrainState:
-        """Train with a learning rate, from the base or from a state that was saved."""
+        """Train with a learning rate, from the base or from a state that was saved.
+
+        Raises what ended the training only where nothing better than the base would be lost;
+        else it is in the state.
+        """
         # what a task does not use of the network gets no gradient and stays as it is
         optimizer = AdamW(
             self.part.parameters,
@@ -118,20 +131,26 @@ class _Training:
             weight_decay=self.weight_decay,
             fused=True if self.part.parameters[0].is_cuda else None,
         )
-        state = None if saved is None else unpack(saved, self.model, optimizer)
-        if saved is not None and state is not None and is_over(saved):
+        state = new_state(self.model) if saved is None else unpack(saved, self.model, optimizer)
+        state.fold = fold
+        if saved is not None and is_over(saved):
             return state
         keeper = checkpoints.guests(optimizer, lambda: self.settings(rate))
-        return train(
-            self.model,
-            optimizer,
-            batches=self.batches,
-            loss_fn=self.batches.loss,
-            evaluate=self.hold_out,
-            config=self.config,
-            callbacks=[*self.part.guests, *callbacks, *keeper],
-            state=state,
-        )
+        try:
+            return train(
+                self.model,
+                optimizer,
+                batches=self.batches,
+                loss_fn=self.batches.loss,
+                evaluate=self.hold_out,
+                config=self.config,
+                callbacks=[*self.part.guests, *callbacks, *keeper],
+                state=state,
+            )
+        except Exception:
+            if not state.best_round:
+                raise
+            return state
 
     def choose_rate(self, parameters: Parameters, budget: TimeBudget | None) -> float:
         """Return the learning rate that is asked for, or that the size of the network suggests."""
@@ -148,6 +167,8 @@ class _Training:
         chosen, best = usual, None
         for rate in (usual, *(factor * usual for factor in PROBED_RATES)):
             state = self.run(rate, limits)
+            if state.error is not None:
+                raise state.error
             state.model.load_state_dict(state.base_weights)
             if state.stop_reason == "interrupted":
                 raise KeyboardInterrupt
@@ -178,7 +199,7 @@ def step_batches(
     table = courses[0].table
     model, free = table.network.train(), available_memory(table.device)
     for measure in batches.fit_memory(model, free):
-        warnings.warn(f"To fit the memory of {table.device}: {measure}.", stacklevel=5)
+        warn(f"To fit the memory of {table.device}: {measure}.")
     return batches
 
 

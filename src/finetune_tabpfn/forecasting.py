@@ -14,12 +14,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-
 from finetune_tabpfn._tabpfn import Batch, Member
 from finetune_tabpfn.callbacks import CostEstimate
 from finetune_tabpfn.splits import SplitBatches
-from finetune_tabpfn.training import Precision, autocast, waiter
+from finetune_tabpfn.training import Precision, autocast, ran_out_of_memory, waiter
 
 FIRST_ROWS = 64
 LEAST_STRIDE = 1.25  # of the rows, between two sizes; smaller ones would tell nothing new
@@ -271,7 +269,9 @@ def forecast(
     watch = Stopwatch(waiter(table.device))
     try:
         return estimate(works, left=left, watch=watch, to_the_top=to_the_top)
-    except torch.OutOfMemoryError:
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
         return CostEstimate(0.0, 0.0, 0.0)  # the training itself asks for less then
     finally:
         model.eval().zero_grad(set_to_none=True)

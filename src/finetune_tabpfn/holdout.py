@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from itertools import islice
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -45,10 +46,21 @@ def hold_outs(
             raise ValueError(f"n_folds={n_folds} does not go with X_val; leave it at 1.")
         return divide_in_folds(table, task, way, n_folds, seed)
     if validation is not None:
+        _refuse_two_hold_outs(parameters)
         return [(table, validation)]
     rng = np.random.default_rng((seed, 0))
     fraction = parameters.validation_fraction or recipe.hold_out_fraction(len(table.y))
     return [divide(table, task, way, fraction, rng)]
+
+
+def _refuse_two_hold_outs(parameters: Parameters) -> None:
+    """Raise where rows are given and asked for as well; the order of time is no request."""
+    for name in ("validation", "validation_fraction"):
+        value = getattr(parameters, name)
+        if not isinstance(value, (str, type(None))):
+            raise ValueError(
+                f"{name}={value!r} holds rows out of X, but X_val is given; leave one of them out."
+            )
 
 
 def divide(
@@ -77,8 +89,8 @@ def divide(
     ValueError
         When a splitter gives no rows to train on or none to validate on.
     """
-    if isinstance(validation, float):
-        validation, fraction = "random", validation
+    if isinstance(validation, Real):
+        validation, fraction = "random", float(validation)
     train, held_out = _rows(table, task, validation, fraction, rng)
     return _parts(table, task, train, held_out)
 
@@ -109,7 +121,7 @@ def divide_in_folds(
     """
     strata = task.strata(table.y)
     splitter = validation
-    if isinstance(validation, (str, float)):
+    if isinstance(validation, (str, Real)):
         if validation == "time":
             raise ValueError(
                 f"n_folds={n_folds} does not go with validation='time'; a TimeSeriesSplit does."

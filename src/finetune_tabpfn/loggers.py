@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import time
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,9 +17,10 @@ from finetune_tabpfn.curve import Curve
 from finetune_tabpfn.records import Csv, JsonLines, Logger
 from finetune_tabpfn.trackers import MLflow, TensorBoard, WandB
 from finetune_tabpfn.training import HOOKS, TrainState
+from finetune_tabpfn.warn import warn
 
 GROUP = "finetune_tabpfn.loggers"  # entry points: a name, and a callable that is given the folder
-LOGGER_HOOKS = (*HOOKS, "on_fit_begin", "on_fit_end")
+LOGGER_HOOKS = (*HOOKS, "on_fit_begin", "on_fit_end", "on_fit_error")
 FILES: dict[str, tuple[Callable[[Path], Logger], str]] = {
     "jsonl": (JsonLines, "log.jsonl"),
     "csv": (Csv, "log.csv"),
@@ -54,10 +55,9 @@ class Harmless:
             except Exception as error:
                 self.failed = True
                 reason = " ".join(str(error).split()) or type(error).__name__
-                warnings.warn(
+                warn(
                     f"The logger {type(self.logger).__name__} failed in {hook} and is left out "
                     f"from here on: {reason}",
-                    stacklevel=2,
                 )
 
         return call
@@ -104,6 +104,16 @@ class Loggers:
         """Return the guests of the training loop."""
         return self.loggers
 
+    @contextmanager
+    def told_of_failure(self) -> Iterator[None]:
+        """Say it if the fit ends by an exception, Ctrl-C among them: no run is left open."""
+        try:
+            yield
+        except BaseException as error:
+            for logger in self.loggers:
+                logger.on_fit_error(error)
+            raise
+
     def end(self, estimator: Any) -> None:
         """Say that the estimator is fitted."""
         for logger in self.loggers:
@@ -113,10 +123,10 @@ class Loggers:
 def _open(name: str | object, folder: Path | None) -> object:
     """Return the logger of a name, or the one that is given."""
     if not isinstance(name, str):
-        if not any(hasattr(name, hook) for hook in LOGGER_HOOKS):
+        if isinstance(name, type) or not any(hasattr(name, hook) for hook in LOGGER_HOOKS):
             raise ValueError(
-                f"loggers={name!r} has no method of finetune_tabpfn.Logger; an object with one "
-                f"will do, or a name: {', '.join(OWN)}."
+                f"loggers={name!r} is no object with a method of finetune_tabpfn.Logger; "
+                f"an object with one will do, or a name: {', '.join(OWN)}."
             )
         return name
     if name == "progress":

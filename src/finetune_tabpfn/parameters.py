@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
@@ -13,6 +15,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from finetune_tabpfn.scoring import Scoring
+from finetune_tabpfn.text import unknown_name
+from finetune_tabpfn.training import HOOKS
 
 PARAMETERS = """\
 base_model : str or path, default="auto"
@@ -89,7 +93,8 @@ base_model : str or path, default="auto"
     class_weight : dict or "balanced", default=None
         What an error on a class costs, relative to the others; "balanced" is inverse to the
         share of the class. Weighs the loss and the validation score, and multiplies the
-        predicted probabilities. Classification only.
+        predicted probabilities. Classes that are not named weigh 1; a key is the label itself or,
+        as in JSON, the label as it is written. Classification only.
     balanced_contexts : bool, default=False
         Whether the contexts of training are filled with all classes alike, which gives rare
         ones more rows to be read from. Classification only.
@@ -124,7 +129,8 @@ base_model : str or path, default="auto"
         when no `time_limit` cuts it.
     callbacks : sequence, default=None
         Objects with methods of `finetune_tabpfn.Callback`. A hook that returns a text ends the
-        run with that reason.
+        run with that reason, one that returns anything else that is true with the name of its
+        class. What a hook raises reaches you, once the best weights so far are safe.
     loggers : str, object or sequence of them, default=None
         What records the fit: "progress", "jsonl" and "csv" (a record per step and round, written
         as they come), "plot" (training curve as PNG), "wandb", "tensorboard", "mlflow", names of
@@ -170,7 +176,9 @@ predictor_ : TabPFNClassifier or TabPFNRegressor
         The peak learning rate that was used, the median over folds; NaN when nothing was trained.
     stop_reason_ : str
         "early_stopping", "max_steps", "time_limit", "interrupted", "out of memory",
-        "diverged: ...", "too few rows", "constant target", or what a callback said.
+        "diverged: ...", "no score: ..." (a scorer that returned NaN), "failed: ..." (an exception,
+        which `fit` raised), "too few rows", "constant target", "constant columns", or
+        what a callback said.
     deployed_weights_ : {"base", "best round", "average"}
         What the hold-out spoke for: the base model's weights, those of the best round, or the
         average of the two.
@@ -200,6 +208,7 @@ _DOCSTRING = """{summary}
     --------{example}"""
 
 Estimator = TypeVar("Estimator")
+Init = TypeVar("Init", bound=Callable[..., None])
 
 
 class Splitter(Protocol):
@@ -229,6 +238,25 @@ def documented(
         return estimator
 
     return complete
+
+
+def explaining(init: Init) -> Init:
+    """Let a constructor say which parameter was meant; its signature stays as it is."""
+    names = list(inspect.signature(init).parameters)[1:]
+
+    @functools.wraps(init)
+    def explained(self: Any, *values: Any, **parameters: Any) -> None:
+        estimator = type(self).__name__
+        if values:
+            raise TypeError(
+                f"{estimator} takes its parameters by name, such as base_model={values[0]!r}."
+            )
+        for name in parameters:
+            if name not in names:
+                raise TypeError(unknown_name(f"{estimator} is given", name, names))
+        init(self, **parameters)
+
+    return explained  # type: ignore[return-value]
 
 
 class Parameters(BaseEstimator):
@@ -272,7 +300,7 @@ class Parameters(BaseEstimator):
         "categorical_features": ["array-like", None],
         "device": [str, torch.device],
         "random_state": ["random_state"],
-        "callbacks": [HasMethods(["__iter__"]), None],
+        "callbacks": [list, tuple, None],
         "loggers": "no_validation",
         "log_dir": [str, Path, None],
         "checkpoint_dir": [str, Path, None],
@@ -281,6 +309,7 @@ class Parameters(BaseEstimator):
         "verbose": ["verbose"],
     }
 
+    @explaining
     def __init__(
         self,
         *,
@@ -365,3 +394,41 @@ class Parameters(BaseEstimator):
         self.checkpoint_interval = checkpoint_interval
         self.resume = resume
         self.verbose = verbose
+
+    def _validate_params(self) -> None:
+        """Raise, in one sentence, for what is not permitted or contradicts itself."""
+        _check_callbacks(self.callbacks)
+        super()._validate_params()
+        self._check_validation()
+
+    def _check_validation(self) -> None:
+        """Refuse two answers to the question which rows are held out."""
+        way, fraction = self.validation, self.validation_fraction
+        if fraction is not None and not isinstance(way, str):
+            raise ValueError(
+                f"validation={way!r} says which rows are held out and validation_fraction="
+                f'{fraction} how many; give one of them, or validation="time" with a fraction.'
+            )
+        if self.n_folds > 1 and (fraction is not None or isinstance(way, Real)):
+            name, value = ("validation_fraction", fraction) if fraction else ("validation", way)
+            raise ValueError(
+                f"n_folds={self.n_folds} holds out 1/{self.n_folds} of the rows in turn, which "
+                f"{name}={value} contradicts; leave one of them out."
+            )
+
+
+def _check_callbacks(callbacks: Any) -> None:
+    """Raise for what no run could ask anything."""
+    if callbacks is None:
+        return
+    if not isinstance(callbacks, (list, tuple)):
+        raise ValueError(
+            f"callbacks={callbacks!r} must be a list of objects with methods of "
+            'finetune_tabpfn.Callback; names such as "progress" belong to `loggers`.'
+        )
+    for callback in callbacks:
+        if isinstance(callback, type) or not any(hasattr(callback, hook) for hook in HOOKS):
+            raise ValueError(
+                f"callbacks holds {callback!r}, which is no object with a method of "
+                f"finetune_tabpfn.Callback: {', '.join(HOOKS)}."
+            )

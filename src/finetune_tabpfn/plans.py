@@ -13,6 +13,7 @@ from finetune_tabpfn.courses import NothingToTrainError
 from finetune_tabpfn.forecasting import forecast
 from finetune_tabpfn.records import peak_memory
 from finetune_tabpfn.run_tables import Tables
+from finetune_tabpfn.training import gradients
 
 MEASURING_SECONDS = 20.0  # at most, for each kind of work; what takes longer is extrapolated
 COPIES = 7  # of the weights in training: network, gradient, AdamW's two, average, best, base
@@ -66,6 +67,7 @@ class Plan:
         return asdict(self)
 
 
+@gradients()
 def plan(estimator: Any, tables: Tables) -> Plan:
     """Say what fitting an estimator would do: loads, prepares and measures, trains nothing.
 

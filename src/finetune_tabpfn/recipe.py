@@ -5,12 +5,12 @@ docs/design.md says where each choice comes from.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import torch
 
 from finetune_tabpfn.training import Precision
+from finetune_tabpfn.warn import warn
 
 MAX_QUERY = 1024  # more query rows make a better gradient (Rubachev et al. 2025, table 5)
 QUERY_SHARE = 0.4  # of a split, where the table or the device does not hold MAX_QUERY
@@ -195,8 +195,5 @@ def device_at_hand(asked: str | torch.device) -> torch.device:
     try:
         return device(asked)
     except ValueError:
-        warnings.warn(
-            f"device={str(asked)!r} is not on this machine; the model predicts on the CPU.",
-            stacklevel=2,
-        )
+        warn(f"device={str(asked)!r} is not on this machine; the model predicts on the CPU.")
         return torch.device("cpu")

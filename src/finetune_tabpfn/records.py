@@ -31,15 +31,16 @@ class Logger(Callback):
     def on_fit_end(self, estimator: Any) -> None:
         """After the fit: the estimator is fitted."""
 
+    def on_fit_error(self, error: BaseException) -> None:
+        """Instead of `on_fit_end`, when the fit ends by an exception."""
+
 
 class Log(Logger):
     """Turns a fit into records and hands each to `write` as it comes.
 
-    A record is a dict with "event": "fit", "step", "round" or "end". With several folds, rounds
-    and steps are numbered anew in each and "fold" says in which.
+    A record is a dict with "event": "fit", "step", "round", and "end" or "failed". With several
+    folds, rounds and steps are numbered anew in each and "fold" says in which.
     """
-
-    fold = -1
 
     def write(self, record: dict[str, Any]) -> None:
         """Take a record; for subclasses."""
@@ -47,12 +48,7 @@ class Log(Logger):
 
     def on_fit_begin(self, run: Mapping[str, Any]) -> None:
         """Record what is fitted."""
-        self.fold = -1
         self.write({"event": "fit", **run})
-
-    def on_train_begin(self, state: TrainState) -> None:
-        """Count the folds."""
-        self.fold += 1
 
     def after_step(self, state: TrainState) -> None:
         """Record a step."""
@@ -60,19 +56,23 @@ class Log(Logger):
         seconds = state.step_seconds[-1]
         record |= {"grad_norm": state.grad_norm, "step_seconds": seconds}
         record["rows_per_second"] = state.step_rows / seconds if seconds else math.nan
-        self.write({"event": "step", "fold": self.fold, "step": state.step, **record})
+        self.write({"event": "step", "fold": state.fold, "step": state.step, **record})
 
     def after_round(self, state: TrainState) -> None:
         """Record a round."""
         record = state.history[-1].flat() | {"best_score": state.best_score}
         record |= {"best_step": state.best_step, "peak_memory_mb": peak_memory()}
-        self.write({"event": "round", "fold": self.fold, **record})
+        self.write({"event": "round", "fold": state.fold, **record})
 
     def on_fit_end(self, estimator: Any) -> None:
         """Record what the fit came to."""
         names = ("stop_reason_", "deployed_weights_", "base_score_", "best_score_", "best_step_")
         record = {name.rstrip("_"): getattr(estimator, name) for name in (*names, "n_steps_")}
         self.write({"event": "end", **record})
+
+    def on_fit_error(self, error: BaseException) -> None:
+        """Record what ended the fit."""
+        self.write({"event": "failed", "error": f"{type(error).__name__}: {error}"})
 
 
 class JsonLines(Log):
@@ -124,13 +124,15 @@ class Csv(Log):
 
     def on_fit_begin(self, run: Mapping[str, Any]) -> None:
         """Begin the file with its head."""
-        self.fold = -1
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if not (run.get("resumed") and self.path.is_file()):
             self.path.write_text(",".join(self.columns) + "\n")
 
     def on_fit_end(self, estimator: Any) -> None:
         """Leave the file as it is: it holds steps and rounds alone."""
+
+    def on_fit_error(self, error: BaseException) -> None:
+        """Leave the file as it is."""
 
     def write(self, record: dict[str, Any]) -> None:
         """Append a row."""

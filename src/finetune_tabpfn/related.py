@@ -18,7 +18,7 @@ from finetune_tabpfn.courses import Course
 from finetune_tabpfn.estimators import ESTIMATORS, random_seed
 from finetune_tabpfn.finetuning import fine_tune
 from finetune_tabpfn.tasks import Kind
-from finetune_tabpfn.training import Round
+from finetune_tabpfn.training import Round, gradients
 
 NOT_HERE = (
     "checkpoint_dir", "checkpoint_interval", "log_dir", "loggers", "n_folds", "resume", "verbose",
@@ -51,6 +51,7 @@ class RelatedFit:
     stop_reason: str
 
 
+@gradients()
 def fine_tune_base_model(
     tables: Sequence[tuple[Any, Any]],
     path: str | Path,
@@ -120,7 +121,10 @@ def fine_tune_base_model(
         courses.append(course)
         specs = plan.specs
     outcome = fine_tune(courses, estimator, seed=seed, timer=timer, finish_seconds=1.0)
-    return _write(path, worker, plan.specs, courses, outcome)
+    written = _write(path, worker, plan.specs, courses, outcome)
+    if outcome.error is not None:
+        raise outcome.error
+    return written
 
 
 def _estimator(task: Kind, parameters: dict[str, Any]) -> Any:

@@ -11,10 +11,9 @@ from typing import Any, ClassVar
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from finetune_tabpfn.config import unknown_name
 from finetune_tabpfn.estimators import FinetunedTabPFNClassifier
 from finetune_tabpfn.fields import REQUIRED, Field, Schema, fields_of
-from finetune_tabpfn.text import read_yaml, to_yaml
+from finetune_tabpfn.text import read_yaml, to_yaml, unknown_name
 
 Settings = dict[str, dict[str, Any]]  # by section and name
 

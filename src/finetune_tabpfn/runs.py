@@ -118,7 +118,7 @@ def _test(estimator: Any, tables: Tables) -> dict[str, dict[str, float]] | None:
         return {"base": deployed, "deployed": deployed}
     parameters = {name: getattr(estimator, name) for name in OF_THE_BASE}
     base = type(estimator)(**parameters, scoring=estimator.scoring, max_steps=0)
-    base.fit(tables.train.X, tables.train.y)
+    fit(base, tables)
     return {"base": scores_on(base, tables.test), "deployed": deployed}
 
 

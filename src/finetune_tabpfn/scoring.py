@@ -22,6 +22,7 @@ from sklearn.metrics import (
 
 from finetune_tabpfn.data import Rows, rows_of
 from finetune_tabpfn.tasks import Classification, Task
+from finetune_tabpfn.training import NoScoreError
 
 Scoring = str | Callable[[Any, Any, Any], float] | None
 Predictions = npt.NDArray[Any]
@@ -81,6 +82,8 @@ class HoldOutScore:
         ------
         FloatingPointError
             When predictions or score are not finite.
+        NoScoreError
+            When the predictions are finite and the score is no number (NaN).
         ValueError
             When the scorer cannot score this hold-out.
         """
@@ -93,6 +96,11 @@ class HoldOutScore:
                 f"scoring={self.scoring!r} cannot score this hold-out of {len(self.y)} rows: "
                 f"{error}"
             ) from error
+        if np.isnan(score):
+            raise NoScoreError(
+                f"scoring={self.scoring!r} returned {score} for finite predictions on this "
+                f"hold-out of {len(self.y)} rows"
+            )
         if not np.isfinite(score):
             raise FloatingPointError(f"the score ({self.scoring}) on the hold-out is {score}")
         return score
@@ -153,7 +161,7 @@ class HoldOutScore:
             try:
                 part = self._of_rows(rows)
                 gains.append(part(predictions[rows]) - part(reference[rows]))
-            except (ValueError, FloatingPointError):
+            except (ValueError, ArithmeticError):
                 continue
         return float(np.std(gains)) if len(gains) > 1 else math.inf
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Final, Literal, Protocol
 
 import numpy as np
@@ -137,7 +138,10 @@ class Classification:
             )
         if class_weight is None:
             return cls(classes)
-        weights = compute_class_weight(class_weight, classes=classes, y=y)
+        if isinstance(class_weight, Mapping):
+            weights = _weights_by_class(class_weight, classes)
+        else:
+            weights = compute_class_weight(class_weight, classes=classes, y=y)
         if not (np.isfinite(weights).all() and (weights > 0).all()):
             raise ValueError(f"class_weight={class_weight!r} must hold positive numbers.")
         return cls(classes, weights)
@@ -208,6 +212,42 @@ class Classification:
             return predictions
         weighted = predictions * self.weights
         return weighted / weighted.sum(axis=1, keepdims=True)
+
+
+def _weights_by_class(
+    given: Mapping[Any, float], classes: npt.NDArray[Any]
+) -> npt.NDArray[np.float64]:
+    """Return the weights of classes: of a key's own value, else of what is written like it.
+
+    The keys of JSON are always text, and those of a YAML file often numbers where the labels are
+    text. Classes that are not named weigh 1. scikit-learn takes every key for a number that can be
+    one, so that "01" and "1" are the same class to it.
+    """
+    if not all(isinstance(weight, Real) for weight in given.values()):
+        raise ValueError(f"class_weight={dict(given)!r} must hold positive numbers.")
+    labels, found = classes.tolist(), {}
+    for key, weight in given.items():
+        same = [label for label in labels if key == label]
+        same = same or [label for label in labels if _written_alike(key, label)]
+        if len(same) != 1 or same[0] in found:
+            problem = "names one class twice" if same else "is no class of y"
+            some = ", ".join(map(repr, labels[:20])) + (", ..." if len(labels) > 20 else "")
+            raise ValueError(
+                f"class_weight={dict(given)!r}: the key {key!r} {problem}; the classes are {some}."
+            )
+        found[same[0]] = weight
+    return np.array([found.get(label, 1.0) for label in labels], dtype=np.float64)
+
+
+def _written_alike(key: Any, label: Any) -> bool:
+    if isinstance(label, bool) or isinstance(key, bool):
+        return str(key).lower() == str(label).lower()
+    if isinstance(label, (int, float)):
+        try:
+            return float(key) == label
+        except (TypeError, ValueError):
+            return False
+    return str(key) == str(label)
 
 
 class Regression:

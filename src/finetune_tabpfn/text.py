@@ -6,9 +6,11 @@ is null.
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,14 @@ def read_yaml(path: str | Path) -> Any:
         raise ValueError(f"{path} cannot be read as YAML: {reason}.") from error
 
 
+def yaml_value(text: str) -> Any:
+    """Read a value that stands in one line, as in a YAML file; JSON is among them."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        raise ValueError(f"{text!r} cannot be read as YAML or JSON: {error.problem}.") from error
+
+
 def to_yaml(value: Any) -> str:
     """Return YAML that `read_yaml` reads back, keys in their order."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
@@ -96,3 +106,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
+
+
+def unknown_name(where: str, name: object, names: Iterable[str]) -> str:
+    """Return the sentence for a name that is none of those that are known."""
+    known = list(names)
+    near = difflib.get_close_matches(str(name), known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
+    return f"{where} {name!r}, which is unknown; {hint}"

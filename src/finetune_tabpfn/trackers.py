@@ -39,7 +39,6 @@ class WandB(Log):
 
     def on_fit_begin(self, run: Mapping[str, Any]) -> None:
         """Begin a run."""
-        self.fold = -1
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
         self.run = self.wandb.init(
@@ -64,6 +63,11 @@ class WandB(Log):
             self._log_model(estimator)
         self.run.finish()
 
+    def on_fit_error(self, error: BaseException) -> None:
+        """End the run as failed."""
+        self.run.summary["error"] = _said(error)
+        self.run.finish(exit_code=1)
+
     def _log_model(self, estimator: Any) -> None:
         """Add the fine-tuned network as an artifact of the run."""
         artifact = self.wandb.Artifact(f"model-{self.run.id}", type="model")
@@ -87,7 +91,6 @@ class TensorBoard(Log):
 
     def on_fit_begin(self, run: Mapping[str, Any]) -> None:
         """Begin a file of events."""
-        self.fold = -1
         self.writer = self.writers.SummaryWriter(str(self.folder))
         self.writer.add_text("fit", f"```json\n{json.dumps(run, indent=2, default=str)}\n```")
 
@@ -105,6 +108,11 @@ class TensorBoard(Log):
         self.writer.add_scalar("fit/base_score", estimator.base_score_)
         self.writer.add_scalar("fit/best_score", estimator.best_score_)
         self.writer.add_text("fit/stop_reason", estimator.stop_reason_)
+        self.writer.close()
+
+    def on_fit_error(self, error: BaseException) -> None:
+        """Add what ended the fit and close the file."""
+        self.writer.add_text("fit/error", _said(error))
         self.writer.close()
 
 
@@ -128,7 +136,6 @@ class MLflow(Log):
 
     def on_fit_begin(self, run: Mapping[str, Any]) -> None:
         """Begin a run."""
-        self.fold = -1
         place = None
         if self.folder is not None and "MLFLOW_TRACKING_URI" not in os.environ:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -173,6 +180,17 @@ class MLflow(Log):
         for name in ("stop_reason", "deployed_weights"):
             self.client.set_tag(self.run_id, name, getattr(estimator, f"{name}_"))
         self.client.set_terminated(self.run_id)
+
+    def on_fit_error(self, error: BaseException) -> None:
+        """End the run as failed, or as killed by Ctrl-C."""
+        self._send(metrics=self.metrics)
+        self.client.set_tag(self.run_id, "error", _said(error)[:MLFLOW_TEXT])
+        killed = isinstance(error, KeyboardInterrupt)
+        self.client.set_terminated(self.run_id, "KILLED" if killed else "FAILED")
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _flat(run: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

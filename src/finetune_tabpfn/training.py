@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -20,6 +19,8 @@ from typing import Any, ClassVar, Literal, Protocol
 import torch
 from torch import nn
 
+from finetune_tabpfn.warn import warn
+
 logger = logging.getLogger("finetune_tabpfn")
 
 Weights = dict[str, torch.Tensor]
@@ -28,6 +29,13 @@ UnreadStep = tuple[list[tuple[float, torch.Tensor]], torch.Tensor]
 READ_SECONDS = 0.25  # on a device that works on its own: between two moments of waiting for it
 WARM_UP_STEPS = 3  # that are waited for one by one: what they take tells warming up from work
 Precision = Literal["fp32", "bf16", "fp16"]
+
+
+@contextmanager
+def gradients() -> Iterator[None]:
+    """Let torch record gradients, whatever it was told outside; training needs them."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 class BatchSource(Protocol):
@@ -46,6 +54,8 @@ class Callback:
     """A guest of the loop; override the hooks you need.
 
     Every hook may return a non-empty string, the reason to stop; the first one ends the run.
+    Anything else that is true ends it as well, with the name of the callback's class as reason.
+    A hook that raises ends the run like a reason; what it raised is raised once the run is over.
     An object of any other class with some of these methods serves as well.
     """
 
@@ -70,6 +80,10 @@ class Callback:
 
     def on_train_end(self, state: TrainState) -> None:
         """Once, however the run ended: also on an error."""
+
+
+class NoScoreError(ValueError):
+    """Raised for a score that is no number; its text says whose."""
 
 
 HOOKS = tuple(name for name in vars(Callback) if name.startswith(("on_", "before_", "after_")))
@@ -162,6 +176,7 @@ class TrainState:
     """Everything that outlives a step. A score is better when it is greater."""
 
     model: nn.Module
+    fold: int = 0  # of several trainings of one fit
     step: int = 0
     step_rows: float = math.nan  # that a step sends through the model, if the batches tell
     learning_rate: float = 0.0
@@ -183,6 +198,7 @@ class TrainState:
     averages: list[torch.Tensor] = field(default_factory=list)  # of the trained parameters
     scaler: torch.amp.GradScaler | None = None
     stop_reason: str | None = None
+    error: Exception | None = None  # what ended the run, if it was none of what it copes with
 
     @property
     def base_score(self) -> float:
@@ -251,7 +267,8 @@ def train(
         ``loss_fn(model, batch)`` returns a scalar tensor.
     evaluate : callable
         ``evaluate(model)`` returns the score on the hold-out, greater is better, alone or in an
-        `Evaluation`. It raises FloatingPointError when the predictions are not finite.
+        `Evaluation`. It raises FloatingPointError when the predictions are not finite, and
+        NoScoreError when only the score is no number.
     config : TrainConfig
     callbacks : sequence of Callback
         Asked in order. At least one of them should be able to end the run.
@@ -268,8 +285,15 @@ def train(
     -------
     TrainState
         With `best_weights`, `history` and the `stop_reason`. A loss or prediction that is not
-        finite ends the run with a reason that begins with "diverged", Ctrl-C with "interrupted",
-        memory that cannot be asked less of with "out of memory"; none of them raises.
+        finite ends the run with a reason that begins with "diverged", a score that is no number
+        with "no score", Ctrl-C with "interrupted", memory that cannot be asked less of with "out
+        of memory"; none of them raises.
+
+    Raises
+    ------
+    Exception
+        Whatever else a callback, the loss or the evaluation raised, when the run is over:
+        `on_train_end` has been called, and `state`, if it was given, holds what was best.
     """
     guests = tuple(callbacks)
     wait = wait or waiter(next(model.parameters()).device)
@@ -281,16 +305,22 @@ def train(
             run.retreat_from_a_plateau()
             run.train_round()
             run.close_round()
-    except FloatingPointError as error:
+    except (FloatingPointError, NoScoreError) as error:
         if not run.state.history:
             raise  # the untouched model itself predicts nonsense: nothing to fall back on
-        run.state.stop_reason = f"diverged: {error}"
-    except torch.OutOfMemoryError:
-        run.state.stop_reason = "out of memory"
+        what = "no score" if isinstance(error, NoScoreError) else "diverged"
+        run.state.stop_reason = f"{what}: {error}"
     except KeyboardInterrupt:
         run.state.stop_reason = "interrupted"
+    except Exception as error:
+        if ran_out_of_memory(error):
+            run.state.stop_reason = "out of memory"
+        else:
+            run.fail(error)
     finally:
         run.ask("on_train_end")
+    if run.state.error is not None:
+        raise run.state.error
     return run.state
 
 
@@ -317,7 +347,7 @@ class _Run:
         scaled = self.config.precision == "fp16"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
         self.state = self.resumed or new_state(self.model)
-        self.state.stop_reason = None
+        self.state.stop_reason = self.state.error = None
         if self.state.scaler is not None:
             self.scaler.load_state_dict(self.state.scaler.state_dict())
         self.state.scaler = self.scaler
@@ -327,11 +357,21 @@ class _Run:
         self.measured, self.since = self.state.step, self.clock()  # the step and time waited for
 
     def ask(self, hook: str) -> None:
-        """Call one hook of every callback; the run's first reason to stop is kept."""
+        """Call one hook of every callback; the run's first reason to stop, or error, is kept."""
         for callback in self.callbacks:
             method = getattr(callback, hook, None)
-            reason = method(self.state) if method is not None else None
+            try:
+                answer = method(self.state) if method is not None else None
+            except Exception as error:  # the others hear of it all the same: one keeps the weights
+                self.fail(error)
+                continue
+            reason = answer if isinstance(answer, str) or not answer else type(callback).__name__
             self.state.stop_reason = self.state.stop_reason or reason or None
+
+    def fail(self, error: Exception) -> None:
+        """End the run by an error, which the caller gets."""
+        self.state.error = self.state.error or error
+        self.state.stop_reason = self.state.stop_reason or f"failed: {type(error).__name__}"
 
     def train_round(self) -> None:
         """Make `eval_interval` steps, fewer when a callback stops the run."""
@@ -412,12 +452,14 @@ class _Run:
         while True:
             try:
                 return self._backward()
-            except torch.OutOfMemoryError:
+            except (RuntimeError, MemoryError) as error:
+                if not ran_out_of_memory(error):
+                    raise
                 self.optimizer.zero_grad(set_to_none=True)
                 done = self.batches.shrink()
                 if done is None:
                     raise
-                warnings.warn(f"Out of memory on {self.device}: {done}.", stacklevel=2)
+                warn(f"Out of memory on {self.device}: {done}.")
 
     def _backward(self) -> list[tuple[float, torch.Tensor]]:
         """Accumulate the gradient over the passes of an update; returns their shares and losses."""
@@ -510,6 +552,14 @@ def new_state(model: nn.Module) -> TrainState:
     """Return the state of a run that has not begun."""
     base = copy_weights(model)
     return TrainState(model=model, base_weights=base, best_weights=base)
+
+
+def ran_out_of_memory(error: Exception) -> bool:
+    """Tell whether an error says that memory could not be had, which on a CPU has no own type."""
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+    )
 
 
 def swap(averages: list[torch.Tensor], parameters: list[nn.Parameter]) -> None:

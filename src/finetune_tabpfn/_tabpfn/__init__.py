@@ -4,7 +4,7 @@ tabpfn changes its private names between releases; only this folder knows them. 
 tabpfn 9.2.
 """
 
-from finetune_tabpfn._tabpfn.averaging import predict_mixture
+from finetune_tabpfn._tabpfn.averaging import embed, predict_mixture
 from finetune_tabpfn._tabpfn.blank import new_network
 from finetune_tabpfn._tabpfn.files import (
     cached_path,
@@ -17,12 +17,21 @@ from finetune_tabpfn._tabpfn.files import (
     write_checkpoint,
 )
 from finetune_tabpfn._tabpfn.layers import only_trained
-from finetune_tabpfn._tabpfn.network import Blueprint, Specs, TabPFN, load, load_fit, moved
+from finetune_tabpfn._tabpfn.network import (
+    Blueprint,
+    ConstantTableError,
+    Specs,
+    TabPFN,
+    load,
+    load_fit,
+    moved,
+)
 from finetune_tabpfn._tabpfn.prepared import Batch, Member, PreparedTable, prepare
 
 __all__ = [
     "Batch",
     "Blueprint",
+    "ConstantTableError",
     "Member",
     "PreparedTable",
     "Specs",
@@ -30,6 +39,7 @@ __all__ = [
     "cached_path",
     "default_version",
     "download",
+    "embed",
     "has_token",
     "load",
     "load_fit",

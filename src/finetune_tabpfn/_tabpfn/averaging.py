@@ -8,16 +8,26 @@ from functools import partial
 from numbers import Real
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from tabpfn.regressor import _logits_to_output
 
-from finetune_tabpfn._tabpfn.network import TabPFN
+from finetune_tabpfn._tabpfn.network import TabPFN, plain_output
 
 DECILES = [q / 10 for q in range(1, 10)]
 NUMBERS = ("mean", "median", "mode")
 OUTPUT_TYPES = (*NUMBERS, "quantiles", "main", "full")
 
 
+@plain_output
+def embed(predictor: TabPFN, X: Any) -> npt.NDArray[Any]:
+    """Return what a network makes of rows, shape (members, n_rows, width)."""
+    embedded = np.asarray(predictor.get_embeddings(X))
+    return embedded.reshape(-1, len(X), embedded.shape[-1])
+
+
+@plain_output
 def predict_mixture(
     predictors: Sequence[TabPFN], X: Any, output_type: str, quantiles: list[float] | None
 ) -> Any:

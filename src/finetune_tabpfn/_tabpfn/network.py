@@ -11,15 +11,25 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
+from sklearn import config_context
 from tabpfn import TabPFNClassifier, TabPFNRegressor, load_fitted_tabpfn_model
 from tabpfn.base import ModelSpecs as Specs
 from tabpfn.base import initialize_tabpfn_model
+from tabpfn.errors import TabPFNValidationError
 
 from finetune_tabpfn._tabpfn.files import WHICH
 from finetune_tabpfn.random_state import untouched_random_state
 from finetune_tabpfn.tasks import Kind
 
 TabPFN: TypeAlias = TabPFNClassifier | TabPFNRegressor
+
+
+# the arrays that tabpfn's transformers hand each other stay arrays, whatever a user has set
+plain_output = config_context(transform_output="default")
+
+
+class ConstantTableError(ValueError):
+    """Raised for a table of which no column varies, which tabpfn cannot be fitted to."""
 
 
 def load(path: Path, kind: Kind, device: torch.device) -> Specs:
@@ -110,11 +120,12 @@ class Blueprint:
     max_context: int
     fit_mode: str = "fit_preprocessors"
 
+    @plain_output
     def fit(self, X: Any, y: Any, fit_mode: str = "fit_preprocessors") -> TabPFN:
         """Return a TabPFN estimator around the network, fitted to a table."""
         many = len(y) > self.max_context
         estimator = TabPFNClassifier if self.kind == "classification" else TabPFNRegressor
-        return estimator(
+        unfitted = estimator(
             model_path=self.specs,
             n_estimators=self.n_estimators,
             device=str(self.device),
@@ -126,7 +137,16 @@ class Blueprint:
             # rows and columns beyond the pretraining are allowed: fine-tuning is for them too
             ignore_pretraining_limits=True,
             inference_config={"SUBSAMPLE_SAMPLES": self.max_context} if many else None,
-        ).fit(X, y)
+        )
+        try:
+            return unfitted.fit(X, y)
+        except TabPFNValidationError as error:
+            if "constant" not in str(error):
+                raise
+            raise ConstantTableError(
+                f"All columns of X ({X.shape[1]}) are constant or missing throughout; at least one "
+                "with two different values is needed to predict from."
+            ) from error
 
     def deploy(self, weights: dict[str, torch.Tensor] | None, X: Any, y: Any) -> TabPFN:
         """Return the fitted estimator that predicts with some weights, None for those it has."""

@@ -23,7 +23,7 @@ from tabpfn.utils import get_autocast_context, translate_probs_across_borders
 from tabpfn.validation import ensure_compatible_predict_input_sklearn
 from torch import nn
 
-from finetune_tabpfn._tabpfn.network import Blueprint, TabPFN, forward
+from finetune_tabpfn._tabpfn.network import Blueprint, TabPFN, forward, plain_output
 from finetune_tabpfn.data import Rows, Split, one_of_each_first
 from finetune_tabpfn.tasks import Kind, Regression, Task
 
@@ -190,6 +190,7 @@ class PreparedTable:
             logits = logits + nn.functional.pad(batch.offset, (0, beyond))
         return self.task.loss(logits, batch.context, batch.query, batch.weight)
 
+    @plain_output
     def predict(self, *, brief: bool = False) -> npt.NDArray[Any]:
         """Predict the hold-out with the members as they are deployed, or with their brief context.
 
@@ -308,6 +309,7 @@ def _of_equal_size(splits: Sequence[Split]) -> Sequence[Split]:
     return [Split(split.context[:n_context], split.query[:n_query], split.seed) for split in splits]
 
 
+@plain_output
 def prepare(
     blueprint: Blueprint,
     task: Task,

@@ -52,9 +52,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             warnings.showwarning = _show_warning
             arguments.run(arguments)
             sys.stdout.flush()
-    except KeyboardInterrupt:
-        print("finetune-tabpfn: interrupted", file=sys.stderr)
-        return 130
     except BrokenPipeError:  # whoever read stdout has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's exit warns
         return 141

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from finetune_tabpfn.cli.options import Commands, add_json, answer
-from finetune_tabpfn.config import add_option, parse_value
-from finetune_tabpfn.fields import REQUIRED
+from finetune_tabpfn.config import add_option
+from finetune_tabpfn.fields import REQUIRED, parse_value
 from finetune_tabpfn.plans import Plan, plan
 from finetune_tabpfn.run_config import RunConfig, load_config, sections
 from finetune_tabpfn.run_tables import read_tables

@@ -29,6 +29,7 @@ from finetune_tabpfn.training import (
     TrainConfig,
     TrainState,
     Weights,
+    gradients,
     logger,
     train,
 )
@@ -174,6 +175,7 @@ class PretrainConfig:
         return self.begin + (1 - self.begin) * step / self.steps
 
 
+@gradients()
 def pretrain(
     out: Path,
     config: PretrainConfig,

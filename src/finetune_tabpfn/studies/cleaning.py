@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from finetune_tabpfn.columns import tidy_columns
-from finetune_tabpfn.config import unknown_name
 from finetune_tabpfn.tables import infer_task, split_target
+from finetune_tabpfn.text import unknown_name
 
 OFF = "switched off"
 
