@@ -22,6 +22,8 @@ ORDER = [
     "scoring",
     "parameters",
     "columns",
+    "dates",
+    "kinds",
     "inputs",
     "recipe",
     "holdout",

@@ -21,7 +21,6 @@ from finetune_tabpfn import _tabpfn, base_models, export, recipe
 from finetune_tabpfn.callbacks import Timer
 from finetune_tabpfn.checkpoints import Checkpoints, FoldCheckpoints
 from finetune_tabpfn.choice import Outcome
-from finetune_tabpfn.columns import column_kinds, match_kinds
 from finetune_tabpfn.courses import Course, NothingToTrainError, prepare_course
 from finetune_tabpfn.finetuning import fine_tune
 from finetune_tabpfn.holdout import hold_outs
@@ -29,12 +28,14 @@ from finetune_tabpfn.inputs import (
     LabelledTable,
     Table,
     check_groups,
+    check_shape,
     check_table,
     check_target,
     check_weight,
     fingerprint,
     positions_of,
 )
+from finetune_tabpfn.kinds import Columns
 from finetune_tabpfn.loggers import Loggers
 from finetune_tabpfn.parameters import Parameters, documented
 from finetune_tabpfn.scoring import HoldOutScore
@@ -126,7 +127,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         y_val: Any = None,
     ) -> tuple[LabelledTable, LabelledTable | None]:
         """Check everything that came in and note the features."""
-        table = self._labelled(X, y, "", min_rows=2)
+        table = self._labelled(check_table(X, min_rows=2), y, "")
         validate_data(self, X, skip_check_array=True)
         table = replace(
             table,
@@ -135,19 +136,17 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         )
         if table.weight is not None:
             table = table.rows(np.flatnonzero(table.weight))
-        self._kinds = column_kinds(table.X)
+        categorical = positions_of(self.categorical_features, table.X) or ()
+        self.columns_ = Columns.of(table.X, categorical=categorical)
+        table = replace(table, X=self.columns_.read(table.X))
         if X_val is None and y_val is None:
             return table, None
         if X_val is None or y_val is None:
             missing = "X_val" if X_val is None else "y_val"
             raise ValueError(f"{missing} is None; X_val and y_val go together.")
-        validation = self._labelled(X_val, y_val, "_val", min_rows=1)
-        validate_data(self, X_val, reset=False, skip_check_array=True)
-        matched = match_kinds(validation.X, self._kinds, "X_val")
-        return table, replace(validation, X=matched)
+        return table, self._labelled(self._check_rows(X_val, "X_val"), y_val, "_val")
 
-    def _labelled(self, X: Any, y: Any, suffix: str, min_rows: int) -> LabelledTable:
-        X = check_table(X, name=f"X{suffix}", min_rows=min_rows)
+    def _labelled(self, X: Table, y: Any, suffix: str) -> LabelledTable:
         numeric = self._kind == "regression"
         y = check_target(y, n_rows=len(X), numeric=numeric, name=f"y{suffix}", table=f"X{suffix}")
         return LabelledTable(X, y)
@@ -338,6 +337,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         ndarray of shape (n_estimators, n_rows, width)
             One for each member; of several folds, the first one's network.
         """
+        check_is_fitted(self)
         rows = self._check_rows(X)
         return _tabpfn.embed(self.predictor_, rows)
 
@@ -370,12 +370,11 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         adapter = replace(self._adapters[0], base_model=base.reference, base_sha256=base.sha256)
         adapter.save(Path(folder))
 
-    def _check_rows(self, X: Any) -> Table:
-        """Check the rows to predict."""
-        check_is_fitted(self)
-        rows = check_table(X)
+    def _check_rows(self, X: Any, name: str = "X") -> Table:
+        """Check rows to validate on or to predict, and read them as the table of `fit`."""
+        rows = check_shape(X, name=name)
         validate_data(self, X, reset=False, skip_check_array=True)
-        return match_kinds(rows, self._kinds)
+        return self.columns_.read(rows, name)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -434,6 +433,7 @@ class FinetunedTabPFNClassifier(ClassifierMixin, _FinetunedTabPFN):
         ndarray of shape (n_rows, n_classes)
             Columns in the order of `classes_`.
         """
+        check_is_fitted(self)
         rows = self._check_rows(X)
         task = Classification(self.classes_, self.class_weight_)
         proba = [predictor.predict_proba(rows) for predictor in self.predictors_]
@@ -504,6 +504,7 @@ class FinetunedTabPFNRegressor(RegressorMixin, _FinetunedTabPFN):
         -------
         ndarray of shape (n_rows,), list of ndarray of that shape, or dict
         """
+        check_is_fitted(self)
         rows = self._check_rows(X)
         return _tabpfn.predict_mixture(self.predictors_, rows, output_type, quantiles)
 

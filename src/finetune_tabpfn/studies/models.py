@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ import pandas as pd
 
 from finetune_tabpfn.estimators import ESTIMATORS, FinetunedTabPFNRegressor
 from finetune_tabpfn.export import load_fitted
+from finetune_tabpfn.kinds import Columns
 from finetune_tabpfn.studies.cleaning import label_texts
-from finetune_tabpfn.tables import infer_task, split_target
+from finetune_tabpfn.tables import infer_task, read_table, split_target
 
 FITTED = (".joblib", ".tabpfn_fit")
 DECILES = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
@@ -134,6 +135,32 @@ class _NothingToTrainOn:
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         return 1
+
+
+def read_for(
+    model: Any,
+    path: str | Path,
+    *,
+    target: str | None = None,
+    missing_values: Sequence[Any] = (),
+) -> pd.DataFrame:
+    """Read a file with text where a fitted model had text, also where it is all digits.
+
+    Parameters
+    ----------
+    model : object
+    path : str or pathlib.Path
+    target : str, optional
+        Name of the label column.
+    missing_values : sequence of str or number
+        Cells that stand for missing ones, beside blank ones.
+    """
+    columns = getattr(model, "columns_", None)
+    text = columns.names_of_text if isinstance(columns, Columns) else []
+    labels = getattr(model, "classes_", ())
+    if target is not None and len(labels) and all(isinstance(label, str) for label in labels):
+        text = [*text, target]
+    return read_table(path, text=text, missing_values=missing_values)
 
 
 def features_of(model: Any, rows: pd.DataFrame, source: str | Path) -> pd.DataFrame:
