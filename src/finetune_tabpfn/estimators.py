@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from finetune_tabpfn.callbacks import Timer
 from finetune_tabpfn.checkpoints import Checkpoints, FoldCheckpoints
 from finetune_tabpfn.choice import Outcome
 from finetune_tabpfn.courses import Course, NothingToTrainError, prepare_course
+from finetune_tabpfn.data import batches, rows_of
 from finetune_tabpfn.finetuning import fine_tune
 from finetune_tabpfn.holdout import hold_outs
 from finetune_tabpfn.inputs import (
@@ -376,6 +377,16 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         validate_data(self, X, reset=False, skip_check_array=True)
         return self.columns_.read(rows, name)
 
+    def _in_batches(self, predict: Callable[[Table], Any], rows: Table) -> Any:
+        """Return what `predict` says of rows, in batches where they are many."""
+        n_rows, n_columns = rows.shape
+        device = self.predictor_.devices_[0]
+        n_context = min(_tabpfn.n_fitted_rows(self.predictor_), recipe.max_context(device))
+        size = recipe.rows_at_once(n_columns, n_context)
+        if n_rows <= size:
+            return predict(rows)
+        return _joined([predict(rows_of(rows, some)) for some in batches(n_rows, size)])
+
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
@@ -436,8 +447,12 @@ class FinetunedTabPFNClassifier(ClassifierMixin, _FinetunedTabPFN):
         check_is_fitted(self)
         rows = self._check_rows(X)
         task = Classification(self.classes_, self.class_weight_)
-        proba = [predictor.predict_proba(rows) for predictor in self.predictors_]
-        return task.decide(proba[0] if len(proba) == 1 else np.mean(proba, axis=0))
+
+        def predict(some: Table) -> npt.NDArray[np.floating[Any]]:
+            proba = [predictor.predict_proba(some) for predictor in self.predictors_]
+            return task.decide(proba[0] if len(proba) == 1 else np.mean(proba, axis=0))
+
+        return self._in_batches(predict, rows)
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Predict the most probable class of rows.
@@ -506,7 +521,10 @@ class FinetunedTabPFNRegressor(RegressorMixin, _FinetunedTabPFN):
         """
         check_is_fitted(self)
         rows = self._check_rows(X)
-        return _tabpfn.predict_mixture(self.predictors_, rows, output_type, quantiles)
+        return self._in_batches(
+            lambda some: _tabpfn.predict_mixture(self.predictors_, some, output_type, quantiles),
+            rows,
+        )
 
     def _task(self, table: LabelledTable, validation: LabelledTable | None) -> Task:
         for name, off in (("class_weight", None), ("balanced_contexts", False)):
@@ -531,6 +549,20 @@ def random_seed(random_state: int | np.random.RandomState | None) -> int:
     if random_state is None:
         return int(np.random.default_rng().integers(2**31 - 1))
     return int(random_state)
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Return the answers to consecutive batches as one; in dicts and lists each by itself."""
+    first = parts[0]
+    if isinstance(first, np.ndarray):
+        return np.concatenate(parts)
+    if isinstance(first, torch.Tensor):
+        return torch.cat(parts)
+    if isinstance(first, dict):
+        return {key: _joined([part[key] for part in parts]) for key in first}
+    if isinstance(first, list):
+        return [_joined(list(those)) for those in zip(*parts, strict=True)]
+    return first  # what does not depend on the rows
 
 
 def _predictor_of_the_moment(plan: _tabpfn.Blueprint, table: LabelledTable) -> dict[str, Any]:

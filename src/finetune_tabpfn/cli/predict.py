@@ -16,8 +16,9 @@ from finetune_tabpfn.cli.options import (
     add_missing_values,
     answer,
 )
+from finetune_tabpfn.data import batches
 from finetune_tabpfn.export import load_fitted
-from finetune_tabpfn.studies.models import batches, features_of, read_for
+from finetune_tabpfn.studies.models import features_of, read_for
 from finetune_tabpfn.tables import write_table
 
 

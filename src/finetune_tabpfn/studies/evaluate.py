@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from finetune_tabpfn.checkpoints import save_whole
 from finetune_tabpfn.columns import tidy_columns
+from finetune_tabpfn.data import batches
 from finetune_tabpfn.studies import figures, hub
 from finetune_tabpfn.studies.cleaning import label_texts
 from finetune_tabpfn.studies.metrics import (
@@ -27,7 +28,6 @@ from finetune_tabpfn.studies.metrics import (
 )
 from finetune_tabpfn.studies.models import (
     Answers,
-    batches,
     codes_of,
     features_of,
     load_model,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,14 +172,6 @@ def features_of(model: Any, rows: pd.DataFrame, source: str | Path) -> pd.DataFr
     if missing:
         raise ValueError(f"{source} lacks the column {missing[0]!r} that the model was fitted on.")
     return rows[list(names)]
-
-
-def batches(n_rows: int, size: int) -> Iterator[slice]:
-    """Yield consecutive slices of at most `size` rows."""
-    if size < 1:
-        raise ValueError(f"batch_size={size!r} must be 1 or more.")
-    for start in range(0, n_rows, size):
-        yield slice(start, min(start + size, n_rows))
 
 
 def codes_of(y: pd.Series, classes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
