@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor, recipe
 from finetune_tabpfn.cli import main
 from finetune_tabpfn.studies.models import read_for
-from finetune_tabpfn.tables import write_table
+from finetune_tabpfn.tables import read_table, write_table
 
 N = 80
 RNG = np.random.default_rng(0)
@@ -40,6 +40,7 @@ COLUMNS = {
     "grade": pd.Series(pd.Categorical(RNG.integers(1, 5, N))),
     "note": pd.Series([f"parcel {i} to {'abc'[i % 3]}" for i in range(N)], dtype="str"),
     "digits": pd.Series([str(10**7 + 97 * i) for i in range(N - 1)] + ["x"], dtype=object),
+    "only_digits": pd.Series(RNG.choice(["7", "8", "9"], N), dtype="str"),
     "day": some_missing(pd.date_range("2024-01-01", periods=N).to_series(index=range(N))),
     "moment": pd.Series(pd.date_range("2024-01-01", periods=N, freq="7h", tz="Europe/Berlin")),
     "written": pd.Series([f"{1 + i % 28:02}/{1 + i % 12:02}/2024" for i in range(N)]),
@@ -118,7 +119,7 @@ def cases(draw):
 
 
 @settings(
-    max_examples=30,
+    max_examples=15,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -134,7 +135,8 @@ def test_the_prediction_of_a_row_depends_on_the_row_alone(tmp_path, case):
     y = LABELS if classes else AMOUNT
     model = quietly(estimator(max_steps=0, **QUICK).fit, table, y)
     rows = table.iloc[numbers].reset_index(drop=True)
-    rows[holes] = rows[holes].mask(np.arange(len(rows)) % 2 == 0)
+    for name in holes:
+        rows[name] = rows[name].mask(np.arange(len(rows)) % 2 == 0)
     together = answers(model, rows)
     parts = []
     for number, part in enumerate(np.split(np.arange(len(rows)), cuts)):
@@ -172,14 +174,10 @@ def test_text_that_is_missing_in_all_rows_to_predict(dtype, levels):
     X = pd.DataFrame({"x": RNG.normal(size=N), "site": site})
     y = np.where(site.eq("a").fillna(False), "yes", "no")
     two = X.iloc[:2].assign(site=pd.Series([None, "b"], dtype=object).astype(dtype))
-    one = {
-        "float": two[:1].assign(site=np.nan),
-        "as it was": two[:1],
-        "none": two[:1].assign(site=None),
-    }
+    one = [two[:1], two[:1].assign(site=np.nan), two[:1].assign(site=None)]
     for estimator, target in ((FinetunedTabPFNClassifier, y), (FinetunedTabPFNRegressor, X["x"])):
         model = estimator(max_steps=0, **QUICK).fit(X, target)
-        for row in one.values():
+        for row in one:
             agree(answers(model, row), answers(model, two)[:1])
 
 
@@ -223,7 +221,7 @@ def sites(tmp_path_factory):
 
 
 def test_a_file_of_digits_where_fit_had_text(sites, call, tmp_path):
-    folder, table, digits = sites
+    folder, _, digits = sites
     call("predict", folder / "m.joblib", folder / "digits.csv", "--out", tmp_path / "p.csv")
     assert (pd.read_csv(tmp_path / "p.csv")["prediction"].to_numpy() == digits["label"]).all()
     said = call(
@@ -361,9 +359,8 @@ def test_prepare_and_preview_keep_a_class_called_none(severities, call, tmp_path
 
 @pytest.mark.parametrize("ending", FILES)
 def test_words_that_mean_missing(ending, call, tmp_path):
-    table = pd.DataFrame(
-        {"x": np.resize(["1.5", "NA", "2.5"], N), "site": np.resize(["a", "?"], N)}
-    )
+    table = pd.DataFrame({"x": np.resize(["1.5", "NA", "2.5"], N), "z": range(N)})
+    table["site"] = np.resize(["a", "?"], N)
     table["y"] = np.resize(["yes", "no", "NA"], N)
     path = tmp_path / f"t.{ending}"
     write_table(table, path)
@@ -372,7 +369,9 @@ def test_words_that_mean_missing(ending, call, tmp_path):
     refused = call("fit", path, "--target", "y", "--out", out, *options, *words, status=1)
     assert "Input y contains NaN" in refused.err
     clean = tmp_path / "clean"
-    report = call("prepare", path, "--target", "y", "--out", clean, "--json", *words)
+    report = call(
+        "prepare", path, "--target", "y", "--out", clean, "--json", *words, "--keep-duplicates"
+    )
     assert json.loads(report.out)["labels"] == {"no": 27, "yes": 27}
     call("fit", clean / f"clean.{ending}", "--target", "y", "--out", out, *options, *words)
     spelled = table[table["y"] != "NA"].drop(columns="y")
@@ -401,8 +400,6 @@ def test_words_that_mean_missing_in_a_run(call, tmp_path):
 def test_words_among_numbers_are_missing_and_said(tmp_path):
     table = pd.DataFrame({"x": ["1.5", "NA", "2.5"], "y": ["NA", "b", "c"]})
     table.to_csv(tmp_path / "t.csv", index=False)
-    from finetune_tabpfn.tables import read_table
-
     with pytest.warns(UserWarning, match=r"words among numbers .*\('NA' in 'x'\)"):
         read = read_table(tmp_path / "t.csv")
     assert read["x"].dtype == float
@@ -436,7 +433,7 @@ def test_batches_do_not_grow_with_the_rows():
 
 
 def test_the_program_predicts_in_batches(sites, call, tmp_path):
-    folder, table, _ = sites
+    folder, *_ = sites
     found = []
     for size in (7, 10_000):
         arguments = ["predict", folder / "m.joblib", folder / "train.csv", "--batch-size", size]
@@ -453,7 +450,6 @@ def test_the_program_predicts_in_batches(sites, call, tmp_path):
     ("y", "expected"),
     [
         (pd.array([0, 1], dtype="Int64"), [0, 1]),
-        (pd.array([0, 1], dtype="UInt8"), [0, 1]),
         (pd.array([True, False], dtype="boolean"), [False, True]),
         (pd.Categorical(pd.array([2, 3], dtype="Int64")), [2, 3]),
         (np.array([True, False], dtype=object), [False, True]),

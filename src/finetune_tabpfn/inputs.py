@@ -129,7 +129,11 @@ def check_target(
     """
     if y is None:
         raise ValueError(f"fit requires {name} to be passed, but the target {name} is None.")
-    y = column_or_1d(np.asarray(y) if isinstance(y, pd.Categorical) else y, warn=True)
+    if isinstance(y, pd.DataFrame):
+        y = y.to_numpy(dtype=object)
+    elif isinstance(y, (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)):
+        y = np.asarray(y)  # scikit-learn makes floats of nullable integers and booleans
+    y = column_or_1d(y, warn=True)
     if len(y) != n_rows:
         raise ValueError(f"{table} has {n_rows} rows but {name} has {len(y)}; they must agree.")
     missing = int(pd.isna(y).sum())
@@ -154,8 +158,8 @@ def check_target(
 
 
 def _of_one_type(y: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return objects that are all booleans or whole numbers, as nullable columns are, as such."""
-    types = {"boolean": np.bool_, "integer": np.int64}
+    """Return objects that are all booleans or all numbers, as nullable columns are, as such."""
+    types: dict[str, Any] = {"boolean": np.bool_, "integer": np.int64, "floating": np.float64}
     kind = pd.api.types.infer_dtype(y, skipna=False) if y.dtype == object else ""
     try:
         return y.astype(types[kind]) if kind in types else y

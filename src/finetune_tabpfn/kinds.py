@@ -317,8 +317,6 @@ def _missing(cells: pd.Series, dtype: Any) -> pd.Series:
     present = cells.notna().to_numpy(bool)
     if present.any():
         raise UnreadableError(_first(cells, present))
-    if dtype is object:
-        return pd.Series(np.full(len(cells), np.nan, dtype=object), index=cells.index)
     return pd.Series(np.full(len(cells), np.nan), index=cells.index).astype(dtype)
 
 
@@ -383,8 +381,12 @@ def _timespans(column: Column, cells: pd.Series) -> pd.Series:
 
 def _text(column: Column, cells: pd.Series) -> pd.Series:
     """Read text; numbers are turned back into the text that they were in `fit`."""
+    present = cells.notna().to_numpy(bool)
+    if not present.any():
+        # a column of NaN, of whatever type, TabPFN would take for numbers
+        return pd.Series(np.full(len(cells), None, dtype=object), index=cells.index)
     if _is_time(cells.dtype):
-        return _missing(cells, object)
+        raise UnreadableError(_first(cells, present))
     if isinstance(cells.dtype, pd.StringDtype) or (
         cells.dtype == object and pd.api.types.infer_dtype(cells, skipna=True) == "string"
     ):
