@@ -38,6 +38,8 @@ def read(columns, cells, **options):
         (DAYS.to_period("D"), "dates"),
         (["2024-12-31", None], "dates"),
         (pd.to_timedelta([1, None], unit="h"), "timespans"),
+        (["1 days 02:00:00", "P0DT1H0M0S", None], "timespans"),
+        (["02:00:00", "26:00"], "text"),
         (["a", "7", None], "text"),
         (pd.Categorical(["a", None]), "text"),
         (pd.Categorical(["2024-12-31"]), "text"),

@@ -24,6 +24,11 @@ YEAR_LAST = re.compile(
     + _TIME
     + _OFFSET
 )
+# as pandas and Python write timespans, and ISO 8601
+TIMESPAN = re.compile(
+    r"-?\d+ days?(,? [+-]?\d{1,2}:\d\d:\d\d(\.\d+)?)?"
+    r"|-?P(\d+D)?(T(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?"
+)
 A_NUMBER = r"\s*[-+]?[\d.]*(?:[eE][-+]?\d+)?\s*"
 MONTHS = 12
 
@@ -83,6 +88,13 @@ def read_dates(texts: pd.Series, order: Order | None, *, zoned: bool) -> pd.Seri
     iso = {text: _iso(text, order, zoned) for text in texts.dropna().unique()}
     cells = texts.map(iso, na_action="ignore").astype(object)
     return pd.to_datetime(cells, format="ISO8601", errors="coerce", utc=zoned)
+
+
+def are_timespans(texts: pd.Series) -> bool:
+    """Tell whether all cells of text, none of them missing, are timespans with their unit."""
+    return (
+        all(TIMESPAN.fullmatch(text) for text in texts) and not read_timespans(texts).isna().any()
+    )
 
 
 def read_timespans(texts: pd.Series) -> pd.Series:

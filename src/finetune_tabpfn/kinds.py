@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from finetune_tabpfn.columns import NUMBERS, plain, refuse_infinity, refuse_odd_cells
-from finetune_tabpfn.dates import Order, order_of, read_dates, read_timespans
+from finetune_tabpfn.dates import Order, are_timespans, order_of, read_dates, read_timespans
 from finetune_tabpfn.warn import warn
 
 Kind = Literal["numbers", "booleans", "dates", "timespans", "text", "nothing"]
@@ -104,25 +104,10 @@ class Columns:
             return cls(tuple(Column(position, "numbers") for position in range(X.shape[1])))
         columns, guessed = [], {}
         for position, label in enumerate(X.columns):
-            cells = X.iloc[:, position]
-            kind = _kind_of(cells)
-            if kind != "text":
-                columns.append(Column(label, kind, zone=_zone(cells) if kind == "dates" else None))
-                continue
-            levels = pd.Series(_levels(cells), dtype=object)
-            of_dates = position not in categorical and not isinstance(
-                cells.dtype, pd.CategoricalDtype
-            )
-            found = order_of(levels) if of_dates else None
-            if found is None:
-                columns.append(Column(label, "text", spelled=_spelled(levels)))
-                continue
-            order, guess = found
-            # order_of lets no column pass of which only some dates have an offset from UTC
-            zoned = read_dates(levels.iloc[:1], order, zoned=True).notna().all()
-            columns.append(Column(label, "dates", order, "UTC" if zoned else None))
-            if guess:
-                guessed[label] = levels.iloc[0]
+            column, example = _learned(X.iloc[:, position], label, position in categorical)
+            columns.append(column)
+            if example is not None:
+                guessed[label] = example
         if guessed:
             some = ", ".join(f"{cell!r} in {label!r}" for label, cell in guessed.items())
             warn(
@@ -170,6 +155,27 @@ class Columns:
             for position, read in changed.items():
                 X.isetitem(position, read.array)
         return X
+
+
+def _learned(cells: pd.Series, label: Any, categorical: bool) -> tuple[Column, str | None]:
+    """Return what a tidy column holds, with a date whose order of day and month was guessed."""
+    kind = _kind_of(cells)
+    if kind == "dates":
+        return Column(label, kind, zone=_zone(cells)), None
+    if kind != "text":
+        return Column(label, kind), None
+    levels = pd.Series(_levels(cells), dtype=object)
+    if not categorical and not isinstance(cells.dtype, pd.CategoricalDtype):
+        if are_timespans(levels):
+            return Column(label, "timespans"), None
+        found = order_of(levels)
+        if found is not None:
+            order, guessed = found
+            # order_of lets no column pass of which only some dates have an offset from UTC
+            zoned = read_dates(levels[:1], order, zoned=True).notna().all()
+            dates = Column(label, "dates", order, "UTC" if zoned else None)
+            return dates, levels[0] if guessed else None
+    return Column(label, "text", spelled=_spelled(levels)), None
 
 
 def names_of_text(table: pd.DataFrame) -> list[str]:
