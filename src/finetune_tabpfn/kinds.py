@@ -246,7 +246,8 @@ def _spelled(levels: Iterable[str]) -> dict[Any, str]:
 
     A value that is written in several ways is left to Python's: nobody could tell which is meant.
     """
-    known, spellings = set(levels), {}
+    known = set(levels)
+    spellings: dict[Any, set[str]] = {}
     for text in known:
         value = _value(text)
         if value is not None:
