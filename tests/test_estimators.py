@@ -313,6 +313,23 @@ def test_running_out_of_memory_halves_the_work_and_goes_on(error):
     assert {warning.filename for warning in caught} == {__file__}
 
 
+def test_a_validation_that_runs_out_of_memory_shows_fewer_rows_and_the_training_goes_on():
+    class Crowded(Callback):
+        """Takes the place of a device on which nothing above a hundred rows fits."""
+
+        def on_train_begin(self, state):
+            self.hook = state.model.register_forward_pre_hook(self.refuse)
+
+        def refuse(self, model, arguments):
+            if len(arguments[0]) > 100:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.warns(UserWarning, match="Out of memory"):
+        model = classifier(callbacks=[Crowded()]).fit(*IRIS)
+    assert model.n_steps_ == 4
+    assert np.isfinite(model.base_score_)
+
+
 def test_another_error_of_torch_is_not_taken_for_a_lack_of_memory():
     class Breaks(Callback):
         def on_train_begin(self, state):

@@ -159,7 +159,8 @@ def test_a_given_baseline(cancer, tmp_path):
     assert named["baseline"]["name"] == "base model mini as it is"
 
 
-def test_without_time_there_is_no_answer(cancer):
+def test_without_time_there_is_no_answer(cancer, monkeypatch):
+    monkeypatch.setattr("finetune_tabpfn.studies.contest.LEAST_SECONDS", 0.05)
     with pytest.warns(UserWarning, match="time_limit left no room"):
         result = valid(
             preview(cancer / "new.csv", target="target", time_limit=0.5, cache_dir=None, **QUICK)
@@ -175,7 +176,7 @@ def test_a_slow_machine_is_given_fewer_rows(tmp_path):
     data = preview_data(tmp_path / "t.csv", None, "target", cache_dir=None, **arguments)
     settings = {"base_model": "mini", "random_state": 0, "n_estimators": 1}
     few, many = (rows_that_fit(data, "target", settings, seconds) for seconds in (0.05, 500))
-    assert few < 2500 < many
+    assert few < 2500 == many
 
 
 @pytest.mark.filterwarnings("ignore:time_limit left no room")  # on a busy machine

@@ -220,8 +220,8 @@ def _batches_of(course: Course, parameters: Parameters, seed: int, number: int) 
         balanced=parameters.balanced_contexts,
         groups=course.groups,
     )
-    passes = parameters.gradient_accumulation_steps
-    return SplitBatches(table, sampler, parameters.batch_size, passes)
+    splits = recipe.batch_size(parameters.batch_size, table.device, sizes)
+    return SplitBatches(table, sampler, splits, parameters.gradient_accumulation_steps)
 
 
 def _budget(
@@ -277,8 +277,7 @@ def loop_config(
         "precision": recipe.precision(parameters.precision, table.device, size),
         "eval_interval": recipe.round_steps(
             parameters.eval_interval,
-            split_rows=batches.split_rows,
-            batch_size=parameters.batch_size,
+            step_rows=batches.step_rows,
             validation_rows=sum(part.table.validation_rows for part in batches.parts),
         ),
     }

@@ -41,8 +41,9 @@ base_model : str or path, default="auto"
         Of `tuning="lora"`: the updates are scaled by ``lora_alpha / lora_rank``.
     lora_dropout : float, default=0.0
         Of `tuning="lora"`: share of the inputs of the updates that is dropped in training.
-    batch_size : int, default=1
-        Splits of context and query rows per optimizer update.
+    batch_size : int or "auto", default="auto"
+        Splits of context and query rows per optimizer update. "auto" is one on a CPU; on a GPU,
+        which is as soon done with several small ones, as many as come to 8,192 rows, at most 8.
     max_steps : int, default=500
         Optimizer updates at most; 0 deploys the base model as it is.
     time_limit : float, default=None
@@ -269,7 +270,7 @@ class Parameters(BaseEstimator):
         "lora_rank": [Interval(Integral, 1, None, closed="left")],
         "lora_alpha": [Interval(Integral, 1, None, closed="left")],
         "lora_dropout": [Interval(Real, 0, 1, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "max_steps": [Interval(Integral, 0, None, closed="left")],
         "time_limit": [Interval(Real, 0, None, closed="neither"), None],
         "eval_interval": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
@@ -319,7 +320,7 @@ class Parameters(BaseEstimator):
         lora_rank: int = 8,
         lora_alpha: int = 16,
         lora_dropout: float = 0.0,
-        batch_size: int = 1,
+        batch_size: int | Literal["auto"] = "auto",
         max_steps: int = 500,
         time_limit: float | None = None,
         eval_interval: int | Literal["auto"] = "auto",
