@@ -83,7 +83,8 @@ def test_a_small_network_predicts_in_float32(two_folds):
 
 def test_a_regressor_trains():
     X, y = load_diabetes(return_X_y=True)
-    model = FinetunedTabPFNRegressor(base_model="mini", max_steps=30, random_state=0).fit(X[:350], y[:350])
+    model = FinetunedTabPFNRegressor(base_model="mini", max_steps=30, random_state=0)
+    model.fit(X[:350], y[:350])
     assert model.n_steps_ == 30
     assert model.best_score_ >= model.base_score_
 
