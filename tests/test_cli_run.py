@@ -17,6 +17,7 @@ from tabpfn.settings import settings
 from finetune_tabpfn import FinetunedTabPFNClassifier, base_models
 from finetune_tabpfn.cli import main
 from finetune_tabpfn.run_config import json_schema, load_config
+from plain import plain
 
 PROGRAM = Path(sys.executable).with_name("finetune-tabpfn")
 ROOT = Path(__file__).parents[1]
@@ -103,10 +104,8 @@ def test_the_models_of_a_run_predict_alike(folder, first_run):
     assert isinstance(estimator, FinetunedTabPFNClassifier)
     X = pd.read_csv(folder / "flowers.csv").iloc[:, :4]
     y = pd.read_csv(folder / "flowers.csv")["kind"]
-    plain = TabPFNClassifier(
-        model_path=str(run / "model-v3.safetensors"), n_estimators=1, device="cpu", random_state=0
-    )
-    agree = plain.fit(X, y).predict(X) == estimator.predict(X)
+    again = plain(TabPFNClassifier, run / "model-v3.safetensors", n_estimators=1)
+    agree = again.fit(X, y).predict(X) == estimator.predict(X)
     assert agree.mean() > 0.95  # fitted to all rows and to those of training
 
 
@@ -278,10 +277,10 @@ def test_fit_predict_and_export_as_json(folder, tmp_path, capsys):
     assert exported["licence"] == "Apache-2.0"
     assert exported["path"] == str(network)
     X = pd.read_csv(data).drop(columns="kind")
-    plain = TabPFNClassifier(model_path=network, n_estimators=1, device="cpu", random_state=0)
-    plain.fit(X, pd.read_csv(data)["kind"])
+    again = plain(TabPFNClassifier, network, n_estimators=1)
+    again.fit(X, pd.read_csv(data)["kind"])
     proba = pd.read_csv(tmp_path / "p.csv").iloc[:, 1:].to_numpy()
-    np.testing.assert_allclose(plain.predict_proba(X), proba, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(again.predict_proba(X), proba, rtol=1e-3, atol=1e-5)
 
 
 def test_what_cannot_be_exported(folder, tmp_path, capsys):
