@@ -1,9 +1,11 @@
 """`run`, `export`, `info`, `schema` and results as JSON."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import joblib
@@ -61,14 +63,11 @@ def call(*arguments):
 @pytest.fixture(scope="module")
 def first_run(folder):
     """Give what a run printed as JSON, on stdout and stderr."""
-    done = subprocess.run(
-        [PROGRAM, "run", folder / "flowers.yaml", "--json"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout), done.stderr
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(folder)
+        assert call("run", folder / "flowers.yaml", "--json") == 0
+    return json.loads(out.getvalue()), err.getvalue()
 
 
 def test_a_run_leaves_all_of_it_in_a_folder_of_its_own(folder, first_run):
@@ -325,14 +324,15 @@ def test_a_reader_that_has_seen_enough_is_no_error():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["classify", "regress"])
-def test_the_shipped_files_run(name, tmp_path):
+def test_the_shipped_files_run(name, tmp_path, monkeypatch):
     """As the comment on top of each says, with fewer steps."""
     config = ROOT / "examples" / f"{name}.yaml"
     lines = config.read_text().splitlines()
     synth = next(line.removeprefix("#   ") for line in lines if "finetune-tabpfn synth" in line)
     commands = [synth.split()[1:], ["run", config, "--max-steps", "2", "--n-estimators", "1"]]
+    monkeypatch.chdir(tmp_path)
     for command in commands:
-        subprocess.run([PROGRAM, *command], cwd=tmp_path, check=True, capture_output=True)
+        assert call(*command) == 0
     assert len(list(tmp_path.glob("runs/*/*/metrics.json"))) == 2  # the run and the link
 
 
