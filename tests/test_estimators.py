@@ -57,10 +57,11 @@ def regressor(**parameters):
 # --- what comes out ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_fine_tuning_improves_a_real_table_on_rows_it_never_saw():
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(
-        X, y, train_size=600, stratify=y, random_state=0
+        X, y, train_size=600, test_size=600, stratify=y, random_state=0
     )
     parameters = {"max_steps": 30, "eval_interval": 10}
     tuned = classifier(**parameters).fit(X_train, y_train)

@@ -137,7 +137,7 @@ def what_was_chosen():
 
 @pytest.mark.slow
 def test_processors_round_differently_but_choose_alike():
-    """This one, and one without vector instructions."""
+    """This one, and one without the vector instructions of the last ten years."""
     there = "import json, test_one_answer; print(json.dumps(test_one_answer.what_was_chosen()))"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", there],
