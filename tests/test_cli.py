@@ -1,4 +1,4 @@
-"""The installed program, called as a user would."""
+"""The program, called as a user would: in this process, but where the process is the question."""
 
 import os
 import subprocess
@@ -18,17 +18,9 @@ PROGRAM = Path(sys.executable).with_name("finetune-tabpfn")
 QUICK = ["--base-model", "mini", "--max-steps", "2", "--n-estimators", "1", "--random-state", "0"]
 
 
-def run(*arguments, status=0):
-    done = subprocess.run(
-        [PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == status, done.stderr
-    return done
-
-
 @pytest.fixture
 def call(capsys):
-    """Call the program without starting a process: tests that need no process of their own."""
+    """Call the program without starting a process."""
 
     def called(*arguments, status=0):
         try:
@@ -51,12 +43,14 @@ def flowers(tmp_path):
     return tmp_path / "flowers.csv"
 
 
-def test_fit_and_predict_classes(flowers, tmp_path):
+def test_the_installed_program_fits_and_this_process_predicts(flowers, tmp_path, call):
     model, predictions = tmp_path / "model.joblib", tmp_path / "predictions.csv"
-    done = run("fit", flowers, "--target", "kind", "--out", model, *QUICK)
+    command = [PROGRAM, "fit", flowers, "--target", "kind", "--out", model, *QUICK]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     assert "classification of 'kind': 150 rows, 4 columns, base model mini" in done.stdout
     assert "fine-tuning" in done.stderr  # progress is no result
-    run("predict", model, flowers, "--out", predictions)
+    call("predict", model, flowers, "--out", predictions)
     table = pd.read_csv(predictions)
     kinds = ["setosa", "versicolor", "virginica"]
     assert list(table.columns) == ["prediction", *(f"probability_{kind}" for kind in kinds)]
@@ -169,7 +163,7 @@ def test_a_missing_column_at_prediction(flowers, tmp_path, call):
 
 
 def test_wrong_usage(call):
-    assert "usage: finetune-tabpfn" in run("fit", status=2).stderr
+    assert "usage: finetune-tabpfn" in call("fit", status=2).err
     assert "invalid choice" in call("frobnicate", status=2).err
 
 
@@ -180,11 +174,12 @@ def test_help_explains_every_parameter(call):
 
 
 @pytest.mark.slow
-def test_demo(tmp_path):
-    done = run("demo", "--out", tmp_path, "--time-limit", "20")
-    assert "base" in done.stdout
-    assert "fine-tuned" in done.stdout
-    assert "on this table" in done.stdout
+def test_demo(tmp_path, call, everything):
+    short = ["--time-limit", "20"] if everything else ["--max-steps", "5", "--n-estimators", "1"]
+    said = call("demo", "--out", tmp_path, *short)
+    assert "base" in said.out
+    assert "fine-tuned" in said.out
+    assert "on this table" in said.out
     assert (tmp_path / "training_curve.png").read_bytes().startswith(b"\x89PNG")
     model = TabPFNClassifier(model_path=str(tmp_path / "digits-v3.safetensors"), device="cpu")
     model.fit(np.eye(8), np.arange(8) % 2)

@@ -35,6 +35,7 @@ def prepared(path, kind, mixed_table, validation_context=None, **changes):
 
 
 def plain_predictions(plan, X, y):
+    """Of tabpfn's own estimator, in the precision of the plan."""
     model = plan.fit(X.iloc[TRAIN], y[TRAIN])
     rows = X.iloc[HELD_OUT]
     return model.predict_proba(rows) if plan.kind == "classification" else model.predict(rows)

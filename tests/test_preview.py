@@ -1,8 +1,6 @@
 """Whether fine-tuning pays, and whether rows should be added."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import joblib
@@ -29,7 +27,6 @@ from finetune_tabpfn.studies.preview import NOTICE, preview
 from finetune_tabpfn.studies.preview_data import ENTRIES, preview_data, sample
 from finetune_tabpfn.synthetic import make_table
 
-PROGRAM = Path(sys.executable).with_name("finetune-tabpfn")
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "preview.schema.json").read_text())
 DEVELOPMENT_TABLES = Path(__file__).parents[2] / "shared" / "data"
 QUICK = {"base_model": "mini", "max_steps": 2, "n_estimators": 1}
@@ -188,21 +185,17 @@ def test_the_time_limit_is_of_the_whole(cancer):
     assert any("The time limit ended the fine-tuning" in note for note in result["notes"])
 
 
-def test_the_installed_program(cancer, tmp_path):
+def test_the_command(cancer, tmp_path, capsys):
     given = ["--data-path", cancer / "new.csv", "--base-data", cancer / "table.csv"]
     options = ["--target", "target", "--test-mode", "--output-format", "json"]
-    done = subprocess.run(
-        [PROGRAM, "preview", *given, *options, "--cache-dir", tmp_path / "cache"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    result = valid(json.loads(done.stdout))
+    cache = ["--cache-dir", tmp_path / "cache"]
+    assert main(["preview", *map(str, [*given, *options, *cache])]) == 0
+    said = capsys.readouterr()
+    result = valid(json.loads(said.out))
     assert result["test_mode"] is True
     assert result["sample_size_used"] <= 210
     assert result["parameters"]["base_model"] == "mini"
-    assert "held out" in done.stderr
+    assert "held out" in said.err
     assert len(list((tmp_path / "cache").glob("*.parquet"))) == 1
 
 

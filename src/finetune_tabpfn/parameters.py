@@ -117,9 +117,10 @@ base_model : str or path, default="auto"
         Forward and backward passes that an update spreads its `batch_size` splits over: the
         same gradient with less memory.
     precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
-        Type of the forward and backward pass in training. "auto" is bf16 (fp16 on older cards)
-        on CUDA; on a CPU fp32, or bf16 where that is clearly faster, which large networks are on
-        some processors: measured at the start. "fp32" keeps prediction in fp32 as well.
+        Type of the forward and backward pass in training. "auto" is fp32 for networks smaller
+        than v2; for others bf16 (fp16 on older cards) on CUDA and bf16 on CPUs with units for it.
+        On a CPU prediction stays in float32 unless half precision is asked for; "fp32" keeps it
+        there on a GPU as well.
     categorical_features : array-like of int, str or bool, default=None
         Columns to treat as categorical: positions, names or a mask. None lets TabPFN infer
         them; columns of pandas' category type are always among them.
