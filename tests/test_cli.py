@@ -135,6 +135,20 @@ def test_what_cannot_be_done_is_one_sentence(arguments, message, flowers, call):
 
 
 @pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--lerning-rate=1e-4", "--lerning-rate is no option here; did you mean --learning-rate?"),
+        ("--zzz", "--zzz is no option here; `finetune-tabpfn fit --help` lists them all"),
+    ],
+)
+def test_an_option_that_does_not_exist_suggests_the_nearest(option, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", "a.csv", "--target", "y", "--out", "m.joblib", option])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"", "cannot be read as csv"),

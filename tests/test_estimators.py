@@ -29,7 +29,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tabpfn import TabPFNClassifier, TabPFNRegressor
 
-from finetune_tabpfn import Callback, FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn import (
+    Callback,
+    FinetunedTabPFNClassifier,
+    FinetunedTabPFNRegressor,
+    fine_tune_base_model,
+    fine_tune_tabpfn,
+)
 
 IRIS = load_iris(return_X_y=True)
 DIABETES = load_diabetes(return_X_y=True)
@@ -847,10 +853,54 @@ def test_wrong_metadata(arguments, message):
         classifier().fit(X4, Y4, **arguments)
 
 
-def test_a_parameter_that_does_not_exist_suggests_the_nearest():
-    nearest = "FinetunedTabPFNRegressor is given 'lerning_rate'.*did you mean 'learning_rate'"
-    with pytest.raises(TypeError, match=nearest):
-        regressor(lerning_rate=1e-4)
+def misspelt(call):
+    return {
+        "constructor": lambda: regressor(lerning_rate=1e-4),
+        "set_params": lambda: regressor().set_params(lerning_rate=1e-4),
+        "search": lambda: GridSearchCV(regressor(), {"lerning_rate": [1]}).fit(X4, range(20)),
+        "fit": lambda: regressor().fit(X4, range(20), sample_wieght=range(20)),
+        "function": lambda: fine_tune_tabpfn(X_train=X4, y_trian=Y4),
+        "its configuration": lambda: fine_tune_tabpfn(X_train=X4, y_train=Y4, lerning_rate=1),
+        "related": lambda: fine_tune_base_model(
+            [(X4, Y4)], "a-v3.ckpt", task="classification", lerning_rate=1
+        ),
+    }[call]()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            "constructor",
+            TypeError,
+            "FinetunedTabPFNRegressor is given 'lerning_rate'.*'learning_rate'",
+        ),
+        (
+            "set_params",
+            ValueError,
+            "FinetunedTabPFNRegressor is given 'lerning_rate'.*'learning_rate'",
+        ),
+        ("search", ValueError, "FinetunedTabPFNRegressor is given 'lerning_rate'.*'learning_rate'"),
+        (
+            "fit",
+            TypeError,
+            r"FinetunedTabPFNRegressor.fit is given 'sample_wieght'.*'sample_weight'",
+        ),
+        ("function", TypeError, "fine_tune_tabpfn is given 'y_trian'.*did you mean 'y_train'"),
+        (
+            "its configuration",
+            TypeError,
+            "fine_tune_tabpfn is given 'lerning_rate'.* finetuning_config={'learning_rate': ...}",
+        ),
+        ("related", ValueError, "fine_tune_base_model is given 'lerning_rate'.*'learning_rate'"),
+    ],
+)
+def test_a_name_that_does_not_exist_suggests_the_nearest(call, error, message):
+    with pytest.raises(error, match=message):
+        misspelt(call)
+
+
+def test_parameters_are_given_by_name():
     with pytest.raises(TypeError, match="FinetunedTabPFNClassifier takes its parameters by name"):
         FinetunedTabPFNClassifier("mini")
 

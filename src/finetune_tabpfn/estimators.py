@@ -36,7 +36,7 @@ from finetune_tabpfn.inputs import (
     positions_of,
 )
 from finetune_tabpfn.loggers import Loggers
-from finetune_tabpfn.parameters import Parameters, documented
+from finetune_tabpfn.parameters import Parameters, documented, explaining
 from finetune_tabpfn.scoring import HoldOutScore
 from finetune_tabpfn.sklearn_callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from finetune_tabpfn.tasks import Classification, Kind, Regression, Task
@@ -49,6 +49,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
 
     _kind: Kind
 
+    @explaining
     @with_callbacks
     @gradients()
     def fit(

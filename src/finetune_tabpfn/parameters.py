@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from finetune_tabpfn.scoring import Scoring
-from finetune_tabpfn.text import unknown_name
+from finetune_tabpfn.text import nearest, unknown_name
 from finetune_tabpfn.training import HOOKS
 
 PARAMETERS = """\
@@ -208,7 +208,7 @@ _DOCSTRING = """{summary}
     --------{example}"""
 
 Estimator = TypeVar("Estimator")
-Init = TypeVar("Init", bound=Callable[..., None])
+Called = TypeVar("Called", bound=Callable[..., Any])
 
 
 class Splitter(Protocol):
@@ -240,23 +240,45 @@ def documented(
     return complete
 
 
-def explaining(init: Init) -> Init:
-    """Let a constructor say which parameter was meant; its signature stays as it is."""
-    names = list(inspect.signature(init).parameters)[1:]
+def explaining(function: Called) -> Called:
+    """Let a function, a method or a constructor say which argument was meant.
 
-    @functools.wraps(init)
-    def explained(self: Any, *values: Any, **parameters: Any) -> None:
-        estimator = type(self).__name__
-        if values:
-            raise TypeError(
-                f"{estimator} takes its parameters by name, such as base_model={values[0]!r}."
-            )
-        for name in parameters:
+    Its signature stays as it is. What is a parameter of the estimators, and none of the function,
+    is said to belong into its `finetuning_config`.
+    """
+    signature = inspect.signature(function).parameters.values()
+    names = [argument.name for argument in signature]
+    by_name = all(argument.kind is argument.KEYWORD_ONLY for argument in list(signature)[1:])
+
+    @functools.wraps(function)
+    def explained(*values: Any, **arguments: Any) -> Any:
+        if names[0] != "self":
+            called = function.__name__
+        else:
+            called = type(values[0]).__name__
+            if function.__name__ != "__init__":
+                called = f"{called}.{function.__name__}"
+            elif by_name and values[1:]:
+                raise TypeError(
+                    f"{called} takes its parameters by name, such as base_model={values[1]!r}."
+                )
+        for name in arguments:
             if name not in names:
-                raise TypeError(unknown_name(f"{estimator} is given", name, names))
-        init(self, **parameters)
+                raise TypeError(_unknown_argument(called, name, names))
+        return function(*values, **arguments)
 
     return explained  # type: ignore[return-value]
+
+
+def _unknown_argument(called: str, name: str, names: Sequence[str]) -> str:
+    """Return the sentence for an argument that a function does not have."""
+    config = "finetuning_config"
+    others = list(Parameters._parameter_constraints) if config in names else []
+    near = nearest(name, [*names, *others])
+    if near in others:
+        meant = f"{config}={{{near!r}: ...}}"
+        return f"{called} is given {name!r}, which is unknown; did you mean {meant}?"
+    return unknown_name(f"{called} is given", name, [other for other in names if other != "self"])
 
 
 class Parameters(BaseEstimator):
@@ -394,6 +416,25 @@ class Parameters(BaseEstimator):
         self.checkpoint_interval = checkpoint_interval
         self.resume = resume
         self.verbose = verbose
+
+    def set_params(self, **parameters: Any) -> Parameters:
+        """Set parameters by name.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For a name that no parameter has; the message says which is the nearest.
+        """
+        names = list(self.get_params(deep=False))
+        for name in parameters:
+            if name not in names:
+                raise ValueError(unknown_name(f"{type(self).__name__} is given", name, names))
+        super().set_params(**parameters)
+        return self
 
     def _validate_params(self) -> None:
         """Raise, in one sentence, for what is not permitted or contradicts itself."""

@@ -18,6 +18,7 @@ from finetune_tabpfn.courses import Course
 from finetune_tabpfn.estimators import ESTIMATORS, random_seed
 from finetune_tabpfn.finetuning import fine_tune
 from finetune_tabpfn.tasks import Kind
+from finetune_tabpfn.text import unknown_name
 from finetune_tabpfn.training import Round, gradients
 
 NOT_HERE = (
@@ -136,10 +137,11 @@ def _estimator(task: Kind, parameters: dict[str, Any]) -> Any:
             raise ValueError(
                 f"{name}={parameters[name]!r} is for a fit to one table; leave it out."
             )
-    try:
-        estimator = ESTIMATORS[task](**parameters)
-    except TypeError as error:
-        raise ValueError(f"parameters: {error}") from error
+    names = [name for name in ESTIMATORS[task]._get_param_names() if name not in NOT_HERE]
+    for name in parameters:
+        if name not in names:
+            raise ValueError(unknown_name("fine_tune_base_model is given", name, names))
+    estimator = ESTIMATORS[task](**parameters)
     estimator._validate_params()
     return estimator
 

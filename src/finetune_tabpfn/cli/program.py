@@ -11,7 +11,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 from finetune_tabpfn import __version__
 from finetune_tabpfn.cli import (
@@ -27,6 +27,7 @@ from finetune_tabpfn.cli import (
     schema,
     synth,
 )
+from finetune_tabpfn.text import nearest
 
 # in the order of the help
 COMMANDS = (
@@ -61,9 +62,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says which option was meant."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse what is known; for an option that is unknown, end with the nearest."""
+        found, unknown = super().parse_known_args(args, namespace)
+        for word in unknown:
+            option = word.partition("=")[0]
+            if option.startswith("--"):
+                near = nearest(option, self._option_string_actions)
+                hint = f"did you mean {near}?" if near else f"`{self.prog} --help` lists them all."
+                self.error(f"{option} is no option here; {hint}")
+        return found, unknown
+
+
 def parser() -> argparse.ArgumentParser:
     """Build the parser of the whole program."""
-    program = argparse.ArgumentParser(
+    program = _Parser(
         prog="finetune-tabpfn",
         description="Fine-tune TabPFN to one table. Progress goes to stderr, results to stdout; "
         "with --json a result is one JSON object.",
