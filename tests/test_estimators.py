@@ -33,6 +33,7 @@ from finetune_tabpfn import (
     Callback,
     FinetunedTabPFNClassifier,
     FinetunedTabPFNRegressor,
+    _tabpfn,
     fine_tune_base_model,
     fine_tune_tabpfn,
 )
@@ -287,6 +288,58 @@ def test_ctrl_c_deploys_the_best_so_far():
         model = classifier(callbacks=[Interrupts()]).fit(X, y)
     assert model.stop_reason_ == "interrupted"
     assert model.predict(X).shape == (150,)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "finetune_tabpfn.courses._tabpfn.prepare",
+        "finetune_tabpfn.finetuning.step_batches",
+        "finetune_tabpfn.finetuning.forecast",
+        "finetune_tabpfn.finetuning.new_state",
+    ],
+)
+def test_ctrl_c_while_preparing_deploys_the_base_model(moment, monkeypatch):
+    monkeypatch.setattr(moment, press_ctrl_c)
+    with pytest.warns(UserWarning, match=r"interrupted before its first step; the base model is"):
+        model = classifier(time_limit=60).fit(*IRIS)
+    assert (model.stop_reason_, model.deployed_weights_) == ("interrupted", "base")
+    assert (model.n_steps_, model.scoring_, len(model.history_)) == (0, "neg_log_loss", 0)
+    monkeypatch.undo()
+    base = classifier(max_steps=0).fit(*IRIS)
+    np.testing.assert_array_equal(model.predict_proba(IRIS[0]), base.predict_proba(IRIS[0]))
+
+
+def press_ctrl_c(*_, **__):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("moment", ["base_models.BaseModel.load", "_tabpfn.Blueprint.deploy"])
+def test_ctrl_c_where_nothing_can_be_deployed_raises(moment, monkeypatch):
+    monkeypatch.setattr(f"finetune_tabpfn.{moment}", press_ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        classifier().fit(*IRIS)
+
+
+def test_ctrl_c_while_choosing_deploys_the_best_round_as_it_was_scored(monkeypatch):
+    monkeypatch.setattr("finetune_tabpfn.choice.HoldOut.deployable", press_ctrl_c)
+    with pytest.warns(UserWarning, match="interrupted; the best round is deployed"):
+        model = classifier(**LEARNS, scoring=scorer_that()).fit(*IRIS)
+    assert (model.stop_reason_, model.n_steps_) == ("interrupted", 12)
+
+
+def test_ctrl_c_while_preparing_a_second_fold_keeps_the_first(monkeypatch):
+    prepare, calls = _tabpfn.prepare, []
+
+    def second_time(*arguments, **named):
+        calls.append(1)
+        return prepare(*arguments, **named) if len(calls) < 2 else press_ctrl_c()
+
+    monkeypatch.setattr("finetune_tabpfn.courses._tabpfn.prepare", second_time)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model = classifier(n_folds=3).fit(*IRIS)
+    assert (model.stop_reason_, len(model.predictors_), model.n_steps_) == ("interrupted", 1, 4)
+    assert np.isfinite(model.best_score_)
 
 
 @pytest.mark.parametrize(

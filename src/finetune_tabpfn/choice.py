@@ -86,7 +86,8 @@ class Outcome:
         if reason == "out of memory":
             return f"Fine-tuning ran out of memory; {kept} is deployed."
         if reason == "interrupted":
-            return f"Fine-tuning was interrupted; {kept} is deployed."
+            when = "" if self.n_steps else " before its first step"
+            return f"Fine-tuning was interrupted{when}; {kept} is deployed."
         if reason == "time_limit" and len(self.history) < 2:
             return "time_limit left no room for a round of fine-tuning; the base model is deployed."
         if reason in ("too few rows", "constant target", "constant columns"):
@@ -175,12 +176,14 @@ def choose(
     hold_out: HoldOut,
     budget: TimeBudget | None,
     learning_rate: float,
+    *,
+    as_scored: bool = False,
 ) -> Outcome:
     """Return what is to be deployed.
 
     The best round, or on a small hold-out half-way from the base to it; the base where the gain
     may be luck, or where the probabilities have got worse. After an error, which may be the
-    scorer's, the best round as it was scored.
+    scorer's, or if the user will not wait, `as_scored`: the best round as it was scored.
     """
     base, best = part.plain(state.base_weights), part.plain(state.best_weights)
     mixed = mix_weights(base, best, HALF)
@@ -188,7 +191,7 @@ def choose(
     shares = {"base": 0.0, "average": HALF, "best round": 1.0}
     deployed: Deployed = "base"
     reference = found = state.base
-    if state.error is not None:
+    if as_scored or state.error is not None:
         deployed, found = ("best round" if state.best_round else "base"), state.best
     elif state.best_round > 0:
         deployed, reference, found = _contest(weights, state, hold_out, budget)

@@ -70,6 +70,11 @@ def fine_tune(
         Time to keep for what follows.
     fold : int
         Number of this one among the trainings of a fit, for the guests.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        For Ctrl-C before the training; it ends the training itself, which what is deployed tells.
     """
     saved = checkpoints.load()
     settings = {} if saved is None else saved["settings"]
@@ -80,10 +85,7 @@ def fine_tune(
         config = loop_config(batches, parameters, settings)
         budget = _budget(batches, hold_out, parameters, config, timer, finish_seconds)
         training = _Training(model, part, batches, hold_out, config, parameters.weight_decay)
-        try:
-            rate = settings.get("rate") or training.choose_rate(parameters, budget)
-        except KeyboardInterrupt:
-            return Outcome.untouched("interrupted")
+        rate = settings.get("rate") or training.choose_rate(parameters, budget)
         own = _callbacks(parameters, budget)
         asked = [*own, *guests, *(parameters.callbacks or ())]
         earlier = None if saved is None else saved["state"]
@@ -92,7 +94,9 @@ def fine_tune(
         return choose(state, part, hold_out, budget, rate)
     except Exception as error:  # a scorer that fails only now must not cost the training
         state.error = error
-        return choose(state, part, hold_out, budget, rate)
+    except KeyboardInterrupt:
+        state.stop_reason = "interrupted"
+    return choose(state, part, hold_out, budget, rate, as_scored=True)
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from finetune_tabpfn import __version__
 from finetune_tabpfn.cli import (
@@ -48,6 +49,9 @@ COMMANDS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status."""
     arguments = parser().parse_args(argv)
+    if argv is None:
+        keeps = arguments.run in (fit.run, run.run)
+        signal.signal(signal.SIGINT, signal.default_int_handler if keeps else _stop)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -59,7 +63,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, ImportError) as error:
         print(f"finetune-tabpfn: error: {error}", file=sys.stderr)
         return 1
+    except _Stopped:
+        raise KeyboardInterrupt from None
     return 0
+
+
+class _Stopped(BaseException):
+    """Ctrl-C where a training that is cut short is no result: no fit takes it for its own."""
+
+
+def _stop(*_: object) -> NoReturn:
+    raise _Stopped
 
 
 class _Parser(argparse.ArgumentParser):
