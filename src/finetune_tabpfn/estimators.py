@@ -208,7 +208,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         task: Task,
         blueprint: _tabpfn.Blueprint,
         table: LabelledTable,
-        folds: list[tuple[LabelledTable, LabelledTable]],
+        folds: list[tuple[LabelledTable, LabelledTable | None]],
         listeners: tuple[FitTask, Loggers],
         checkpoints: Checkpoints,
         seed: int,
@@ -252,7 +252,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         task: Task,
         blueprint: _tabpfn.Blueprint,
         training: LabelledTable,
-        validation: LabelledTable,
+        validation: LabelledTable | None,
         n_rows: int,
         fold: int,
         guests: list[object],
@@ -282,13 +282,15 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         task: Task,
         blueprint: _tabpfn.Blueprint,
         training: LabelledTable,
-        validation: LabelledTable,
+        validation: LabelledTable | None,
         timer: Timer,
     ) -> Course:
         """Prepare the rows once; raises NothingToTrainError."""
         task = task.among(training.y)
-        weight, held_out_weight = self._weights(training), self._weights(validation)
-        score = HoldOutScore(task, self.scoring, validation.X, validation.y, held_out_weight)
+        weight, score = self._weights(training), None
+        if validation is not None:
+            of_rows = self._weights(validation)
+            score = HoldOutScore(task, self.scoring, validation.X, validation.y, of_rows)
         return prepare_course(blueprint, task, training, validation, score, weight, timer)
 
     def _first_course(

@@ -153,6 +153,7 @@ class Works:
     validation_rows, deployed_rows : int
         Context rows of both; the hold-out is cut in proportion.
     members : int
+        0 where nothing is validated.
     """
 
     step: Run
@@ -191,6 +192,9 @@ def estimate(
         watch=watch,
         to_the_top=to_the_top,
     )
+    if not works.members:
+        cost = (Cost.expected if to_the_top else Cost.at_most)(step, works.step_rows)
+        return CostEstimate(step=works.splits * cost, validation=0.0, finish=0.0)
     validation = climb(
         works.validation,
         works.validation_rows,
@@ -241,7 +245,7 @@ def forecast(
         Whether to measure the real sizes, where that fits, instead of an upper bound.
     """
     table = batches.table
-    model, members = table.network, len(table.members)
+    model, members = table.network, len(table.members) if table.n_held_out else 0
 
     def step(rows: int) -> None:
         model.train()
