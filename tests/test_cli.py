@@ -1,6 +1,6 @@
 """The program, called as a user would: in this process, but where the process is the question."""
 
-import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -81,31 +81,49 @@ def test_the_task_can_be_set(tmp_path, call):
     assert call(*base, "--task", "regression", *QUICK).out.startswith("regression")
 
 
-@pytest.mark.parametrize("moment", ["torch", "tabpfn", "pandas.read_csv"])
+@pytest.mark.parametrize("moment", ["importlib.metadata", "torch", "prepare"])
 def test_ctrl_c_ends_the_program_in_one_line(moment, flowers, tmp_path):
-    """Whatever it is doing: here Python presses the keys itself, at a certain import or call."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import builtins, os, signal, sys\n"
-        f"moment = {moment!r}\n"
+    """Whatever it is doing: Python itself presses the keys, at an import or a call."""
+    (tmp_path / "press.py").write_text(
+        "import signal, sys\n"
+        "moment = sys.argv.pop(1)\n"
+        "def press(*_, **__):\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
         "def watch(event, arguments):\n"
-        "    is_import = event == 'import' and arguments[0] == moment and 'finetune_tabpfn' in "
-        "sys.modules and hasattr(sys.modules.get('finetune_tabpfn.cli'), 'main')\n"
-        "    is_read = event == 'open' and str(arguments[0]).endswith('flowers.csv') and '.' in "
-        "moment\n"
-        "    if is_import or is_read:\n"
-        "        signal.raise_signal(signal.SIGINT)\n"
-        "sys.addaudithook(watch)\n"
+        "    if event == 'import' and arguments[0] == moment:\n"
+        "        press()\n"
+        "from finetune_tabpfn.cli import main\n"
+        "if moment == 'prepare':\n"
+        "    import finetune_tabpfn.courses\n"
+        "    finetune_tabpfn.courses._tabpfn.prepare = press\n"
+        "else:\n"
+        "    sys.addaudithook(watch)\n"
+        "sys.exit(main())\n"
     )
     out = tmp_path / "model.joblib"
+    program = [sys.executable, tmp_path / "press.py", moment]
     done = subprocess.run(
-        [PROGRAM, "fit", flowers, "--target", "kind", "--out", out, *QUICK],
+        [*program, "fit", flowers, "--target", "kind", "--out", out, *QUICK],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"},
     )
     assert (done.returncode, done.stderr) == (130, "finetune-tabpfn: interrupted\n")
     assert not out.exists()
+
+
+def test_ctrl_c_during_a_demonstration_ends_it(monkeypatch, capsys):
+    """Where a training that is cut short is no result, no fit takes Ctrl-C for its own."""
+    monkeypatch.setattr(sys, "argv", ["finetune-tabpfn", "demo"])
+    monkeypatch.setattr(
+        "finetune_tabpfn.finetuning.step_batches", lambda *_: signal.raise_signal(signal.SIGINT)
+    )
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert main() == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err == "finetune-tabpfn: interrupted\n"
 
 
 @pytest.mark.parametrize(
@@ -126,6 +144,20 @@ def test_what_cannot_be_done_is_one_sentence(arguments, message, flowers, call):
     assert said.err.startswith("finetune-tabpfn: error: ")
     assert message in said.err
     assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--lerning-rate=1e-4", "--lerning-rate is no option here; did you mean --learning-rate?"),
+        ("--zzz", "--zzz is no option here; `finetune-tabpfn fit --help` lists them all"),
+    ],
+)
+def test_an_option_that_does_not_exist_suggests_the_nearest(option, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", "a.csv", "--target", "y", "--out", "m.joblib", option])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

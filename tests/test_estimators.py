@@ -29,7 +29,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tabpfn import TabPFNClassifier, TabPFNRegressor
 
-from finetune_tabpfn import Callback, FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn import (
+    Callback,
+    FinetunedTabPFNClassifier,
+    FinetunedTabPFNRegressor,
+    _tabpfn,
+    fine_tune_base_model,
+    fine_tune_tabpfn,
+)
 
 IRIS = load_iris(return_X_y=True)
 DIABETES = load_diabetes(return_X_y=True)
@@ -283,6 +290,58 @@ def test_ctrl_c_deploys_the_best_so_far():
         model = classifier(callbacks=[Interrupts()]).fit(X, y)
     assert model.stop_reason_ == "interrupted"
     assert model.predict(X).shape == (150,)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "finetune_tabpfn.courses._tabpfn.prepare",
+        "finetune_tabpfn.finetuning.step_batches",
+        "finetune_tabpfn.finetuning.forecast",
+        "finetune_tabpfn.finetuning.new_state",
+    ],
+)
+def test_ctrl_c_while_preparing_deploys_the_base_model(moment, monkeypatch):
+    monkeypatch.setattr(moment, press_ctrl_c)
+    with pytest.warns(UserWarning, match=r"interrupted before its first step; the base model is"):
+        model = classifier(time_limit=60).fit(*IRIS)
+    assert (model.stop_reason_, model.deployed_weights_) == ("interrupted", "base")
+    assert (model.n_steps_, model.scoring_, len(model.history_)) == (0, "neg_log_loss", 0)
+    monkeypatch.undo()
+    base = classifier(max_steps=0).fit(*IRIS)
+    np.testing.assert_array_equal(model.predict_proba(IRIS[0]), base.predict_proba(IRIS[0]))
+
+
+def press_ctrl_c(*_, **__):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("moment", ["base_models.BaseModel.load", "_tabpfn.Blueprint.deploy"])
+def test_ctrl_c_where_nothing_can_be_deployed_raises(moment, monkeypatch):
+    monkeypatch.setattr(f"finetune_tabpfn.{moment}", press_ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        classifier().fit(*IRIS)
+
+
+def test_ctrl_c_while_choosing_deploys_the_best_round_as_it_was_scored(monkeypatch):
+    monkeypatch.setattr("finetune_tabpfn.choice.HoldOut.deployable", press_ctrl_c)
+    with pytest.warns(UserWarning, match="interrupted; the best round is deployed"):
+        model = classifier(**LEARNS, scoring=scorer_that()).fit(*IRIS)
+    assert (model.stop_reason_, model.n_steps_) == ("interrupted", 12)
+
+
+def test_ctrl_c_while_preparing_a_second_fold_keeps_the_first(monkeypatch):
+    prepare, calls = _tabpfn.prepare, []
+
+    def second_time(*arguments, **named):
+        calls.append(1)
+        return prepare(*arguments, **named) if len(calls) < 2 else press_ctrl_c()
+
+    monkeypatch.setattr("finetune_tabpfn.courses._tabpfn.prepare", second_time)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model = classifier(n_folds=3).fit(*IRIS)
+    assert (model.stop_reason_, len(model.predictors_), model.n_steps_) == ("interrupted", 1, 4)
+    assert np.isfinite(model.best_score_)
 
 
 @pytest.mark.parametrize(
@@ -866,10 +925,54 @@ def test_wrong_metadata(arguments, message):
         classifier().fit(X4, Y4, **arguments)
 
 
-def test_a_parameter_that_does_not_exist_suggests_the_nearest():
-    nearest = "FinetunedTabPFNRegressor is given 'lerning_rate'.*did you mean 'learning_rate'"
-    with pytest.raises(TypeError, match=nearest):
-        regressor(lerning_rate=1e-4)
+def misspelt(call):
+    return {
+        "constructor": lambda: regressor(lerning_rate=1e-4),
+        "set_params": lambda: regressor().set_params(lerning_rate=1e-4),
+        "search": lambda: GridSearchCV(regressor(), {"lerning_rate": [1]}).fit(X4, range(20)),
+        "fit": lambda: regressor().fit(X4, range(20), sample_wieght=range(20)),
+        "function": lambda: fine_tune_tabpfn(X_train=X4, y_trian=Y4),
+        "its configuration": lambda: fine_tune_tabpfn(X_train=X4, y_train=Y4, lerning_rate=1),
+        "related": lambda: fine_tune_base_model(
+            [(X4, Y4)], "a-v3.ckpt", task="classification", lerning_rate=1
+        ),
+    }[call]()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            "constructor",
+            TypeError,
+            "FinetunedTabPFNRegressor is given 'lerning_rate'.*'learning_rate'",
+        ),
+        (
+            "set_params",
+            ValueError,
+            "FinetunedTabPFNRegressor is given 'lerning_rate'.*'learning_rate'",
+        ),
+        ("search", ValueError, "FinetunedTabPFNRegressor is given 'lerning_rate'.*'learning_rate'"),
+        (
+            "fit",
+            TypeError,
+            r"FinetunedTabPFNRegressor.fit is given 'sample_wieght'.*'sample_weight'",
+        ),
+        ("function", TypeError, "fine_tune_tabpfn is given 'y_trian'.*did you mean 'y_train'"),
+        (
+            "its configuration",
+            TypeError,
+            "fine_tune_tabpfn is given 'lerning_rate'.* finetuning_config={'learning_rate': ...}",
+        ),
+        ("related", ValueError, "fine_tune_base_model is given 'lerning_rate'.*'learning_rate'"),
+    ],
+)
+def test_a_name_that_does_not_exist_suggests_the_nearest(call, error, message):
+    with pytest.raises(error, match=message):
+        misspelt(call)
+
+
+def test_parameters_are_given_by_name():
     with pytest.raises(TypeError, match="FinetunedTabPFNClassifier takes its parameters by name"):
         FinetunedTabPFNClassifier("mini")
 

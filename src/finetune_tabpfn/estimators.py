@@ -36,8 +36,8 @@ from finetune_tabpfn.inputs import (
     positions_of,
 )
 from finetune_tabpfn.loggers import Loggers
-from finetune_tabpfn.parameters import Parameters, documented
-from finetune_tabpfn.scoring import HoldOutScore
+from finetune_tabpfn.parameters import Parameters, documented, explaining
+from finetune_tabpfn.scoring import HoldOutScore, name_of
 from finetune_tabpfn.sklearn_callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from finetune_tabpfn.tasks import Classification, Kind, Regression, Task
 from finetune_tabpfn.training import Round, gradients
@@ -49,6 +49,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
 
     _kind: Kind
 
+    @explaining
     @with_callbacks
     @gradients()
     def fit(
@@ -86,8 +87,9 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         ValueError
             For input that cannot be used; the message names the parameter.
         KeyboardInterrupt
-            For Ctrl-C before the training has begun, while loading or preparing, or after it.
-            During the training it ends that, and what was best is deployed, with a warning.
+            For Ctrl-C while the base model is being loaded, or while the predictor is fitted at
+            the end. In between it ends the fit's preparing or training, and what was best until
+            then is deployed with a warning: the base model, if no step has been made.
         Exception
             What a callback or a scorer raised. If a round had scored above the base model, the
             estimator is fitted with the best one's weights all the same, and the exception
@@ -100,6 +102,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         table, validation = self._check_tables(X, y, sample_weight, groups, X_val, y_val)
         progress = FitTask.begin(self, table)
         task = self._task(table, validation)
+        self.scoring_ = name_of(task, self.scoring)
         seed = checkpoints.seed(random_seed(self.random_state))
         blueprint = self._load_base_model(task, table, seed, timer)
         folds = hold_outs(table, validation, task, self, seed)
@@ -205,29 +208,36 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         task: Task,
         blueprint: _tabpfn.Blueprint,
         table: LabelledTable,
-        folds: list[tuple[LabelledTable, LabelledTable]],
+        folds: list[tuple[LabelledTable, LabelledTable | None]],
         listeners: tuple[FitTask, Loggers],
         checkpoints: Checkpoints,
         seed: int,
         timer: Timer,
     ) -> list[Outcome]:
         """Fine-tune for every fold and fit a predictor with each one's weights to all rows."""
-        self.predictors_, outcomes = [], []
+        self.predictors_: list[_tabpfn.TabPFN] = []
+        outcomes: list[Outcome] = []
         for number, (training, held_out) in enumerate(folds):
             plan = blueprint if len(folds) == 1 else blueprint.copy(seed + number)
             moment = partial(_predictor_of_the_moment, plan, table)
-            outcome = self._fine_tune(
-                task,
-                plan,
-                training,
-                held_out,
-                len(table.y),
-                number,
-                [guest for listener in listeners for guest in listener.guests(moment)],
-                checkpoints.fold(number),
-                seed + number,
-                timer.share(len(folds) - number),
-            )
+            try:
+                outcome = self._fine_tune(
+                    task,
+                    plan,
+                    training,
+                    held_out,
+                    len(table.y),
+                    number,
+                    [guest for listener in listeners for guest in listener.guests(moment)],
+                    checkpoints.fold(number),
+                    seed + number,
+                    timer.share(len(folds) - number),
+                )
+            except KeyboardInterrupt:  # before its training
+                if outcomes:
+                    outcomes[-1] = replace(outcomes[-1], stop_reason="interrupted")
+                    break
+                outcome = Outcome.untouched("interrupted")
             self.predictors_.append(plan.deploy(outcome.weights, table.X, table.y))
             outcomes.append(outcome)
             reason = outcome.stop_reason
@@ -242,7 +252,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         task: Task,
         blueprint: _tabpfn.Blueprint,
         training: LabelledTable,
-        validation: LabelledTable,
+        validation: LabelledTable | None,
         n_rows: int,
         fold: int,
         guests: list[object],
@@ -272,14 +282,15 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         task: Task,
         blueprint: _tabpfn.Blueprint,
         training: LabelledTable,
-        validation: LabelledTable,
+        validation: LabelledTable | None,
         timer: Timer,
     ) -> Course:
         """Prepare the rows once; raises NothingToTrainError."""
         task = task.among(training.y)
-        weight, held_out_weight = self._weights(training), self._weights(validation)
-        score = HoldOutScore(task, self.scoring, validation.X, validation.y, held_out_weight)
-        self.scoring_ = score.name
+        weight, score = self._weights(training), None
+        if validation is not None:
+            of_rows = self._weights(validation)
+            score = HoldOutScore(task, self.scoring, validation.X, validation.y, of_rows)
         return prepare_course(blueprint, task, training, validation, score, weight, timer)
 
     def _first_course(

@@ -178,7 +178,8 @@ class Works:
     validation_rows, deployed_rows : int
         Context rows of both; the hold-out is cut in proportion.
     members, members_together, deployed_together : int
-        All of them, and those that share a forward pass of the one and of the other.
+        All of them, 0 where nothing is validated; and those that share a forward pass of the one
+        and of the other.
     """
 
     step: Run
@@ -220,6 +221,10 @@ def estimate(
         watch=watch,
         to_the_top=to_the_top,
     )
+    seconds = Cost.expected if to_the_top else Cost.at_most
+    step_seconds = works.passes * seconds(step, works.step_rows)
+    if not works.members:
+        return CostEstimate(step=step_seconds, validation=0.0, finish=0.0)
     validation_passes = works.members / works.members_together
     validation = climb(
         works.validation,
@@ -243,9 +248,8 @@ def estimate(
         )
         passes = works.members / works.deployed_together
         deployed = passes * found.expected(works.deployed_rows)
-    seconds = Cost.expected if to_the_top else Cost.at_most
     return CostEstimate(
-        step=works.passes * seconds(step, works.step_rows),
+        step=step_seconds,
         validation=validation_passes * seconds(validation, works.validation_rows),
         finish=0.0,
         as_deployed=deployed,
@@ -303,7 +307,7 @@ def forecast(
         validation_rows=len(few[0].context_rows),
         as_deployed=forward(all_),
         deployed_rows=len(all_[0].context_rows),
-        members=len(table.members),
+        members=len(table.members) if table.n_held_out else 0,
         members_together=len(few),
         deployed_together=len(all_),
     )

@@ -23,7 +23,7 @@ def hold_outs(
     task: Task,
     parameters: Parameters,
     seed: int,
-) -> list[tuple[LabelledTable, LabelledTable]]:
+) -> list[tuple[LabelledTable, LabelledTable | None]]:
     """Return training rows and hold-out rows, once or for each of several folds.
 
     Parameters
@@ -39,15 +39,23 @@ def hold_outs(
     Returns
     -------
     list of (training, held_out)
+        No hold-out where `validation` is None and the user has given no rows.
     """
     way, n_folds = parameters.validation, parameters.n_folds
     if n_folds > 1:
         if validation is not None:
             raise ValueError(f"n_folds={n_folds} does not go with X_val; leave it at 1.")
-        return divide_in_folds(table, task, way, n_folds, seed)
+        return [*divide_in_folds(table, task, way, n_folds, seed)]
     if validation is not None:
         _refuse_two_hold_outs(parameters)
         return [(table, validation)]
+    if way is None:
+        if parameters.learning_rate == "auto":
+            raise ValueError(
+                'learning_rate="auto" is chosen on a hold-out, and validation=None leaves none; '
+                "give a number, None for the usual one, or rows as X_val."
+            )
+        return [(table, None)]
     rng = np.random.default_rng((seed, 0))
     fraction = parameters.validation_fraction or recipe.hold_out_fraction(len(table.y))
     return [divide(table, task, way, fraction, rng)]

@@ -206,9 +206,10 @@ class ProgressBar(Logger):
 
     def _show(self, state: TrainState) -> None:
         score = f"{state.history[-1].score:.4g}" if state.history else "-"
+        scores = f", score {score}, best {state.best_score:.4g} at {state.best_step}"
         self._bar.set_postfix_str(
-            f"{self._left(state)}, round {len(state.history)}, loss {state.train_loss:.4g}, "
-            f"score {score}, best {state.best_score:.4g} at {state.best_step}",
+            f"{self._left(state)}, round {len(state.history)}, loss {state.train_loss:.4g}"
+            + ("" if state.history and score == "nan" else scores),
             refresh=False,
         )
 

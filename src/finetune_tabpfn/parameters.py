@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from finetune_tabpfn.scoring import Scoring
-from finetune_tabpfn.text import unknown_name
+from finetune_tabpfn.text import nearest, unknown_name
 from finetune_tabpfn.training import HOOKS
 
 PARAMETERS = """\
@@ -68,10 +68,15 @@ base_model : str or path, default="auto"
         "neg_log_loss" for classification and "neg_root_mean_squared_error" for regression.
         Whatever it is, class probabilities whose log-loss on the hold-out is above the base
         model's are not deployed, unless `min_gain_se` is 0.
-    validation : "random", "time", float or splitter, default="random"
+    validation : "random", "time", float, splitter or None, default="random"
         Which rows are held out, unless `X_val` is given. "random": stratified by class or by
         the target's deciles; with `groups`, whole groups. "time": the last rows. A float is
         "random" with this share of the rows. Of a splitter of scikit-learn, the first split.
+        None holds none out: all rows train for exactly `max_steps` steps, or until the time limit,
+        and the averaged weights of the last one are deployed. Nothing is scored, so nothing stops
+        early, goes back or is kept as best (`early_stopping`, `patience`, `retreat_rounds`,
+        `min_delta`, `min_gain_se` and `scoring` do nothing), and nothing promises that the result
+        is no worse than the base model.
     validation_fraction : float, default=None
         Share of the rows to hold out for "random" and "time". None is .2, at most 2,048 rows.
     n_folds : int, default=1
@@ -167,9 +172,9 @@ predictor_ : TabPFNClassifier or TabPFNRegressor
         density). Round 0 is the untouched base model.
     base_score_, best_score_ : float
         Score on the hold-out of the base model and of the deployed weights, the mean over folds.
-        NaN when the time limit left no room to score, or the table is too small to hold rows
-        out. With all the context rows that are deployed, where something was to be decided and
-        time allowed; the rounds of a large table have fewer.
+        NaN when the time limit left no room to score, the table is too small to hold rows out,
+        or `validation` is None. With all the context rows that are deployed, where something was
+        to be decided and time allowed; the rounds of a large table have fewer.
     best_step_ : int
         Step of the best round; 0 when the base model was best. The median over folds.
     n_steps_ : int
@@ -181,9 +186,10 @@ predictor_ : TabPFNClassifier or TabPFNRegressor
         "diverged: ...", "no score: ..." (a scorer that returned NaN), "failed: ..." (an exception,
         which `fit` raised), "too few rows", "constant target", "constant columns", or
         what a callback said.
-    deployed_weights_ : {"base", "best round", "average"}
+    deployed_weights_ : {"base", "best round", "average", "last round"}
         What the hold-out spoke for: the base model's weights, those of the best round, or the
-        average of the two.
+        average of the two. Without a hold-out those of the last round, or the base model's where
+        the training diverged.
     base_model_ : BaseModel
         Name, path, licence and hash of the base model that was used.
     scoring_ : str
@@ -210,7 +216,7 @@ _DOCSTRING = """{summary}
     --------{example}"""
 
 Estimator = TypeVar("Estimator")
-Init = TypeVar("Init", bound=Callable[..., None])
+Called = TypeVar("Called", bound=Callable[..., Any])
 
 
 class Splitter(Protocol):
@@ -242,23 +248,45 @@ def documented(
     return complete
 
 
-def explaining(init: Init) -> Init:
-    """Let a constructor say which parameter was meant; its signature stays as it is."""
-    names = list(inspect.signature(init).parameters)[1:]
+def explaining(function: Called) -> Called:
+    """Let a function, a method or a constructor say which argument was meant.
 
-    @functools.wraps(init)
-    def explained(self: Any, *values: Any, **parameters: Any) -> None:
-        estimator = type(self).__name__
-        if values:
-            raise TypeError(
-                f"{estimator} takes its parameters by name, such as base_model={values[0]!r}."
-            )
-        for name in parameters:
+    Its signature stays as it is. What is a parameter of the estimators, and none of the function,
+    is said to belong into its `finetuning_config`.
+    """
+    signature = inspect.signature(function).parameters.values()
+    names = [argument.name for argument in signature]
+    by_name = all(argument.kind is argument.KEYWORD_ONLY for argument in list(signature)[1:])
+
+    @functools.wraps(function)
+    def explained(*values: Any, **arguments: Any) -> Any:
+        if names[0] != "self":
+            called = function.__name__
+        else:
+            called = type(values[0]).__name__
+            if function.__name__ != "__init__":
+                called = f"{called}.{function.__name__}"
+            elif by_name and values[1:]:
+                raise TypeError(
+                    f"{called} takes its parameters by name, such as base_model={values[1]!r}."
+                )
+        for name in arguments:
             if name not in names:
-                raise TypeError(unknown_name(f"{estimator} is given", name, names))
-        init(self, **parameters)
+                raise TypeError(_unknown_argument(called, name, names))
+        return function(*values, **arguments)
 
     return explained  # type: ignore[return-value]
+
+
+def _unknown_argument(called: str, name: str, names: Sequence[str]) -> str:
+    """Return the sentence for an argument that a function does not have."""
+    config = "finetuning_config"
+    others = list(Parameters._parameter_constraints) if config in names else []
+    near = nearest(name, [*names, *others])
+    if near in others:
+        meant = f"{config}={{{near!r}: ...}}"
+        return f"{called} is given {name!r}, which is unknown; did you mean {meant}?"
+    return unknown_name(f"{called} is given", name, [other for other in names if other != "self"])
 
 
 class Parameters(BaseEstimator):
@@ -284,6 +312,7 @@ class Parameters(BaseEstimator):
             StrOptions({"random", "time"}),
             Interval(Real, 0, 1, closed="neither"),
             HasMethods(["split", "get_n_splits"]),
+            None,
         ],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
         "n_folds": [Interval(Integral, 1, None, closed="left")],
@@ -330,7 +359,7 @@ class Parameters(BaseEstimator):
         retreat_rounds: int = 4,
         min_delta: float = 1e-4,
         scoring: Scoring = None,
-        validation: Literal["random", "time"] | float | Splitter = "random",
+        validation: Literal["random", "time"] | float | Splitter | None = "random",
         validation_fraction: float | None = None,
         n_folds: int = 1,
         n_estimators: int = 4,
@@ -397,6 +426,25 @@ class Parameters(BaseEstimator):
         self.resume = resume
         self.verbose = verbose
 
+    def set_params(self, **parameters: Any) -> Parameters:
+        """Set parameters by name.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For a name that no parameter has; the message says which is the nearest.
+        """
+        names = list(self.get_params(deep=False))
+        for name in parameters:
+            if name not in names:
+                raise ValueError(unknown_name(f"{type(self).__name__} is given", name, names))
+        super().set_params(**parameters)
+        return self
+
     def _validate_params(self) -> None:
         """Raise, in one sentence, for what is not permitted or contradicts itself."""
         _check_callbacks(self.callbacks)
@@ -406,6 +454,14 @@ class Parameters(BaseEstimator):
     def _check_validation(self) -> None:
         """Refuse two answers to the question which rows are held out."""
         way, fraction = self.validation, self.validation_fraction
+        if way is None:
+            for name, off in (("n_folds", 1), ("validation_fraction", None)):
+                value = getattr(self, name)
+                if value != off:
+                    raise ValueError(
+                        f"validation=None holds no rows out, which {name}={value} asks for; leave "
+                        "one of them out."
+                    )
         if fraction is not None and not isinstance(way, str):
             raise ValueError(
                 f"validation={way!r} says which rows are held out and validation_fraction="

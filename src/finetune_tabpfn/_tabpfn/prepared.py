@@ -141,6 +141,8 @@ class PreparedTable:
     @property
     def validation_rows(self) -> int:
         """Rows that a brief validation sends through the network, in all members."""
+        if not self.n_held_out:
+            return 0
         context = sum(len(member.context_rows) for member in self.brief)
         return context + len(self.members) * self.n_held_out
 
@@ -375,7 +377,9 @@ def prepare(
     ----------
     blueprint : Blueprint
     task : Task
-    X_train, X_held_out : DataFrame or ndarray
+    X_train : DataFrame or ndarray
+    X_held_out : DataFrame or ndarray, optional
+        None prepares for a training without validation.
     y_train : ndarray of shape (n_train,)
     weight : ndarray of shape (n_train,), optional
         Of the training rows as query rows; as context they have none.
@@ -384,7 +388,7 @@ def prepare(
     """
     estimator = blueprint.fit(X_train, y_train)
     cleaned_train = _clean(estimator, X_train)
-    cleaned_held_out = _clean(estimator, X_held_out)
+    cleaned_held_out = cleaned_train[:0] if X_held_out is None else _clean(estimator, X_held_out)
     y_standard = task.encode(y_train)
     members = [
         _prepare_member(
