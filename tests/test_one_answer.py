@@ -18,6 +18,7 @@ from sklearn.model_selection import train_test_split
 from tabpfn import TabPFNClassifier
 
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn._tabpfn import copied_to_cpu
 
 SHORT = {"base_model": "mini", "max_steps": 12, "eval_interval": 4, "random_state": 0}
 EXACT = {"rtol": 0, "atol": 1e-5}  # of a probability; of a number, in its standard deviations
@@ -90,6 +91,15 @@ def test_validation_is_in_the_precision_of_prediction(models):
     asked = FinetunedTabPFNClassifier(**{**SHORT, "max_steps": 0}, precision="bf16").fit(X, y)
     plain = TabPFNClassifier(model_path=model.base_model_.path, device="cpu").fit(X[:50], y[:50])
     assert asked.predictor_.use_autocast_ == plain.use_autocast_
+
+
+def test_a_copy_on_the_cpu_shares_nothing_and_predicts_alike(models):
+    model, rows = models[FinetunedTabPFNRegressor]
+    copies = copied_to_cpu(model.predictors_)
+    for one, other in zip(copies, model.predictors_, strict=True):
+        weights, others = (list(its.models_[0].parameters()) for its in (one, other))
+        assert {weight.data_ptr() for weight in weights}.isdisjoint(w.data_ptr() for w in others)
+        np.testing.assert_array_equal(one.predict(rows), other.predict(rows))
 
 
 def test_a_gpu_that_is_not_here_is_replaced_by_the_cpu_with_one_warning(models):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -400,7 +398,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         state = dict(super().__getstate__())
         predictors = state.get("predictors_")
         if predictors and predictors[0].devices_[0].type != "cpu":
-            on_cpu = _tabpfn.moved(copy.deepcopy(predictors), torch.device("cpu"))
+            on_cpu = _tabpfn.copied_to_cpu(predictors)
             state |= {"predictors_": on_cpu, "predictor_": on_cpu[0]}
         return state
 

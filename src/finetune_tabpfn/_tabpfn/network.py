@@ -81,6 +81,24 @@ def moved(predictors: Sequence[TabPFN], device: torch.device) -> list[TabPFN]:
     return list(predictors)
 
 
+def copied_to_cpu(predictors: Sequence[TabPFN]) -> list[TabPFN]:
+    """Return copies of fitted estimators on the CPU.
+
+    Weights go there directly: a card that holds them once may have no room for them twice.
+    """
+    memo: dict[int, Any] = {}  # what deepcopy takes instead of a copy of its own
+    for predictor in predictors:
+        for network in predictor.models_:
+            for weight in network.parameters():
+                here = weight.detach().to("cpu", copy=True)
+                memo[id(weight)] = torch.nn.Parameter(here, weight.requires_grad)
+            memo |= {id(buffer): buffer.to("cpu", copy=True) for buffer in network.buffers()}
+    copies = copy.deepcopy(list(predictors), memo)
+    for predictor in copies:
+        predictor.to("cpu")
+    return copies
+
+
 def load_fit(path: Path, device: str = "auto") -> TabPFN:
     """Load a ".tabpfn_fit" archive, a fitted estimator as tabpfn itself saves it."""
     return load_fitted_tabpfn_model(path, device=device)
