@@ -237,7 +237,7 @@ def test_a_slow_scorer_does_not_break_the_time_limit():
 def test_no_time_deploys_the_base_and_says_so():
     X, y = make_classification(1500, 20, random_state=0)
     with pytest.warns(UserWarning, match="time_limit left no room"):
-        model = classifier(time_limit=0.2).fit(X, y)
+        model = classifier(time_limit=0.01).fit(X, y)
     assert (model.stop_reason_, model.deployed_weights_) == ("time_limit", "base")
     assert model.predict(X[:3]).shape == (3,)
 

@@ -159,7 +159,7 @@ def test_a_given_baseline(cancer, tmp_path):
 def test_without_time_there_is_no_answer(cancer):
     with pytest.warns(UserWarning, match="time_limit left no room"):
         result = valid(
-            preview(cancer / "new.csv", target="target", time_limit=0.5, cache_dir=None, **QUICK)
+            preview(cancer / "new.csv", target="target", time_limit=0.01, cache_dir=None, **QUICK)
         )
     assert result["verdict"].startswith("No answer: the time limit left no room")
     assert result["estimation_confidence"] == 0
@@ -178,8 +178,8 @@ def test_a_slow_machine_is_given_fewer_rows(tmp_path):
 @pytest.mark.filterwarnings("ignore:time_limit left no room")  # on a busy machine
 def test_the_time_limit_is_of_the_whole(cancer):
     settings = {**QUICK, "max_steps": 10_000, "early_stopping": False}
-    result = preview(cancer / "new.csv", target="target", time_limit=12, cache_dir=None, **settings)
-    assert result["time_elapsed"] < 12 * 1.3 + 2
+    result = preview(cancer / "new.csv", target="target", time_limit=8, cache_dir=None, **settings)
+    assert result["time_elapsed"] < 8 * 1.3 + 2
     assert result["candidate"]["stop_reason"] == "time_limit"
     assert any("The time limit ended the fine-tuning" in note for note in result["notes"])
 
