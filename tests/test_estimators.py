@@ -184,6 +184,7 @@ def test_rare_classes_are_trained_and_scored():
 # --- time ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:time_limit left no room")  # on a busy machine
 def test_fit_ends_within_its_time_limit():
     X, y = make_classification(1000, 10, random_state=0)
@@ -216,6 +217,7 @@ def test_auto_finds_a_learning_rate_that_is_clearly_better(usual, load, chosen, 
     assert model.n_steps_ == 4  # the trials are not counted
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:time_limit left no room")  # on a machine that is busy
 def test_auto_keeps_the_usual_learning_rate_without_time_to_try():
     model = classifier(learning_rate="auto", time_limit=4, max_steps=1000).fit(*IRIS)

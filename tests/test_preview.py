@@ -175,6 +175,7 @@ def test_a_slow_machine_is_given_fewer_rows(tmp_path):
     assert few < 2500 < many
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:time_limit left no room")  # on a busy machine
 def test_the_time_limit_is_of_the_whole(cancer):
     settings = {**QUICK, "max_steps": 10_000, "early_stopping": False}
@@ -372,6 +373,7 @@ def test_a_perfect_candidate_takes_all_of_the_error_away():
     assert deltas.compare(codes, perfect, coin, n_resamples=20).combined == pytest.approx(-1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DEVELOPMENT_TABLES.is_dir(), reason="the development tables are not here")
 @pytest.mark.parametrize("name", ["telco_churn", "house_prices"])
 def test_the_development_tables(name):
