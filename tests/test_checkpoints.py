@@ -174,7 +174,7 @@ def test_a_round_that_improves_is_written_whatever_the_interval(tmp_path):
     "parameters",
     [
         {},
-        {"random_state": None},
+        pytest.param({"random_state": None}, marks=pytest.mark.slow),
         pytest.param({"tuning": "lora", "lora_dropout": 0.2}, marks=pytest.mark.slow),
         pytest.param({"batch_size": 2}, marks=pytest.mark.slow),
     ],
@@ -191,6 +191,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_end(steps, parameters, tmp_path)
     assert resumed.n_steps_ == whole.n_steps_ == 8
 
 
+@pytest.mark.slow
 def test_a_rate_that_was_tried_out_is_not_tried_again(tmp_path, monkeypatch):
     monkeypatch.setattr("finetune_tabpfn.finetuning.PROBE_STEPS", 2)
     cut = interrupted(tmp_path / "cut", learning_rate="auto", steps=5)
@@ -202,6 +203,7 @@ def test_a_rate_that_was_tried_out_is_not_tried_again(tmp_path, monkeypatch):
     assert resumed.n_steps_ == 12  # how long it goes on may be changed
 
 
+@pytest.mark.slow
 def test_folds_go_on_each_from_its_own(tmp_path):
     with pytest.warns(UserWarning, match="interrupted"):
         # the second fold counts its steps anew

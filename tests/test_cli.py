@@ -43,6 +43,7 @@ def flowers(tmp_path):
     return tmp_path / "flowers.csv"
 
 
+@pytest.mark.slow
 def test_the_installed_program_fits_and_this_process_predicts(flowers, tmp_path, call):
     model, predictions = tmp_path / "model.joblib", tmp_path / "predictions.csv"
     command = [PROGRAM, "fit", flowers, "--target", "kind", "--out", model, *QUICK]

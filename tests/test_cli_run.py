@@ -316,6 +316,7 @@ def test_the_schema_is_printed(capsys):
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(json_schema()))
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough_is_no_error():
     piped = f"{PROGRAM} schema | head -1"
     done = subprocess.run(piped, shell=True, capture_output=True, text=True, check=True)

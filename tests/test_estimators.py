@@ -168,7 +168,7 @@ def test_categorical_features_by_name(mixed_table):
 
 @pytest.mark.parametrize("unit", [1e-6, 1e6])
 def test_the_unit_of_the_target_does_not_matter(unit):
-    X, y = DIABETES
+    X, y = (part[:150] for part in DIABETES)
     y = np.exp(y / 50)  # skewed
     plain, scaled = regressor().fit(X, y), regressor().fit(X, y * unit)
     assert scaled.best_step_ == plain.best_step_
@@ -191,6 +191,7 @@ def test_rare_classes_are_trained_and_scored():
 # --- time ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:time_limit left no room")  # on a busy machine
 def test_fit_ends_within_its_time_limit():
     X, y = make_classification(1000, 10, random_state=0)
@@ -223,6 +224,7 @@ def test_auto_finds_a_learning_rate_that_is_clearly_better(usual, load, chosen, 
     assert model.n_steps_ == 4  # the trials are not counted
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:time_limit left no room")  # on a machine that is busy
 def test_auto_keeps_the_usual_learning_rate_without_time_to_try():
     model = classifier(learning_rate="auto", time_limit=4, max_steps=1000).fit(*IRIS)
@@ -244,7 +246,7 @@ def test_a_slow_scorer_does_not_break_the_time_limit():
 def test_no_time_deploys_the_base_and_says_so():
     X, y = make_classification(1500, 20, random_state=0)
     with pytest.warns(UserWarning, match="time_limit left no room"):
-        model = classifier(time_limit=0.2).fit(X, y)
+        model = classifier(time_limit=0.01).fit(X, y)
     assert (model.stop_reason_, model.deployed_weights_) == ("time_limit", "base")
     assert model.predict(X[:3]).shape == (3,)
 

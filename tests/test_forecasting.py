@@ -146,12 +146,12 @@ def first_round_seconds(device, splits):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("limit", [1.0, 5.0, 12.0, 60.0, 300.0])
 @pytest.mark.parametrize("splits", [1, 4])
-def test_the_limit_holds_and_what_fits_is_trained(kind, limit, splits):
+def test_the_limit_holds_and_what_fits_is_trained(kind, limit, splits, everything):
     """Whatever a device is like, and whatever a pass on it costs, next to nothing or too much."""
     shape, options = KINDS[kind]
     trained = 0
     most = 3.0 if shape(1) < 1 else 0.1  # what is never cheap cannot be tried on a small scale
-    for share in np.geomspace(1e-5, most, 45):
+    for share in np.geomspace(1e-5, most, 45 if everything else 15):
         unit = share * limit
         if options.get("first", 1.0) > 1:
             unit = min(unit, 0.01)  # nobody can foresee a first call that takes minutes

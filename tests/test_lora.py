@@ -134,7 +134,7 @@ def test_without_lora_there_is_no_adapter_to_save(tmp_path):
         tuned(tuning="full", max_steps=1).save_adapter(tmp_path)
 
 
-@pytest.mark.parametrize("rate", [3e-3, "auto"])
+@pytest.mark.parametrize("rate", [3e-3, pytest.param("auto", marks=pytest.mark.slow)])
 def test_dropout_depends_on_the_seed_alone_and_leaves_torchs_state(rate, monkeypatch):
     monkeypatch.setattr("finetune_tabpfn.finetuning.PROBE_STEPS", 4)
     dropping = {"lora_dropout": 0.3, "learning_rate": rate}

@@ -26,7 +26,7 @@ EXACT = {"rtol": 0, "atol": 1e-5}  # of a probability; of a number, in its stand
 
 def halves(load):
     """Some rows to fit on and a few to predict."""
-    return train_test_split(*load(return_X_y=True), train_size=200, test_size=20, random_state=0)
+    return train_test_split(*load(return_X_y=True), train_size=200, test_size=10, random_state=0)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def answers(model, rows):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("size", [1, 7])
+@pytest.mark.parametrize("size", [1, pytest.param(7, marks=pytest.mark.slow)])
 def test_rows_are_predicted_alike_in_parts_and_in_one_piece(models, kind, size):
     model, rows = models[kind]
     parts = [answers(model, rows[n : n + size]) for n in range(0, len(rows), size)]

@@ -160,7 +160,7 @@ def test_without_time_there_is_no_answer(cancer, monkeypatch):
     monkeypatch.setattr("finetune_tabpfn.studies.contest.LEAST_SECONDS", 0.05)
     with pytest.warns(UserWarning, match="time_limit left no room"):
         result = valid(
-            preview(cancer / "new.csv", target="target", time_limit=0.5, cache_dir=None, **QUICK)
+            preview(cancer / "new.csv", target="target", time_limit=0.01, cache_dir=None, **QUICK)
         )
     assert result["verdict"].startswith("No answer: the time limit left no room")
     assert result["estimation_confidence"] == 0
@@ -176,11 +176,12 @@ def test_a_slow_machine_is_given_fewer_rows(tmp_path):
     assert few < 2500 == many
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:time_limit left no room")  # on a busy machine
 def test_the_time_limit_is_of_the_whole(cancer):
     settings = {**QUICK, "max_steps": 10_000, "early_stopping": False}
-    result = preview(cancer / "new.csv", target="target", time_limit=12, cache_dir=None, **settings)
-    assert result["time_elapsed"] < 12 * 1.3 + 2
+    result = preview(cancer / "new.csv", target="target", time_limit=8, cache_dir=None, **settings)
+    assert result["time_elapsed"] < 8 * 1.3 + 2
     assert result["candidate"]["stop_reason"] == "time_limit"
     assert any("The time limit ended the fine-tuning" in note for note in result["notes"])
 
@@ -373,6 +374,7 @@ def test_a_perfect_candidate_takes_all_of_the_error_away():
     assert deltas.compare(codes, perfect, coin, n_resamples=20).combined == pytest.approx(-1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DEVELOPMENT_TABLES.is_dir(), reason="the development tables are not here")
 @pytest.mark.parametrize("name", ["telco_churn", "house_prices"])
 def test_the_development_tables(name):
