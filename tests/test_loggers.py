@@ -6,10 +6,12 @@ import shutil
 import struct
 import sys
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.datasets import load_diabetes, load_iris
 from tabpfn import TabPFNClassifier
 from torch import nn
@@ -72,7 +74,7 @@ def test_the_progress_bar():
     state.best = Evaluation(-0.5)
     bar.after_round(state)
     for state.step in range(1, 11):
-        state.train_loss = 0.25
+        state.losses = [0.25]
         bar.after_step(state)
     state.stop_reason = "early_stopping"
     bar.on_train_end(state)
@@ -332,7 +334,13 @@ def test_the_network_as_an_artifact_of_wandb_on_request(tmp_path, monkeypatch):
     assert entry.path == "mini-classifier-v3.safetensors"
     X, y = load_iris(return_X_y=True)
     path = shutil.copy(entry.local_path, tmp_path / entry.path)
-    plain = TabPFNClassifier(model_path=path, n_estimators=1, device="cpu", random_state=0)
+    plain = TabPFNClassifier(
+        model_path=path,
+        n_estimators=1,
+        device="cpu",
+        random_state=0,
+        inference_precision=torch.float32,  # as ours on a processor
+    )
     np.testing.assert_allclose(plain.fit(X, y).predict_proba(X), model.predict_proba(X), atol=1e-6)
 
 
@@ -399,6 +407,78 @@ def test_a_run_of_mlflow_holds_it_all(tmp_path, monkeypatch):
     assert len(client.get_metric_history(run.info.run_id, "step/train_loss")) == 4
     assert run.data.metrics["best_score"] == pytest.approx(model.best_score_)
     assert run.data.tags["stop_reason"] == "max_steps"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A database of MLflow, which takes seconds to make."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'of-the-user.db'}"
+
+
+@pytest.fixture
+def mlflow(store, monkeypatch):
+    """MLflow as a user has set it up, and as it was before afterwards."""
+    library = pytest.importorskip("mlflow")
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(library.tracking.fluent, "_active_experiment_id", None)
+    library.set_tracking_uri(store)
+    yield library
+    library.set_tracking_uri(None)
+
+
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+@pytest.mark.parametrize("ends", [None, ZeroDivisionError])
+def test_an_open_run_of_mlflow_holds_the_fit_as_a_nested_one(ends, mlflow, tmp_path):
+    mine = mlflow.set_experiment(f"mine, {ends}").experiment_id
+    fails = [Fails(ends)] if ends else []
+    with mlflow.start_run() as around:
+        mlflow.log_metric("before", 1)
+        with pytest.raises(ends) if ends else nullcontext():
+            fit(tmp_path / "logs", loggers="mlflow", callbacks=fails)
+        assert mlflow.active_run().info.run_id == around.info.run_id
+        mlflow.log_metric("after", 2)
+    client = mlflow.MlflowClient()
+    (nested,) = (run for run in client.search_runs([mine]) if run.info.run_id != around.info.run_id)
+    assert nested.data.tags["mlflow.parentRunId"] == around.info.run_id
+    assert nested.info.status == ("FAILED" if ends else "FINISHED")
+    assert nested.data.params["parameters.max_steps"] == "4"
+    outer = client.get_run(around.info.run_id)
+    assert (outer.info.status, outer.data.metrics) == ("FINISHED", {"before": 1, "after": 2})
+    assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+def test_the_users_experiment_of_mlflow_is_used(mlflow, tmp_path):
+    mine = mlflow.set_experiment("mine").experiment_id
+    fit(tmp_path / "logs", loggers="mlflow")
+    assert mlflow.active_run() is None
+    (run,) = mlflow.MlflowClient().search_runs([mine])
+    assert (run.info.status, "mlflow.parentRunId" in run.data.tags) == ("FINISHED", False)
+
+
+@pytest.mark.parametrize("ends", [None, ZeroDivisionError])
+def test_an_open_run_of_wandb_is_logged_into_and_stays_open(ends, tmp_path, monkeypatch):
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    fails = [Fails(ends)] if ends else []
+    with wandb.init(project="mine", dir=tmp_path, config={"lr": 1}) as mine:
+        mine.log({"own": 1})
+        with pytest.raises(ends) if ends else nullcontext():
+            fit(tmp_path / "logs", loggers="wandb", callbacks=fails)
+        assert wandb.run is mine
+        mine.log({"own": 2})
+        summary, config = dict(mine.summary), dict(mine.config)
+    assert not (tmp_path / "logs").exists()
+    assert (summary["own"], config["lr"]) == (2, 1)
+    assert config["finetune_tabpfn"]["parameters"]["max_steps"] == 4
+    assert summary["finetune_tabpfn/step/train_loss"] > 0
+    if ends:
+        assert summary["finetune_tabpfn/error"] == "ZeroDivisionError: on purpose"
+    else:
+        assert summary["finetune_tabpfn/stop_reason"] == "max_steps"
+        assert summary["finetune_tabpfn/round/step"] == 4
 
 
 def test_the_curves_for_tensorboard(tmp_path):
