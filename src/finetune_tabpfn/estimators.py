@@ -24,7 +24,7 @@ from finetune_tabpfn.choice import Outcome
 from finetune_tabpfn.columns import column_kinds, match_kinds
 from finetune_tabpfn.courses import Course, NothingToTrainError, prepare_course
 from finetune_tabpfn.finetuning import fine_tune
-from finetune_tabpfn.holdout import hold_outs
+from finetune_tabpfn.holdout import check_same_columns, hold_outs
 from finetune_tabpfn.inputs import (
     LabelledTable,
     Table,
@@ -145,7 +145,12 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
             missing = "X_val" if X_val is None else "y_val"
             raise ValueError(f"{missing} is None; X_val and y_val go together.")
         validation = self._labelled(X_val, y_val, "_val", min_rows=1)
-        validate_data(self, X_val, reset=False, skip_check_array=True)
+        check_same_columns(
+            X_val,
+            validation.X.shape[1],
+            self.n_features_in_,
+            getattr(self, "feature_names_in_", None),
+        )
         matched = match_kinds(validation.X, self._kinds, "X_val")
         return table, replace(validation, X=matched)
 
