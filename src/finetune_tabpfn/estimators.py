@@ -367,7 +367,8 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
     def save_adapter(self, folder: str | Path) -> None:
         """Write what `tuning="lora"` added to the base model, in the format of the library peft.
 
-        `base_model=folder` continues from it.
+        `base_model=folder` continues from it. Where the base model's file lies in the folder or
+        beside it, they find each other wherever both are moved or sent together.
 
         Parameters
         ----------
@@ -383,7 +384,13 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         if not self._adapters:
             raise ValueError(f'tuning={self.tuning!r} left no adapter; tuning="lora" trains one.')
         base = self.base_model_
-        adapter = replace(self._adapters[0], base_model=base.reference, base_sha256=base.sha256)
+        adapter = replace(
+            self._adapters[0],
+            base_model=base.reference_from(Path(folder)),
+            base_path="" if base.name in base_models.NAMES else str(base.place),
+            base_sha256=base.sha256,
+            task=self._kind,
+        )
         adapter.save(Path(folder))
 
     def _check_rows(self, X: Any) -> Table:
