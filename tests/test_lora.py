@@ -107,7 +107,7 @@ def test_adapters_of_adapters_add_up(tmp_path):
     second = tuned(base_model=tmp_path / "first")
     second.save_adapter(tmp_path / "second")
     again = tuned(base_model=tmp_path / "second", max_steps=0, tuning="full")
-    np.testing.assert_allclose(again.predict_proba(X), second.predict_proba(X), atol=1e-6)
+    np.testing.assert_allclose(again.predict_proba(X), second.predict_proba(X), atol=1e-5)
 
 
 def test_an_adapter_is_sent_to_a_colleague_together_with_its_base(tmp_path, random_checkpoint):

@@ -26,11 +26,7 @@ if TYPE_CHECKING:
 NAME = "default"  # peft's, of the only adapter
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # peft's, in a folder
 PREFIX = "base_model.model."  # of peft, before the names of the network
-NOTES = (
-    "base_path",
-    "base_sha256",
-    "task",
-)  # in the weights' metadata, as peft has no place for it
+NOTES = ("base_path", "base_sha256", "task")  # in the weights' metadata; peft has no place
 
 
 @dataclass(frozen=True)
