@@ -12,7 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from joblib import parallel_backend
 from sklearn.datasets import load_diabetes, load_iris
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 from tabpfn import TabPFNClassifier
 from torch import nn
 
@@ -26,6 +29,8 @@ from finetune_tabpfn import (
 from finetune_tabpfn.curve import save_curve
 from finetune_tabpfn.loggers import ProgressBar
 from finetune_tabpfn.training import Evaluation, Round, TrainState
+
+NAME = "finetunedtabpfnclassifier"
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +163,30 @@ class Splits:
 
     def get_n_splits(self, X=None, y=None, groups=None):
         return len(self.splits)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_search_has_a_folder_for_each_fit(n_jobs, tmp_path):
+    X, y = load_iris(return_X_y=True)
+    model = FinetunedTabPFNClassifier(
+        base_model="mini",
+        max_steps=1,
+        n_estimators=1,
+        random_state=0,
+        loggers=["jsonl", "csv"],
+        log_dir=tmp_path,
+    )
+    search = GridSearchCV(make_pipeline(model), {f"{NAME}__learning_rate": [1e-5, 1e-4]}, cv=2)
+    with parallel_backend("threading", n_jobs=n_jobs):
+        search.fit(X, y)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"fit-{n}" for n in range(1, 6)]
+    begun = [records(tmp_path / f"fit-{n}" / "log.jsonl") for n in range(1, 6)]
+    assert all((tmp_path / f"fit-{n}" / "log.csv").is_file() for n in range(1, 6))
+    assert all([line["event"] for line in fit].count("fit") == 1 for fit in begun)
+    rates = [fit[0]["parameters"]["learning_rate"] for fit in begun]
+    assert sorted(rates[:4]) == [1e-5, 1e-5, 1e-4, 1e-4]
+    assert rates[4] == search.best_params_[f"{NAME}__learning_rate"]
+    assert [fit[0]["rows"] for fit in begun] == [75] * 4 + [150]
 
 
 def test_a_killed_run_leaves_what_had_happened(tmp_path):

@@ -48,6 +48,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
     """What both estimators share."""
 
     _kind: Kind
+    _is_clone = False
 
     @explaining
     @with_callbacks
@@ -97,7 +98,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         """
         timer = Timer(self.time_limit)
         self._validate_params()
-        loggers = Loggers(self.loggers, self.log_dir, verbose=bool(self.verbose))
+        loggers = Loggers(self.loggers, self.log_dir, bool(self.verbose), self._is_clone)
         checkpoints = Checkpoints(self.checkpoint_dir, self.resume, self.checkpoint_interval)
         table, validation = self._check_tables(X, y, sample_weight, groups, X_val, y_val)
         progress = FitTask.begin(self, table)
@@ -406,6 +407,12 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
+
+    def __sklearn_clone__(self) -> Any:
+        """Return a clone that knows it is one: searches make many, which share `log_dir`."""
+        twin = super().__sklearn_clone__()
+        twin._is_clone = True
+        return twin
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the predictor on the CPU, so that a machine without this GPU can load it."""
