@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from importlib import metadata
 from pathlib import Path
 
 import joblib
@@ -308,7 +309,14 @@ def test_info(monkeypatch, tmp_path, capsys):
     assert set(here) == {"mini", *base_models.LICENCES}
     assert found["cache"] == str(tmp_path)
     assert found["device"]["device"]
+    if "mlflow-skinny" in here_installed() and "mlflow" not in here_installed():
+        assert found["versions"]["mlflow-skinny"]
+        assert "mlflow" not in found["versions"]
     assert found["versions"]["tabpfn"]
+
+
+def here_installed():
+    return {distribution.name for distribution in metadata.distributions()}
 
 
 def test_the_schema_is_printed(capsys):

@@ -22,7 +22,7 @@ from finetune_tabpfn.choice import Outcome
 from finetune_tabpfn.columns import column_kinds, match_kinds
 from finetune_tabpfn.courses import Course, NothingToTrainError, prepare_course
 from finetune_tabpfn.finetuning import fine_tune
-from finetune_tabpfn.holdout import hold_outs
+from finetune_tabpfn.holdout import check_same_columns, hold_outs
 from finetune_tabpfn.inputs import (
     LabelledTable,
     Table,
@@ -46,6 +46,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
     """What both estimators share."""
 
     _kind: Kind
+    _is_clone = False
 
     @explaining
     @with_callbacks
@@ -95,7 +96,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         """
         timer = Timer(self.time_limit)
         self._validate_params()
-        loggers = Loggers(self.loggers, self.log_dir, verbose=bool(self.verbose))
+        loggers = Loggers(self.loggers, self.log_dir, bool(self.verbose), self._is_clone)
         checkpoints = Checkpoints(self.checkpoint_dir, self.resume, self.checkpoint_interval)
         table, validation = self._check_tables(X, y, sample_weight, groups, X_val, y_val)
         progress = FitTask.begin(self, table)
@@ -143,7 +144,12 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
             missing = "X_val" if X_val is None else "y_val"
             raise ValueError(f"{missing} is None; X_val and y_val go together.")
         validation = self._labelled(X_val, y_val, "_val", min_rows=1)
-        validate_data(self, X_val, reset=False, skip_check_array=True)
+        check_same_columns(
+            X_val,
+            validation.X.shape[1],
+            self.n_features_in_,
+            getattr(self, "feature_names_in_", None),
+        )
         matched = match_kinds(validation.X, self._kinds, "X_val")
         return table, replace(validation, X=matched)
 
@@ -360,7 +366,8 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
     def save_adapter(self, folder: str | Path) -> None:
         """Write what `tuning="lora"` added to the base model, in the format of the library peft.
 
-        `base_model=folder` continues from it.
+        `base_model=folder` continues from it. Where the base model's file lies in the folder or
+        beside it, they find each other wherever both are moved or sent together.
 
         Parameters
         ----------
@@ -376,7 +383,13 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         if not self._adapters:
             raise ValueError(f'tuning={self.tuning!r} left no adapter; tuning="lora" trains one.')
         base = self.base_model_
-        adapter = replace(self._adapters[0], base_model=base.reference, base_sha256=base.sha256)
+        adapter = replace(
+            self._adapters[0],
+            base_model=base.reference_from(Path(folder)),
+            base_path="" if base.name in base_models.NAMES else str(base.place),
+            base_sha256=base.sha256,
+            task=self._kind,
+        )
         adapter.save(Path(folder))
 
     def _check_rows(self, X: Any) -> Table:
@@ -392,6 +405,12 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
+
+    def __sklearn_clone__(self) -> Any:
+        """Return a clone that knows it is one: searches make many, which share `log_dir`."""
+        twin = super().__sklearn_clone__()
+        twin._is_clone = True
+        return twin
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the predictor on the CPU, so that a machine without this GPU can load it."""

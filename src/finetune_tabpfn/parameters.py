@@ -144,7 +144,8 @@ base_model : str or path, default="auto"
         the entry-point group "finetune_tabpfn.loggers", or objects with methods of
         `finetune_tabpfn.Logger`. One that fails warns once and does not harm the fit.
     log_dir : str or pathlib.Path, default=None
-        Folder for what the loggers write.
+        Folder for what the loggers write. A clone, of which searches and cross-validation fit
+        many, writes its files into a folder of its own in it: "fit-1", "fit-2", ...
     checkpoint_dir : str or pathlib.Path, default=None
         Folder for the state of the training: the newest checkpoints, whole or not at all. One
         folder for one fit.
