@@ -623,6 +623,21 @@ def test_a_cached_context_predicts_the_same(make, tmp_path):
         )
 
 
+def test_in_bf16_a_cached_context_rounds_otherwise_but_little():
+    X, y = load_digits(return_X_y=True)
+    found = [
+        classifier(max_steps=0, precision=precision, fit_mode=mode)
+        .fit(X[:200], y[:200])
+        .predict_proba(X[200:300])
+        for precision in ("fp32", "bf16")
+        for mode in ("fit_preprocessors", "fit_with_cache")
+    ]
+    np.testing.assert_allclose(found[1], found[0], atol=1e-5)
+    differences = np.abs(found[3] - found[2])
+    assert 0 < differences.max() < 0.05
+    assert differences.mean() < 0.002
+
+
 # --- scikit-learn -------------------------------------------------------------------------------
 
 
