@@ -355,31 +355,43 @@ def test_without_resume_a_folder_that_holds_something_is_left_alone(cut):
     assert names(cut) == before
 
 
-@pytest.mark.parametrize("damage", ["cut off", "a flipped bit", "empty", "another format"])
+DAMAGES = ["cut off", "a flipped bit", "empty", "another format", "another file", "older"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_refused_or_passed_over(damage, cut):
     newest = cut / "fold-0" / "checkpoint-4.pt"
     content = newest.read_bytes()
     middle = len(content) // 2
     flipped = bytes([content[middle] ^ 1])
-    newest.write_bytes(
-        {
-            "cut off": content[:middle],
-            "a flipped bit": content[:middle] + flipped + content[middle + 1 :],
-            "empty": b"",
-            "another format": b"not a checkpoint",
-        }[damage]
-    )
+    if damage == "another file":
+        torch.save([1], newest)
+    elif damage == "older":  # of a version of this package that wrote less
+        saved = torch.load(newest)
+        del saved["state"]["retreat_round"]
+        torch.save(saved, newest)
+    else:
+        newest.write_bytes(
+            {
+                "cut off": content[:middle],
+                "a flipped bit": content[:middle] + flipped + content[middle + 1 :],
+                "empty": b"",
+                "another format": b"not a checkpoint",
+            }[damage]
+        )
     with pytest.raises(ValueError, match=r"checkpoint-4.pt is damaged \(") as caught:
         classifier(checkpoint_dir=cut, resume=True).fit(X, Y)
     assert "\n" not in str(caught.value)
+    assert "weights_only" not in str(caught.value)
     model = classifier(checkpoint_dir=cut, resume="auto")
     with pytest.warns(UserWarning, match="checkpoint-4.pt is damaged"):
         model.fit(X, Y)
     np.testing.assert_array_equal(model.predict_proba(X), whole_fit().predict_proba(X))
 
 
-def test_a_damaged_description_is_refused_or_passed_over(cut):
-    (cut / "fit.json").write_text("{")
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_a_damaged_description_is_refused_or_passed_over(content, cut):
+    (cut / "fit.json").write_text(content)
     with pytest.raises(ValueError, match=r"a damaged fit.json"):
         classifier(checkpoint_dir=cut, resume=True).fit(X, Y)
     with pytest.warns(UserWarning, match="begins anew"):

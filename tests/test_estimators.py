@@ -529,12 +529,22 @@ def test_columns_that_vary_in_the_hold_out_alone_deploy_the_base(kind):
 
 
 @pytest.mark.parametrize("column", [7.0, np.nan, "x", None, pd.Timestamp("2024-01-01")])
-def test_a_table_of_which_nothing_varies_is_refused_in_one_sentence(column):
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_a_table_of_which_nothing_varies_is_refused_in_one_sentence(column, make):
     X = pd.DataFrame({"one": [column] * 20, "two": [1] * 20})
     with pytest.raises(
         ValueError, match=r"^All columns of X \(2\) are constant or missing through"
     ):
-        regressor().fit(X, np.arange(20.0))
+        make().fit(X, np.arange(20) % 2)
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+@pytest.mark.parametrize("cell", [1.5, np.nan])
+def test_rows_to_predict_of_which_nothing_varies_are_predicted(make, cell):
+    model = make(max_steps=0).fit(*IRIS)
+    found = model.predict(np.full((3, 4), cell))
+    np.testing.assert_allclose(model.predict(np.full((1, 4), cell)), found[:1], rtol=1e-5)
+    np.testing.assert_allclose(found, found[0], rtol=1e-5)
 
 
 # --- reproducible, self-contained ----------------------------------------------------------------
@@ -632,6 +642,21 @@ def test_a_cached_context_predicts_the_same(make, tmp_path):
         np.testing.assert_allclose(
             getattr(model, predict)(X[:9]), getattr(plain, predict)(X[:9]), atol=1e-5
         )
+
+
+def test_in_bf16_a_cached_context_rounds_otherwise_but_little():
+    X, y = load_digits(return_X_y=True)
+    found = [
+        classifier(max_steps=0, precision=precision, fit_mode=mode)
+        .fit(X[:200], y[:200])
+        .predict_proba(X[200:300])
+        for precision in ("fp32", "bf16")
+        for mode in ("fit_preprocessors", "fit_with_cache")
+    ]
+    np.testing.assert_allclose(found[1], found[0], atol=1e-5)
+    differences = np.abs(found[3] - found[2])
+    assert 0 < differences.max() < 0.05
+    assert differences.mean() < 0.002
 
 
 # --- scikit-learn -------------------------------------------------------------------------------
@@ -1000,10 +1025,42 @@ def test_a_damaged_checkpoint(content, name, tmp_path):
         classifier(base_model=path).fit(*IRIS)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "weights_only" not in str(caught.value)
+
+
+class Code:
+    def __reduce__(self):
+        return (print, ("it ran",))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"state_dict": Code()}, "it holds more than tensors, numbers and text"),
+        ({"weights": 1}, r"it holds something else \(KeyError: 'state_dict'\)"),
+        ([1], "it holds something else"),
+    ],
+)
+def test_a_file_of_torchs_that_is_no_checkpoint(content, message, tmp_path, capsys):
+    torch.save(content, tmp_path / "other-v3.ckpt")
+    with pytest.raises(ValueError, match=message) as caught:
+        classifier(base_model=tmp_path / "other-v3.ckpt").fit(*IRIS)
+    assert "\n" not in str(caught.value)
+    assert "weights_only" not in str(caught.value)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_checkpoint_with_a_flipped_bit_is_not_fitted_to(random_checkpoint, tmp_path):
+    content = bytearray(random_checkpoint("v2", "classification").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "flipped.ckpt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"for classification: the checksum of .* is wrong"):
+        classifier(base_model=tmp_path / "flipped.ckpt").fit(*IRIS)
 
 
 def test_a_checkpoint_of_the_other_task(random_checkpoint):
-    with pytest.raises(ValueError, match="cannot be read as a TabPFN checkpoint for regression"):
+    message = "cannot be read as a TabPFN checkpoint for regression: it is one for classification"
+    with pytest.raises(ValueError, match=message):
         regressor(base_model=random_checkpoint("v2", "classification")).fit(*DIABETES)
 
 
