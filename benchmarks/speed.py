@@ -3,6 +3,7 @@
     python benchmarks/speed.py overhead [--base mini v2-size] [--rows 1000] [--steps 30]
     python benchmarks/speed.py predict  [--base mini]
     python benchmarks/speed.py memory   [--base mini] [--shapes 1000x20 10000x100 1000x20x8 ...]
+    python benchmarks/speed.py batches  [--base mini] [--shapes 20000x60 200000x60 ...]
     python benchmarks/speed.py precision [--base mini v2-size]
     python benchmarks/speed.py compile  [--base mini]
     python benchmarks/speed.py together [--base mini] [--shapes 100x5 1000x20]
@@ -13,8 +14,9 @@ alternating; for tabpfn.finetuning over bare steps on its own splits, without it
 context cached. `precision`: seconds of a step in fp32 and in bf16. `compile`: with torch.compile
 and without. `together`: seconds of a validation with members of equal shape in one forward pass,
 and one after the other. `memory`: peak of a process that fits, beyond what importing takes; a shape
-is rows, columns and, if not 4, members; writes memory.png. --base takes a checkpoint as well,
---device a GPU.
+is rows, columns and, if not 4, members; writes memory.png. `batches`: peak of a process that
+predicts from 500 context rows, beyond the model and the rows; in batches, and up to 20,000 rows in
+one piece. --base takes a checkpoint as well, --device a GPU.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ from tabpfn import TabPFNClassifier
 from tabpfn.finetuning import FinetunedTabPFNClassifier as RivalClassifier
 
 from _bases import base
-from finetune_tabpfn import Callback, FinetunedTabPFNClassifier, _tabpfn
+from finetune_tabpfn import Callback, FinetunedTabPFNClassifier, _tabpfn, recipe
 from finetune_tabpfn.data import SplitSampler
 from finetune_tabpfn.recipe import split_sizes
 from finetune_tabpfn.splits import SplitBatches
@@ -54,6 +56,7 @@ from finetune_tabpfn.training import Precision, autocast
 
 TASK = Classification(np.array([0, 1]))
 MEMBERS = 4
+MOST_AT_ONCE = 20_000  # rows to predict in one piece
 DIMENSIONS = ("rows", "columns", "members")
 GROWTH = (
     "1000x20", "3000x20", "10000x20", "20000x20", "50000x20",
@@ -349,6 +352,42 @@ def fit(name: str, arguments: Any) -> None:
     print(json.dumps({"GiB": gib or (peak - before) / 2**20, "seconds": seconds}))
 
 
+def in_batches(name: str, arguments: Any) -> None:
+    """Print the peak of a process that predicts, for every number of rows."""
+    print("| rows x columns | in one piece (GiB) | seconds | in batches (GiB) | seconds |")
+    print("|---|---|---|---|---|")
+    for shape in arguments.shapes or ("20000x60x1", "200000x60x1"):
+        figures = []
+        for way in ("predict-at-once", "predict-rows"):
+            if way == "predict-at-once" and numbers(shape)[0] > MOST_AT_ONCE:
+                figures += ["not run", "-"]
+                continue
+            options = ["--shapes", shape, "--base", name, "--device", arguments.device]
+            options += ["--out", str(arguments.out), "--threads", str(arguments.threads)]
+            command = [sys.executable, __file__, way, *options]
+            ran = subprocess.run(command, capture_output=True, text=True, check=True)
+            answer = json.loads(ran.stdout.strip().splitlines()[-1])
+            figures += [f"{answer['GiB']:.2f}", f"{answer['seconds']:.1f}"]
+        print(f"| {shape} | {' | '.join(figures)} |", flush=True)
+
+
+def predict_rows(name: str, arguments: Any) -> None:
+    """Predict many rows and print what memory that took, beyond model and rows."""
+    n_rows, n_columns, n_members = numbers(arguments.shapes[0])
+    X, y = table(500, n_columns)
+    arguments.steps = 0
+    model = ours(base(name, "classification", arguments.out), arguments, n_estimators=n_members)
+    model.fit(X, y).predict_proba(X)
+    rows = np.random.default_rng(0).standard_normal((n_rows, n_columns), dtype=np.float32)
+    if arguments.what == "predict-at-once":
+        recipe.CELLS_AT_ONCE = rows.size
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = _seconds(lambda: model.predict_proba(rows))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    gib = torch.cuda.max_memory_allocated() / 2**30 if arguments.device != "cpu" else None
+    print(json.dumps({"GiB": gib or (peak - before) / 2**20, "seconds": seconds}))
+
+
 def table(n_rows: int, n_columns: int) -> tuple[np.ndarray, np.ndarray]:
     """Return a made-up table of two classes."""
     X, y = make_classification(
@@ -397,6 +436,9 @@ WHAT = {
     "compile": compile_,
     "together": together,
     "memory": memory,
+    "batches": in_batches,
+    "predict-rows": predict_rows,  # what `batches` starts in a process of its own
+    "predict-at-once": predict_rows,
     "fit": fit,  # what `memory` starts in a process of its own
 }
 
@@ -422,7 +464,7 @@ def main() -> None:
         print(HEADS[arguments.what])
     for name in arguments.base:
         WHAT[arguments.what](name, arguments)
-    if arguments.what != "fit":
+    if arguments.what not in ("fit", "predict-rows", "predict-at-once"):
         print(f"\n{platform.platform()}, {arguments.threads} threads, torch {torch.__version__}")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from finetune_tabpfn.columns import column_kinds, match_kinds, tidy_columns
+from finetune_tabpfn.columns import tidy_columns
 from finetune_tabpfn.inputs import check_table
 
 DAYS = pd.to_datetime(["1970-01-02 00:00", "2020-01-01 12:00", None])
@@ -119,18 +119,3 @@ def test_numbers_that_numpy_turned_into_text_are_numbers_again():
     assert table[1].tolist() == ["x", "y"]
     objects = np.array([[1.5, "x"], [None, "y"]], dtype=object)
     assert check_table(objects)[0].dtype == np.float64
-
-
-def test_what_fit_had_prediction_gets():
-    fitted = pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"], "c": [np.nan] * 2, "d": DAYS[:2]})
-    kinds = column_kinds(fitted)
-    assert kinds == {0: "numbers", 3: "dates"}
-    rows = fitted.assign(a=["3", None], b=[1, 2], c=["new", "text"], d=["2020-02-03", None])
-    matched = match_kinds(rows, kinds)
-    assert matched["a"].iloc[0] == 3.0
-    assert matched["d"].iloc[0] == pd.Timestamp("2020-02-03")
-    assert matched.isna().sum().tolist() == [1, 0, 0, 1]
-    with pytest.raises(ValueError, match="X has 'n/a' in column 'a', which held numbers in fit"):
-        match_kinds(rows.assign(a=["3", "n/a"]), kinds)
-    with pytest.raises(ValueError, match="X has 'soon' in column 'd', which held dates in fit"):
-        match_kinds(rows.assign(d=["soon", None]), kinds)

@@ -24,6 +24,8 @@ ORDER = [
     "scoring",
     "parameters",
     "columns",
+    "dates",
+    "kinds",
     "inputs",
     "recipe",
     "holdout",

@@ -5,7 +5,6 @@ docs/inputs.md has a table of what happens to which kind of input.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import pandas as pd
 # as pandas.api.types.infer_dtype names what cells of a column of objects are
 NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal", "boolean")
 DATES = ("datetime64", "datetime", "date")
+SPANS = ("timedelta64", "timedelta")
 
 
 def tidy_columns(X: pd.DataFrame, name: str = "X") -> pd.DataFrame:
@@ -40,7 +40,7 @@ def tidy_columns(X: pd.DataFrame, name: str = "X") -> pd.DataFrame:
         column = X.iloc[:, position]
         try:
             tidy = _tidy(column)
-            _refuse_infinity(tidy)
+            refuse_infinity(tidy)
         except (TypeError, ValueError, OverflowError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"Column {label!r} of {name} cannot be used: {reason}.") from error
@@ -65,83 +65,42 @@ def table_of_objects(X: npt.NDArray[Any]) -> pd.DataFrame:
     return frame
 
 
-def column_kinds(X: pd.DataFrame | npt.NDArray[Any]) -> dict[int, str]:
-    """Return which columns hold numbers and which dates, by position.
-
-    Parameters
-    ----------
-    X : DataFrame or ndarray of shape (n_rows, n_features)
-        A tidy table.
-
-    Returns
-    -------
-    dict of int to {"numbers", "dates"}
-        Without the columns that are text or categories or missing throughout.
-    """
-    if not isinstance(X, pd.DataFrame):
-        return dict.fromkeys(range(X.shape[1]), "numbers")
-    return {
-        position: kind
-        for position, dtype in enumerate(X.dtypes)
-        if (kind := _number_or_date(dtype)) and X.iloc[:, position].notna().any()
-    }
-
-
-def match_kinds(
-    X: pd.DataFrame | npt.NDArray[Any], kinds: Mapping[int, str], name: str = "X"
-) -> pd.DataFrame | npt.NDArray[Any]:
-    """Return a table with numbers and dates where the table of `fit` had them.
-
-    Parameters
-    ----------
-    X : DataFrame or ndarray of shape (n_rows, n_features)
-    kinds : dict of int to {"numbers", "dates"}
-        Of the columns in `fit`, by position.
-    name : str
-
-    Raises
-    ------
-    ValueError
-        For a column that holds something else now.
-    """
-    if not isinstance(X, pd.DataFrame):
-        return X
-    for position, kind in kinds.items():
-        column = X.iloc[:, position]
-        if _number_or_date(column.dtype) == kind:
-            continue
-        convert = pd.to_numeric if kind == "numbers" else pd.to_datetime
-        matched = convert(column.astype(object), errors="coerce")
-        lost = column[matched.isna() & column.notna()]
-        if len(lost):
-            raise ValueError(
-                f"{name} has {lost.iloc[0]!r} in column {X.columns[position]!r}, which held "
-                f"{kind} in fit; replace it by one of those or by a missing value."
-            )
-        X = X.copy(deep=False)
-        X.isetitem(position, matched.array)
-    return X
-
-
-def _number_or_date(dtype: Any) -> str | None:
-    if pd.api.types.is_numeric_dtype(dtype):
-        return "numbers"
-    if dtype.kind == "M" or isinstance(dtype, (pd.DatetimeTZDtype, pd.PeriodDtype)):
-        return "dates"
-    return None
-
-
 def _tidy(column: pd.Series) -> pd.Series:
     """Return a column that TabPFN takes, the same object where nothing is to be done."""
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
-        plain = dtype.categories.dtype.kind in "biuf" or _kind(dtype.categories) == "string"
-        return column if plain or not len(dtype.categories) else _text(column).astype("category")
+        levels = dtype.categories
+        if levels.dtype.kind == "b":
+            return column.astype(object).where(column.notna(), np.nan).astype(np.float64)
+        simple = levels.dtype.kind in "iuf" or _kind(levels) == "string"
+        return column if simple or not len(levels) else as_text(column).astype("category")
     if dtype.kind == "c":
-        raise ValueError("it holds complex numbers; use two columns of real ones")
+        refuse_odd_cells(column)
     if isinstance(dtype, pd.IntervalDtype):
-        return _text(column)
+        return as_text(column)
     return _tidy_objects(column) if pd.api.types.is_object_dtype(dtype) else column
+
+
+def plain(column: pd.Series) -> pd.Series:
+    """Return a column without categories or intervals: their values, intervals as text."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = pd.Series(column.astype(object).array, index=column.index, name=column.name)
+    return as_text(column) if isinstance(column.dtype, pd.IntervalDtype) else column
+
+
+def refuse_odd_cells(column: pd.Series) -> None:
+    """Raise for complex numbers, lists and other things that are no single values."""
+    is_object = pd.api.types.is_object_dtype(column.dtype)
+    kind = _kind(column) if is_object else "plain"
+    if column.dtype.kind == "c" or kind == "complex":
+        raise ValueError("it holds complex numbers; use two columns of real ones")
+    if not kind.startswith("mixed"):
+        return
+    for cell in column:
+        if not pd.api.types.is_scalar(cell):
+            raise ValueError(
+                f"it holds a {type(cell).__name__}; a cell is a number, text, a date or missing"
+            )
 
 
 def _tidy_objects(column: pd.Series) -> pd.Series:
@@ -151,28 +110,24 @@ def _tidy_objects(column: pd.Series) -> pd.Series:
         return column.where(column.notna(), np.nan).astype(np.float64)
     if kind in DATES:
         return pd.to_datetime(column)
-    if kind == "complex":
-        raise ValueError("it holds complex numbers; use two columns of real ones")
+    if kind in SPANS:
+        return pd.to_timedelta(column)
     if kind in ("string", "empty"):
         return column
-    for cell in column:
-        if not pd.api.types.is_scalar(cell):
-            raise ValueError(
-                f"it holds a {type(cell).__name__}; a cell is a number, text, a date or missing"
-            )
-    return _text(column)
+    refuse_odd_cells(column)
+    return as_text(column)
 
 
 def _kind(cells: Any) -> str:
     return pd.api.types.infer_dtype(cells, skipna=True)
 
 
-def _text(column: pd.Series) -> pd.Series:
+def as_text(column: pd.Series) -> pd.Series:
     """Return every cell as text, missing ones missing."""
     return column.astype(object).map(str, na_action="ignore")
 
 
-def _refuse_infinity(column: pd.Series) -> None:
+def refuse_infinity(column: pd.Series) -> None:
     """Raise for infinite numbers, which TabPFN does not take."""
     values: Any = column
     if isinstance(column.dtype, pd.CategoricalDtype):

@@ -7,6 +7,7 @@ integers per row (class codes, or bins of a regression target) that a draw keeps
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -202,6 +203,14 @@ def one_of_each_first(order: Rows, classes: Rows, limit: int) -> Rows:
     return np.concatenate([order[first], np.delete(order, first)])
 
 
-def rows_of(table: Any, rows: Rows) -> Any:
+def batches(n_rows: int, size: int) -> Iterator[slice]:
+    """Yield consecutive slices of at most `size` rows."""
+    if size < 1:
+        raise ValueError(f"batch_size={size!r} must be 1 or more.")
+    for start in range(0, n_rows, size):
+        yield slice(start, min(start + size, n_rows))
+
+
+def rows_of(table: Any, rows: Rows | slice) -> Any:
     """Return the given rows of a DataFrame or an array."""
     return table.iloc[rows] if hasattr(table, "iloc") else table[rows]

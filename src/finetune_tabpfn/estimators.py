@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -19,20 +20,22 @@ from finetune_tabpfn import _tabpfn, base_models, export, recipe
 from finetune_tabpfn.callbacks import Timer
 from finetune_tabpfn.checkpoints import Checkpoints, FoldCheckpoints
 from finetune_tabpfn.choice import Outcome
-from finetune_tabpfn.columns import column_kinds, match_kinds
 from finetune_tabpfn.courses import Course, NothingToTrainError, prepare_course
+from finetune_tabpfn.data import batches, rows_of
 from finetune_tabpfn.finetuning import fine_tune
 from finetune_tabpfn.holdout import check_same_columns, hold_outs
 from finetune_tabpfn.inputs import (
     LabelledTable,
     Table,
     check_groups,
+    check_shape,
     check_table,
     check_target,
     check_weight,
     fingerprint,
     positions_of,
 )
+from finetune_tabpfn.kinds import Columns
 from finetune_tabpfn.loggers import Loggers
 from finetune_tabpfn.parameters import Parameters, documented, explaining
 from finetune_tabpfn.scoring import HoldOutScore, name_of
@@ -128,7 +131,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         y_val: Any = None,
     ) -> tuple[LabelledTable, LabelledTable | None]:
         """Check everything that came in and note the features."""
-        table = self._labelled(X, y, "", min_rows=2)
+        table = self._labelled(check_table(X, min_rows=2), y, "")
         validate_data(self, X, skip_check_array=True)
         table = replace(
             table,
@@ -137,24 +140,20 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         )
         if table.weight is not None:
             table = table.rows(np.flatnonzero(table.weight))
-        self._kinds = column_kinds(table.X)
+        categorical = positions_of(self.categorical_features, table.X) or ()
+        self.columns_ = Columns.of(table.X, categorical=categorical)
+        table = replace(table, X=self.columns_.read(table.X))
         if X_val is None and y_val is None:
             return table, None
         if X_val is None or y_val is None:
             missing = "X_val" if X_val is None else "y_val"
             raise ValueError(f"{missing} is None; X_val and y_val go together.")
-        validation = self._labelled(X_val, y_val, "_val", min_rows=1)
-        check_same_columns(
-            X_val,
-            validation.X.shape[1],
-            self.n_features_in_,
-            getattr(self, "feature_names_in_", None),
-        )
-        matched = match_kinds(validation.X, self._kinds, "X_val")
-        return table, replace(validation, X=matched)
+        rows = check_shape(X_val, name="X_val")
+        names = getattr(self, "feature_names_in_", None)
+        check_same_columns(X_val, rows.shape[1], self.n_features_in_, names)
+        return table, self._labelled(self.columns_.read(rows, "X_val"), y_val, "_val")
 
-    def _labelled(self, X: Any, y: Any, suffix: str, min_rows: int) -> LabelledTable:
-        X = check_table(X, name=f"X{suffix}", min_rows=min_rows)
+    def _labelled(self, X: Table, y: Any, suffix: str) -> LabelledTable:
         numeric = self._kind == "regression"
         y = check_target(y, n_rows=len(X), numeric=numeric, name=f"y{suffix}", table=f"X{suffix}")
         return LabelledTable(X, y)
@@ -393,11 +392,21 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         adapter.save(Path(folder))
 
     def _check_rows(self, X: Any) -> Table:
-        """Check the rows to predict."""
+        """Check rows to predict, and read them as the table of `fit`."""
         check_is_fitted(self)
-        rows = check_table(X)
+        rows = check_shape(X)
         validate_data(self, X, reset=False, skip_check_array=True)
-        return match_kinds(rows, self._kinds)
+        return self.columns_.read(rows)
+
+    def _in_batches(self, predict: Callable[[Table], Any], rows: Table) -> Any:
+        """Return what `predict` says of rows, in batches where they are many."""
+        n_rows, n_columns = rows.shape
+        device = self.predictor_.devices_[0]
+        n_context = min(_tabpfn.n_fitted_rows(self.predictor_), recipe.max_context(device))
+        size = recipe.rows_at_once(n_columns, n_context)
+        if n_rows <= size:
+            return predict(rows)
+        return _joined([predict(rows_of(rows, some)) for some in batches(n_rows, size)])
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -464,8 +473,12 @@ class FinetunedTabPFNClassifier(ClassifierMixin, _FinetunedTabPFN):
         """
         rows = self._check_rows(X)
         task = Classification(self.classes_, self.class_weight_)
-        proba = [predictor.predict_proba(rows) for predictor in self.predictors_]
-        return task.decide(proba[0] if len(proba) == 1 else np.mean(proba, axis=0))
+
+        def predict(some: Table) -> npt.NDArray[np.floating[Any]]:
+            proba = [predictor.predict_proba(some) for predictor in self.predictors_]
+            return task.decide(proba[0] if len(proba) == 1 else np.mean(proba, axis=0))
+
+        return self._in_batches(predict, rows)
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Predict the most probable class of rows.
@@ -533,7 +546,10 @@ class FinetunedTabPFNRegressor(RegressorMixin, _FinetunedTabPFN):
         ndarray of shape (n_rows,), list of ndarray of that shape, or dict
         """
         rows = self._check_rows(X)
-        return _tabpfn.predict_mixture(self.predictors_, rows, output_type, quantiles)
+        return self._in_batches(
+            lambda some: _tabpfn.predict_mixture(self.predictors_, some, output_type, quantiles),
+            rows,
+        )
 
     def _task(self, table: LabelledTable, validation: LabelledTable | None) -> Task:
         for name, off in (("class_weight", None), ("balanced_contexts", False)):
@@ -558,6 +574,20 @@ def random_seed(random_state: int | np.random.RandomState | None) -> int:
     if random_state is None:
         return int(np.random.default_rng().integers(2**31 - 1))
     return int(random_state)
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Return the answers to consecutive batches as one; in dicts and lists each by itself."""
+    first = parts[0]
+    if isinstance(first, np.ndarray):
+        return np.concatenate(parts)
+    if isinstance(first, torch.Tensor):
+        return torch.cat(parts)
+    if isinstance(first, dict):
+        return {key: _joined([part[key] for part in parts]) for key in first}
+    if isinstance(first, list):
+        return [_joined(list(those)) for those in zip(*parts, strict=True)]
+    return first  # what does not depend on the rows
 
 
 def _predictor_of_the_moment(plan: _tabpfn.Blueprint, table: LabelledTable) -> dict[str, Any]:

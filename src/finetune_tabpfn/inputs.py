@@ -17,7 +17,7 @@ import pandas as pd
 from sklearn.utils import check_array
 from sklearn.utils.validation import column_or_1d
 
-from finetune_tabpfn.columns import table_of_objects, tidy_columns
+from finetune_tabpfn.columns import DATES, SPANS, table_of_objects, tidy_columns
 from finetune_tabpfn.data import Rows, rows_of
 
 Table = pd.DataFrame | npt.NDArray[Any]
@@ -59,7 +59,25 @@ def fingerprint(*tables: LabelledTable | None) -> str:
 
 
 def check_table(X: Any, *, name: str = "X", min_rows: int = 1) -> Table:
-    """Return a table as a DataFrame or a two-dimensional array of numbers.
+    """Return a table to learn from as a DataFrame or a two-dimensional array of numbers.
+
+    Raises
+    ------
+    ValueError
+        As `check_shape`, and for cells that cannot be used.
+    """
+    X = check_shape(X, name=name, min_rows=min_rows)
+    if isinstance(X, pd.DataFrame):
+        return tidy_columns(X, name)
+    if X.dtype.kind not in NUMBER_KINDS:
+        return tidy_columns(table_of_objects(X), name)
+    if X.dtype.kind == "f" and np.isinf(X).any():
+        tidy_columns(pd.DataFrame(X), name)  # raises and names the column
+    return X
+
+
+def check_shape(X: Any, *, name: str = "X", min_rows: int = 1) -> Table:
+    """Return a table as a DataFrame or a two-dimensional array, its cells as they are.
 
     Parameters
     ----------
@@ -71,7 +89,7 @@ def check_table(X: Any, *, name: str = "X", min_rows: int = 1) -> Table:
     Raises
     ------
     ValueError
-        For anything but a table with rows and columns, or for cells that cannot be used.
+        For anything but a table with rows and columns.
     TypeError
         For sparse matrices.
     """
@@ -91,12 +109,6 @@ def check_table(X: Any, *, name: str = "X", min_rows: int = 1) -> Table:
                 f"{name} has {X.shape[axis]} {what} (shape={X.shape}) while a minimum of "
                 f"{minimum} is required."
             )
-    if isinstance(X, pd.DataFrame):
-        return tidy_columns(X, name)
-    if X.dtype.kind not in NUMBER_KINDS:
-        return tidy_columns(table_of_objects(X), name)
-    if X.dtype.kind == "f" and np.isinf(X).any():
-        tidy_columns(pd.DataFrame(X), name)  # raises and names the column
     return X
 
 
@@ -117,7 +129,11 @@ def check_target(
     """
     if y is None:
         raise ValueError(f"fit requires {name} to be passed, but the target {name} is None.")
-    y = column_or_1d(np.asarray(y) if isinstance(y, pd.Categorical) else y, warn=True)
+    if isinstance(y, pd.DataFrame):
+        y = y.to_numpy(dtype=object)
+    elif isinstance(y, (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)):
+        y = np.asarray(y)  # scikit-learn makes floats of nullable integers and booleans
+    y = column_or_1d(y, warn=True)
     if len(y) != n_rows:
         raise ValueError(f"{table} has {n_rows} rows but {name} has {len(y)}; they must agree.")
     missing = int(pd.isna(y).sum())
@@ -126,7 +142,9 @@ def check_target(
             f"Input {name} contains NaN in {missing} of {n_rows} rows; drop the rows without "
             "a label."
         )
+    y = _of_one_type(y)
     if numeric:
+        _refuse_times(y, name)
         try:
             y = np.asarray(y, dtype=np.float64)
         except (TypeError, ValueError) as error:
@@ -137,6 +155,27 @@ def check_target(
     if y.dtype.kind == "f" and np.isinf(y).any():
         raise ValueError(f"Input {name} contains infinity; a target must be finite.")
     return y
+
+
+def _of_one_type(y: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return objects that are all booleans or all numbers, as nullable columns are, as such."""
+    types: dict[str, Any] = {"boolean": np.bool_, "integer": np.int64, "floating": np.float64}
+    kind = pd.api.types.infer_dtype(y, skipna=False) if y.dtype == object else ""
+    try:
+        return y.astype(types[kind]) if kind in types else y
+    except OverflowError:  # beyond 64 bits
+        return y
+
+
+def _refuse_times(y: npt.NDArray[Any], name: str) -> None:
+    """Raise for dates and timespans, of which numpy makes numbers of whatever unit they have."""
+    kind = pd.api.types.infer_dtype(y, skipna=True)
+    if kind in DATES or kind in SPANS:
+        unit = "days since a date" if kind in DATES else "seconds (dt.total_seconds())"
+        raise ValueError(
+            f"{name} holds {'dates' if kind in DATES else 'timespans'} such as "
+            f"{str(pd.Series(y).iloc[0])!r}; a regressor needs numbers: {unit}, for example."
+        )
 
 
 def check_weight(sample_weight: Any, *, n_rows: int) -> npt.NDArray[np.float64] | None:

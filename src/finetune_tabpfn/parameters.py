@@ -198,6 +198,8 @@ predictor_ : TabPFNClassifier or TabPFNRegressor
         Name, path, licence and hash of the base model that was used.
     scoring_ : str
         What the scores are.
+    columns_ : Columns
+        What each column held in `fit`, by which every later table is read.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only when the columns of `X` have names."""

@@ -19,6 +19,7 @@ GPU_SPLIT_ROWS = 10_000
 GPU_STEP_ROWS, MAX_SPLITS = 8192, 8  # of a step that takes several splits
 CPU_CONTEXT_ROWS = 10_000  # of a deployed member: prediction costs the square of them
 GPU_CONTEXT_ROWS = 50_000
+CELLS_AT_ONCE = 300_000  # of rows to predict: about 3 KB of memory each
 MAX_HELD_OUT = 2048
 ROUND_STEPS = 10
 VALIDATION_SHARE = 0.15  # of the work of a round
@@ -77,6 +78,15 @@ def hold_out_fraction(n_rows: int) -> float:
 def max_context(device: torch.device) -> int:
     """Return how many context rows a deployed member holds at most."""
     return CPU_CONTEXT_ROWS if device.type == "cpu" else GPU_CONTEXT_ROWS
+
+
+def rows_at_once(n_columns: int, n_context: int) -> int:
+    """Return how many rows are predicted at once, so that memory does not grow with them.
+
+    No fewer than the context rows: these go through the network again with every batch, and take
+    as much memory each.
+    """
+    return max(1000, CELLS_AT_ONCE // n_columns, n_context)
 
 
 def validation_context(device: torch.device) -> int:

@@ -37,6 +37,8 @@ class Data:
         or the last rows where `validation` is "time". 0 keeps none.
     validation_path : str, default=None
         Labelled rows to validate on; without it, `finetuning.validation` says which are held out.
+    missing_values : list, default=()
+        Cells of the files that stand for missing ones, beside blank ones, such as [NA, "?"].
     drop : list of str, default=()
         Columns to leave out.
     group : str, default=None
@@ -51,6 +53,7 @@ class Data:
     test_path: str | None = None
     test_fraction: float = 0.2
     validation_path: str | None = None
+    missing_values: Sequence[Any] = ()
     drop: Sequence[str] = ()
     group: str | None = None
     weight: str | None = None
@@ -62,6 +65,7 @@ class Data:
         "test_path": [str, None],
         "test_fraction": [Interval(Real, 0, 1, closed="left")],
         "validation_path": [str, None],
+        "missing_values": [list],
         "drop": [list],
         "group": [str, None],
         "weight": [str, None],
@@ -140,7 +144,8 @@ class RunConfig:
         """Return the whole configuration, defaults written out, tables by their full paths."""
         own = {"data": asdict(self.data), "logging": asdict(self.logging)}
         own["output"] = asdict(self.output)
-        own["data"]["drop"] = list(self.data.drop)
+        for name in ("drop", "missing_values"):
+            own["data"][name] = list(own["data"][name])
         for name in ("path", "test_path", "validation_path"):
             if own["data"][name] is not None:
                 own["data"][name] = str(Path(own["data"][name]).resolve())

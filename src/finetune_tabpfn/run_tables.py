@@ -11,6 +11,7 @@ import pandas as pd
 
 from finetune_tabpfn.holdout import divide
 from finetune_tabpfn.inputs import LabelledTable, check_groups, check_target, check_weight
+from finetune_tabpfn.kinds import names_of_text
 from finetune_tabpfn.run_config import Data, RunConfig
 from finetune_tabpfn.tables import infer_task, read_table, split_target
 from finetune_tabpfn.tasks import Classification, Kind, Regression, Task
@@ -51,13 +52,15 @@ def read_tables(config: RunConfig) -> Tables:
         When a file cannot be read, or lacks a column or a label that it needs.
     """
     data = config.data
-    features, target = split_target(read_table(data.path), data.target)
+    table = read_table(data.path, missing_values=data.missing_values)
+    features, target = split_target(table, data.target)
     kind = cast(Kind, infer_task(target) if data.task == "auto" else data.task)
     whole = _labelled(features, target, data, kind)
     task: Task = Regression() if kind == "regression" else Classification.of(whole.y)
-    validation = _read_like(whole, data.validation_path, data, task)
+    text = names_of_text(table)
+    validation = _read_like(whole, data.validation_path, data, task, text)
     if data.test_path is not None or not data.test_fraction:
-        return Tables(task, whole, validation, _read_like(whole, data.test_path, data, task))
+        return Tables(task, whole, validation, _read_like(whole, data.test_path, data, task, text))
     way = "time" if config.parameters["validation"] == "time" else "random"
     seed = config.parameters["random_state"]
     rng = np.random.default_rng(None if seed is None else (seed, TEST_STREAM))
@@ -81,12 +84,15 @@ def _labelled(X: pd.DataFrame, y: pd.Series, data: Data, kind: Kind) -> Labelled
 
 
 def _read_like(
-    first: LabelledTable, path: str | None, data: Data, task: Task
+    first: LabelledTable, path: str | None, data: Data, task: Task, text: list[str]
 ) -> LabelledTable | None:
-    """Read another table with the features of the first, None without a path."""
+    """Read another table with the features of the first, None without a path.
+
+    What was text there is text here.
+    """
     if path is None:
         return None
-    table = read_table(path)
+    table = read_table(path, text=text, missing_values=data.missing_values)
     names = list(cast(pd.DataFrame, first.X).columns)
     missing = [name for name in names if name not in table.columns]
     if missing:

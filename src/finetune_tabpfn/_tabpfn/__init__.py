@@ -4,7 +4,7 @@ tabpfn changes its private names between releases; only this folder knows them. 
 tabpfn 9.2.
 """
 
-from finetune_tabpfn._tabpfn.averaging import embed, predict_mixture
+from finetune_tabpfn._tabpfn.averaging import embed, n_fitted_rows, predict_mixture
 from finetune_tabpfn._tabpfn.blank import new_network
 from finetune_tabpfn._tabpfn.files import (
     cached_path,
@@ -47,6 +47,7 @@ __all__ = [
     "load_fit",
     "load_weights",
     "moved",
+    "n_fitted_rows",
     "new_network",
     "only_trained",
     "predict_mixture",

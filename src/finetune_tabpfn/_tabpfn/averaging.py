@@ -20,6 +20,11 @@ NUMBERS = ("mean", "median", "mode")
 OUTPUT_TYPES = (*NUMBERS, "quantiles", "main", "full")
 
 
+def n_fitted_rows(predictor: TabPFN) -> int:
+    """Return how many rows an estimator was fitted to."""
+    return int(predictor.n_train_samples_)
+
+
 @plain_output
 def embed(predictor: TabPFN, X: Any) -> npt.NDArray[Any]:
     """Return what a network makes of rows, shape (members, n_rows, width)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from finetune_tabpfn.cli.options import Commands, add_json, add_task, answer
+from finetune_tabpfn.cli.options import Commands, add_json, add_missing_values, add_task, answer
 from finetune_tabpfn.studies.evaluate import evaluate
 
 
@@ -28,6 +28,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--batch-size", type=int, default=1000, help="rows at once [1000]")
     parser.add_argument("--top", type=int, default=5, help="classes in a row's record [5]")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_missing_values(parser)
     add_json(parser)
     context = parser.add_argument_group("a base model")
     context.add_argument(
@@ -51,6 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
         out=arguments.out,
         batch_size=arguments.batch_size,
         top=arguments.top,
+        missing_values=arguments.missing_values,
         progress=not arguments.quiet,
         n_estimators=arguments.n_estimators,
         device=arguments.device,

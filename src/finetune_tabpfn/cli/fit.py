@@ -11,6 +11,7 @@ from finetune_tabpfn.cli.options import (
     TABLE_FORMATS,
     Commands,
     add_json,
+    add_missing_values,
     add_task,
     answer,
     hold_out_scores,
@@ -36,6 +37,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--target", required=True, help="name of the column to predict")
     parser.add_argument("--out", type=Path, required=True, help="file for the estimator (.joblib)")
     add_task(parser)
+    add_missing_values(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     add_json(parser)
     add_parameters(parser)
@@ -44,7 +46,8 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Fine-tune on a file and save the fitted estimator."""
-    X, y = split_target(read_table(arguments.data), arguments.target)
+    table = read_table(arguments.data, missing_values=arguments.missing_values)
+    X, y = split_target(table, arguments.target)
     task = infer_task(y) if arguments.task == "auto" else arguments.task
     estimator = ESTIMATORS[task](**chosen_parameters(arguments), verbose=not arguments.quiet)
     with ended_by_ctrl_c(estimator):

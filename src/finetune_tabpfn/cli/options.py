@@ -23,6 +23,17 @@ def add_task(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_missing_values(parser: argparse._ActionsContainer) -> None:
+    """Add the option that says which cells of a file stand for missing ones."""
+    parser.add_argument(
+        "--missing-values",
+        type=lambda text: [word.strip() for word in text.split(",") if word.strip()],
+        default=[],
+        metavar="WORDS",
+        help='cells that mean missing, beside blank ones, such as "NA,?" [none]',
+    )
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add the option that makes the result one JSON object on stdout."""
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")

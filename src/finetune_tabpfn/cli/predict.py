@@ -9,10 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from finetune_tabpfn.cli.options import TABLE_FORMATS, Commands, add_json, answer
+from finetune_tabpfn.cli.options import (
+    TABLE_FORMATS,
+    Commands,
+    add_json,
+    add_missing_values,
+    answer,
+)
+from finetune_tabpfn.data import batches
 from finetune_tabpfn.export import load_fitted
-from finetune_tabpfn.studies.models import features_of
-from finetune_tabpfn.tables import read_table, write_table
+from finetune_tabpfn.studies.models import features_of, read_for
+from finetune_tabpfn.tables import write_table
 
 
 def add(commands: Commands) -> None:
@@ -28,6 +35,8 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("data", type=Path, help=TABLE_FORMATS)
     parser.add_argument("--out", type=Path, required=True, help=".csv, .parquet, .json or .jsonl")
+    parser.add_argument("--batch-size", type=int, default=10_000, help="rows at once [10000]")
+    add_missing_values(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -35,8 +44,10 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Predict the rows of a file."""
     model = load_fitted(arguments.model)
-    rows = read_table(arguments.data)
-    predicted = predictions(model, features_of(model, rows, arguments.data))
+    rows = read_for(model, arguments.data, missing_values=arguments.missing_values)
+    X = features_of(model, rows, arguments.data)
+    parts = [predictions(model, X.iloc[some]) for some in batches(len(X), arguments.batch_size)]
+    predicted = pd.concat(parts, ignore_index=True)
     write_table(predicted, arguments.out)
     answer(
         arguments,

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from finetune_tabpfn.cli.options import Commands, add_json, add_task, answer
+from finetune_tabpfn.cli.options import Commands, add_json, add_missing_values, add_task, answer
 from finetune_tabpfn.studies.cleaning import CleaningRules
 from finetune_tabpfn.studies.prepare import prepare
 from finetune_tabpfn.tables import READERS
@@ -31,6 +31,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--test-size", type=float, default=0.2, help="share of the rows [0.2]")
     parser.add_argument("--random-state", type=int, default=0, help="seed of all draws [0]")
     add_task(parser)
+    add_missing_values(parser)
     add_json(parser)
     _add_rules(parser.add_argument_group("rows, columns and labels"))
     _add_text(parser.add_argument_group("columns of text"))
@@ -56,6 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
         target=arguments.target,
         task=arguments.task,
         rules=rules,
+        missing_values=arguments.missing_values,
         test_size=arguments.test_size,
         tfidf="auto" if arguments.tfidf == [] else arguments.tfidf or (),
         n_components=arguments.tfidf_components,

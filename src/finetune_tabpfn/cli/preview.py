@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from finetune_tabpfn.checkpoints import save_whole
-from finetune_tabpfn.cli.options import Commands, add_task
+from finetune_tabpfn.cli.options import Commands, add_missing_values, add_task
 from finetune_tabpfn.config import add_parameters, chosen_parameters
 from finetune_tabpfn.studies.preview import SAMPLE_SIZE, as_text, preview
 from finetune_tabpfn.text import to_json
@@ -49,6 +49,7 @@ def add(commands: Commands) -> None:
     cache.add_argument("--no-cache", action="store_true", help="prepare the rows anew")
     parser.add_argument("--quiet", action="store_true", help="say nothing on the way")
     add_task(parser)
+    add_missing_values(parser)
     add_parameters(parser, random_state=0)
     parser.set_defaults(run=run)
 
@@ -61,6 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
         base_data=arguments.base_data,
         baseline_model=arguments.baseline_model,
         task=arguments.task,
+        missing_values=arguments.missing_values,
         sample_size=arguments.sample_size,
         full=arguments.full,
         test_mode=arguments.test_mode,

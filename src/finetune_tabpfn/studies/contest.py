@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from finetune_tabpfn.data import batches
 from finetune_tabpfn.export import load_fitted
 from finetune_tabpfn.forecasting import Stopwatch, affordable_rows
 from finetune_tabpfn.studies.models import (
     ESTIMATORS,
     FITTED,
     Answers,
-    batches,
     codes_of,
     features_of,
     fit_base,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from finetune_tabpfn.checkpoints import save_whole
 from finetune_tabpfn.columns import tidy_columns
+from finetune_tabpfn.data import batches
 from finetune_tabpfn.studies import figures, hub
 from finetune_tabpfn.studies.cleaning import label_texts
 from finetune_tabpfn.studies.metrics import (
@@ -25,7 +26,13 @@ from finetune_tabpfn.studies.metrics import (
     ranked,
     reliability,
 )
-from finetune_tabpfn.studies.models import Answers, batches, codes_of, features_of, load_model
+from finetune_tabpfn.studies.models import (
+    Answers,
+    codes_of,
+    features_of,
+    load_model,
+    read_for,
+)
 from finetune_tabpfn.tables import read_table, split_target
 from finetune_tabpfn.text import to_json
 
@@ -87,6 +94,7 @@ def evaluate(
     context_data: str | Path | None = None,
     task: str = "auto",
     out: str | Path | None = None,
+    missing_values: Sequence[Any] = (),
     batch_size: int = 1000,
     top: int = 5,
     progress: bool = False,
@@ -111,6 +119,8 @@ def evaluate(
     out : str or pathlib.Path, optional
         Folder for "metrics.json", "rows.jsonl" (a record of every row) and figures: confusion
         matrix or scatter, reliability of probabilities or quantiles.
+    missing_values : sequence of str or number
+        Cells of the files that stand for missing ones, beside blank ones.
     batch_size : int
         Rows that are predicted at once: less memory with fewer, more time with many batches,
         each of which reads the model's context again.
@@ -130,9 +140,12 @@ def evaluate(
     ValueError
         For files that cannot be used, a target or column that is not there.
     """
-    rows, y, unlabelled = _labelled_rows(data, target)
-    context = None if context_data is None else read_table(hub.local_file(context_data))
+    context = None
+    if context_data is not None:
+        context = read_table(hub.local_file(context_data), missing_values=missing_values)
     fitted = load_model(model, context, target, task, **parameters)
+    table = read_for(fitted, hub.local_file(data), target=target, missing_values=missing_values)
+    rows, y, unlabelled = _labelled_rows(table, target, data)
     X = features_of(fitted, rows, data)
     judge = _judge_of(fitted, y, target, top)
     if out is None:
@@ -245,9 +258,11 @@ def _judge_of(model: Any, y: pd.Series, target: str, top: int) -> _ClassJudge | 
     return judge(model, y, target, top)
 
 
-def _labelled_rows(data: str | Path, target: str) -> tuple[pd.DataFrame, pd.Series, int]:
+def _labelled_rows(
+    table: pd.DataFrame, target: str, data: str | Path
+) -> tuple[pd.DataFrame, pd.Series, int]:
     """Return the rows that have a label, the labels, and how many rows have none."""
-    X, y = split_target(read_table(hub.local_file(data)), target)
+    X, y = split_target(table, target)
     blank = y.astype(object).map(lambda label: isinstance(label, str) and not label.strip())
     labelled = (y.notna() & ~blank.fillna(False).astype(bool)).to_numpy()
     if not labelled.any():

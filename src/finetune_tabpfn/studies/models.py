@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ import pandas as pd
 
 from finetune_tabpfn.estimators import ESTIMATORS, FinetunedTabPFNRegressor
 from finetune_tabpfn.export import load_fitted
+from finetune_tabpfn.kinds import Columns
 from finetune_tabpfn.studies.cleaning import label_texts
-from finetune_tabpfn.tables import infer_task, split_target
+from finetune_tabpfn.tables import infer_task, read_table, split_target
 
 FITTED = (".joblib", ".tabpfn_fit")
 DECILES = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
@@ -136,6 +137,32 @@ class _NothingToTrainOn:
         return 1
 
 
+def read_for(
+    model: Any,
+    path: str | Path,
+    *,
+    target: str | None = None,
+    missing_values: Sequence[Any] = (),
+) -> pd.DataFrame:
+    """Read a file with text where a fitted model had text, also where it is all digits.
+
+    Parameters
+    ----------
+    model : object
+    path : str or pathlib.Path
+    target : str, optional
+        Name of the label column.
+    missing_values : sequence of str or number
+        Cells that stand for missing ones, beside blank ones.
+    """
+    columns = getattr(model, "columns_", None)
+    text = columns.names_of_text if isinstance(columns, Columns) else []
+    labels = getattr(model, "classes_", ())
+    if target is not None and len(labels) and all(isinstance(label, str) for label in labels):
+        text = [*text, target]
+    return read_table(path, text=text, missing_values=missing_values)
+
+
 def features_of(model: Any, rows: pd.DataFrame, source: str | Path) -> pd.DataFrame:
     """Return the columns that a model was fitted on; one sentence for one that is missing."""
     names = getattr(model, "feature_names_in_", None)
@@ -145,14 +172,6 @@ def features_of(model: Any, rows: pd.DataFrame, source: str | Path) -> pd.DataFr
     if missing:
         raise ValueError(f"{source} lacks the column {missing[0]!r} that the model was fitted on.")
     return rows[list(names)]
-
-
-def batches(n_rows: int, size: int) -> Iterator[slice]:
-    """Yield consecutive slices of at most `size` rows."""
-    if size < 1:
-        raise ValueError(f"batch_size={size!r} must be 1 or more.")
-    for start in range(0, n_rows, size):
-        yield slice(start, min(start + size, n_rows))
 
 
 def codes_of(y: pd.Series, classes: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -102,6 +102,7 @@ def prepare(
     target: str,
     task: str = "auto",
     rules: CleaningRules | None = None,
+    missing_values: Sequence[Any] = (),
     test_size: float = 0.2,
     tfidf: Sequence[str] | Literal["auto"] = (),
     n_components: int = 16,
@@ -125,6 +126,8 @@ def prepare(
         "auto" takes what the target suggests.
     rules : CleaningRules, optional
         Their seed and task are those given here.
+    missing_values : sequence of str or number
+        Cells that stand for missing ones, beside blank ones.
     test_size : float
         Share of the rows to test on, stratified by class or by the target's deciles. Every class
         of two and more rows has rows on both sides, a single row trains.
@@ -155,7 +158,7 @@ def prepare(
     if not 0 < test_size < 1:
         raise ValueError(f"test_size={test_size!r} must be between 0 and 1.")
     out, path = Path(out), hub.local_file(source)
-    raw = read_table(path)
+    raw = read_table(path, missing_values=missing_values)
     rules = replace(rules or CleaningRules(), random_state=random_state, task=task)
     table, steps = clean(raw, target, rules)
     task = infer_task(table[target]) if task == "auto" else task

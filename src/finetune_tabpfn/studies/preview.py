@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -44,6 +45,7 @@ def preview(
     base_data: str | Path | None = None,
     baseline_model: str | Path | None = None,
     task: str = "auto",
+    missing_values: Sequence[Any] = (),
     sample_size: int = SAMPLE_SIZE,
     full: bool = False,
     test_mode: bool = False,
@@ -70,6 +72,8 @@ def preview(
         What to compare with instead: a fitted estimator (".joblib", ".tabpfn_fit"), or a
         checkpoint or name of a base model, which predicts from the table's training rows.
     task : {"auto", "classification", "regression"}
+    missing_values : sequence of str or number
+        Cells that stand for missing ones, beside blank ones.
     sample_size : int
         Rows to fit on and to score at most, stratified. Where a trial with few rows says that
         predicting would take too much of the time limit, there are fewer, and a note says so.
@@ -114,6 +118,7 @@ def preview(
         base_data,
         target,
         task=task,
+        missing_values=missing_values,
         sample_size=None if full else sample_size,
         random_state=parameters["random_state"],
         cache_dir=_cache_folder(cache_dir),

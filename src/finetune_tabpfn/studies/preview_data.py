@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -14,8 +15,8 @@ import pandas as pd
 import platformdirs
 
 from finetune_tabpfn.checkpoints import save_whole
-from finetune_tabpfn.columns import column_kinds, match_kinds
 from finetune_tabpfn.data import Rows
+from finetune_tabpfn.kinds import Columns, names_of_text
 from finetune_tabpfn.studies import hub
 from finetune_tabpfn.studies.cleaning import CleaningRules, clean, label_texts
 from finetune_tabpfn.studies.prepare import divide, strata_of
@@ -69,6 +70,7 @@ def preview_data(
     task: str,
     sample_size: int | None,
     random_state: int,
+    missing_values: Sequence[Any] = (),
     cache_dir: Path | None,
 ) -> PreviewData:
     """Return the rows of a preview, from the cache if they were prepared before.
@@ -82,6 +84,7 @@ def preview_data(
     sample_size : int or None
         Rows at most, stratified; None takes all.
     random_state : int
+    missing_values : sequence of str or number
     cache_dir : pathlib.Path or None
         None does without.
     """
@@ -89,11 +92,14 @@ def preview_data(
     base_data = None if base_data is None else hub.local_file(base_data)
 
     def prepared() -> PreviewData:
-        return _prepare(data_path, base_data, target, task, sample_size, random_state)
+        return _prepare(
+            data_path, base_data, target, task, sample_size, random_state, missing_values
+        )
 
     if cache_dir is None:
         return prepared()
-    settings = [target, task, sample_size, random_state, version("finetune-tabpfn")]
+    words = [str(value) for value in missing_values]
+    settings = [target, task, sample_size, random_state, words, version("finetune-tabpfn")]
     entry = cache_dir / f"{_key([data_path, base_data], settings)}.parquet"
     found = _read_entry(entry)
     if found is None:
@@ -126,28 +132,31 @@ def _prepare(
     task: str,
     sample_size: int | None,
     random_state: int,
+    missing_values: Sequence[Any],
 ) -> PreviewData:
     """Read, clean, divide and sample."""
     source = base_data or data_path
-    table, steps = clean(read_table(source), target)
+    table, steps = clean(read_table(source, missing_values=missing_values), target)
     notes = _dropped(source, sum(step.rows for step in steps if "dropped" in step.rule))
     task = infer_task(table[target]) if task == "auto" else task
     train, held_out = divide(table, target, HELD_OUT, random_state, task)
     new = None
     if base_data is not None:
-        new, said = _new_rows(data_path, table, target)
+        new, said = _new_rows(data_path, table, target, missing_values)
         notes += said
     available = len(table) + (0 if new is None else len(new))
     data = PreviewData(train, held_out, new, task, available, notes)
     return data if sample_size is None else sampled(data, target, sample_size, random_state)
 
 
-def _new_rows(path: Path, table: pd.DataFrame, target: str) -> tuple[pd.DataFrame, list[str]]:
+def _new_rows(
+    path: Path, table: pd.DataFrame, target: str, missing_values: Sequence[Any]
+) -> tuple[pd.DataFrame, list[str]]:
     """Return the rows in question with the table's columns, without those that it has already.
 
     A row that is held out must not be learned from, or the rows would seem better than they are.
     """
-    raw = read_table(path)
+    raw = read_table(path, text=names_of_text(table), missing_values=missing_values)
     missing = [name for name in table.columns if name not in raw.columns]
     if missing:
         raise ValueError(f"{path} lacks the column {missing[0]!r} of the base table.")
@@ -157,7 +166,9 @@ def _new_rows(path: Path, table: pd.DataFrame, target: str) -> tuple[pd.DataFram
     if labels.dtype.kind != table[target].dtype.kind:
         labels = label_texts(labels)
     features = table.drop(columns=target)
-    matched = match_kinds(new.drop(columns=target), column_kinds(features), str(path))
+    # text stays text: of both tables together, the fit will learn which of it is dates
+    columns = Columns.of(features, categorical=range(features.shape[1]))
+    matched = columns.read(new[list(features.columns)], str(path))
     new = pd.DataFrame(matched).assign(**{target: labels})[list(table.columns)]
     joined = pd.concat([table, new], ignore_index=True)
     known = joined.duplicated().to_numpy()[len(table) :]
