@@ -9,7 +9,7 @@ WORKERS ?= 2
 # a process per core with one thread each: the networks of the tests are small
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-fast test-oldest lint clean
+.PHONY: demo test test-all test-fast test-gpu test-oldest lint clean
 
 demo: $(READY)
 	$(BIN)/finetune-tabpfn demo --out demo-output
@@ -17,8 +17,16 @@ demo: $(READY)
 test: lint
 	$(PYTEST)
 
+# nothing shortened: twenty kills instead of eight, the examples as they stand
+test-all: lint
+	$(PYTEST) --all
+
 test-fast: $(READY)
 	$(PYTEST) -m "not slow"
+
+# one process: what runs at once shares the card's memory
+test-gpu: $(READY)
+	$(BIN)/python -m pytest -m gpu
 
 # the estimators on the oldest scikit-learn that is supported, laid over the environment
 test-oldest: $(OLDEST)/.ready

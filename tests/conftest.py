@@ -67,6 +67,17 @@ def write_random_checkpoint(folder: Path, version: str, kind: str) -> Path:
     return path
 
 
+def pytest_addoption(parser):
+    """Add what `make test-all` asks for."""
+    parser.addoption("--all", action="store_true", help="twenty kills, examples as they stand")
+
+
+@pytest.fixture(scope="session")
+def everything(request):
+    """Tell whether this is `make test-all`, in which nothing is shortened."""
+    return request.config.getoption("--all")
+
+
 @pytest.fixture(scope="session")
 def random_checkpoint(tmp_path_factory):
     """Give the path of a small random checkpoint of a version and task."""

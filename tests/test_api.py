@@ -13,6 +13,7 @@ from tabpfn import TabPFNClassifier, TabPFNRegressor
 
 from finetune_tabpfn import FinetunedTabPFNClassifier, fine_tune_tabpfn
 from finetune_tabpfn.api import scorer_of
+from plain import plain
 
 QUICK = {"max_steps": 2, "n_estimators": 1}
 IRIS = load_iris(return_X_y=True)
@@ -34,11 +35,11 @@ def test_a_checkpoint_that_plain_tabpfn_uses(tmp_path):
     X, y = IRIS
     path = fine_tune(tmp_path / "iris-v3.safetensors", X, y, {"learning_rate": 1e-4})
     assert path == tmp_path / "iris-v3.safetensors"
-    plain = TabPFNClassifier(model_path=str(path), device="cpu", n_estimators=1, random_state=0)
+    again = plain(TabPFNClassifier, path, n_estimators=1)
     tuned = FinetunedTabPFNClassifier(base_model="mini", learning_rate=1e-4, random_state=0)
     tuned.set_params(**QUICK, scoring="neg_log_loss").fit(X, y)
     np.testing.assert_allclose(
-        plain.fit(X, y).predict_proba(X), tuned.predict_proba(X), rtol=1e-4, atol=1e-6
+        again.fit(X, y).predict_proba(X), tuned.predict_proba(X), rtol=1e-4, atol=1e-6
     )
 
 

@@ -10,6 +10,7 @@ from tabpfn import TabPFNClassifier, TabPFNRegressor
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
 from finetune_tabpfn._tabpfn import load
 from finetune_tabpfn.export import save_model
+from plain import plain
 
 VERSIONS = ["v2", "v2.5", "v2.6", "v3", "v3.5"]
 TASKS = {
@@ -25,7 +26,7 @@ def predict(model, X):
 @pytest.mark.parametrize("kind", list(TASKS))
 @pytest.mark.parametrize("version", VERSIONS)
 def test_weights_move_and_predictions_stay_finite(version, kind, random_checkpoint, tmp_path):
-    finetuned, plain, data = TASKS[kind]
+    finetuned, theirs, data = TASKS[kind]
     X, y = data(return_X_y=True)
     path = random_checkpoint(version, kind)
     model = finetuned(
@@ -54,14 +55,7 @@ def test_weights_move_and_predictions_stay_finite(version, kind, random_checkpoi
         assert not [name for name in moved if name.startswith(other)]
 
     saved = save_model(model, tmp_path / f"tuned-{version}.ckpt")
-    again = plain(
-        model_path=str(saved),
-        n_estimators=2,
-        device="cpu",
-        random_state=0,
-        inference_precision=model.predictor_.inference_precision,
-        ignore_pretraining_limits=True,
-    )
+    again = plain(theirs, saved, n_estimators=2, ignore_pretraining_limits=True)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=RuntimeWarning)
         again.fit(X, y)

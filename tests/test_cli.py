@@ -1,6 +1,6 @@
-"""The installed program, called as a user would."""
+"""The program, called as a user would: in this process, but where the process is the question."""
 
-import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,17 +18,9 @@ PROGRAM = Path(sys.executable).with_name("finetune-tabpfn")
 QUICK = ["--base-model", "mini", "--max-steps", "2", "--n-estimators", "1", "--random-state", "0"]
 
 
-def run(*arguments, status=0):
-    done = subprocess.run(
-        [PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == status, done.stderr
-    return done
-
-
 @pytest.fixture
 def call(capsys):
-    """Call the program without starting a process: tests that need no process of their own."""
+    """Call the program without starting a process."""
 
     def called(*arguments, status=0):
         try:
@@ -51,12 +43,15 @@ def flowers(tmp_path):
     return tmp_path / "flowers.csv"
 
 
-def test_fit_and_predict_classes(flowers, tmp_path):
+@pytest.mark.slow
+def test_the_installed_program_fits_and_this_process_predicts(flowers, tmp_path, call):
     model, predictions = tmp_path / "model.joblib", tmp_path / "predictions.csv"
-    done = run("fit", flowers, "--target", "kind", "--out", model, *QUICK)
+    command = [PROGRAM, "fit", flowers, "--target", "kind", "--out", model, *QUICK]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     assert "classification of 'kind': 150 rows, 4 columns, base model mini" in done.stdout
     assert "fine-tuning" in done.stderr  # progress is no result
-    run("predict", model, flowers, "--out", predictions)
+    call("predict", model, flowers, "--out", predictions)
     table = pd.read_csv(predictions)
     kinds = ["setosa", "versicolor", "virginica"]
     assert list(table.columns) == ["prediction", *(f"probability_{kind}" for kind in kinds)]
@@ -87,31 +82,49 @@ def test_the_task_can_be_set(tmp_path, call):
     assert call(*base, "--task", "regression", *QUICK).out.startswith("regression")
 
 
-@pytest.mark.parametrize("moment", ["torch", "tabpfn", "pandas.read_csv"])
+@pytest.mark.parametrize("moment", ["importlib.metadata", "torch", "prepare"])
 def test_ctrl_c_ends_the_program_in_one_line(moment, flowers, tmp_path):
-    """Whatever it is doing: here Python presses the keys itself, at a certain import or call."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import builtins, os, signal, sys\n"
-        f"moment = {moment!r}\n"
+    """Whatever it is doing: Python itself presses the keys, at an import or a call."""
+    (tmp_path / "press.py").write_text(
+        "import signal, sys\n"
+        "moment = sys.argv.pop(1)\n"
+        "def press(*_, **__):\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
         "def watch(event, arguments):\n"
-        "    is_import = event == 'import' and arguments[0] == moment and 'finetune_tabpfn' in "
-        "sys.modules and hasattr(sys.modules.get('finetune_tabpfn.cli'), 'main')\n"
-        "    is_read = event == 'open' and str(arguments[0]).endswith('flowers.csv') and '.' in "
-        "moment\n"
-        "    if is_import or is_read:\n"
-        "        signal.raise_signal(signal.SIGINT)\n"
-        "sys.addaudithook(watch)\n"
+        "    if event == 'import' and arguments[0] == moment:\n"
+        "        press()\n"
+        "from finetune_tabpfn.cli import main\n"
+        "if moment == 'prepare':\n"
+        "    import finetune_tabpfn.courses\n"
+        "    finetune_tabpfn.courses._tabpfn.prepare = press\n"
+        "else:\n"
+        "    sys.addaudithook(watch)\n"
+        "sys.exit(main())\n"
     )
     out = tmp_path / "model.joblib"
+    program = [sys.executable, tmp_path / "press.py", moment]
     done = subprocess.run(
-        [PROGRAM, "fit", flowers, "--target", "kind", "--out", out, *QUICK],
+        [*program, "fit", flowers, "--target", "kind", "--out", out, *QUICK],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"},
     )
     assert (done.returncode, done.stderr) == (130, "finetune-tabpfn: interrupted\n")
     assert not out.exists()
+
+
+def test_ctrl_c_during_a_demonstration_ends_it(monkeypatch, capsys):
+    """Where a training that is cut short is no result, no fit takes Ctrl-C for its own."""
+    monkeypatch.setattr(sys, "argv", ["finetune-tabpfn", "demo"])
+    monkeypatch.setattr(
+        "finetune_tabpfn.finetuning.step_batches", lambda *_: signal.raise_signal(signal.SIGINT)
+    )
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert main() == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err == "finetune-tabpfn: interrupted\n"
 
 
 @pytest.mark.parametrize(
@@ -132,6 +145,20 @@ def test_what_cannot_be_done_is_one_sentence(arguments, message, flowers, call):
     assert said.err.startswith("finetune-tabpfn: error: ")
     assert message in said.err
     assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--lerning-rate=1e-4", "--lerning-rate is no option here; did you mean --learning-rate?"),
+        ("--zzz", "--zzz is no option here; `finetune-tabpfn fit --help` lists them all"),
+    ],
+)
+def test_an_option_that_does_not_exist_suggests_the_nearest(option, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", "a.csv", "--target", "y", "--out", "m.joblib", option])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -169,7 +196,7 @@ def test_a_missing_column_at_prediction(flowers, tmp_path, call):
 
 
 def test_wrong_usage(call):
-    assert "usage: finetune-tabpfn" in run("fit", status=2).stderr
+    assert "usage: finetune-tabpfn" in call("fit", status=2).err
     assert "invalid choice" in call("frobnicate", status=2).err
 
 
@@ -180,11 +207,12 @@ def test_help_explains_every_parameter(call):
 
 
 @pytest.mark.slow
-def test_demo(tmp_path):
-    done = run("demo", "--out", tmp_path, "--time-limit", "20")
-    assert "base" in done.stdout
-    assert "fine-tuned" in done.stdout
-    assert "on this table" in done.stdout
+def test_demo(tmp_path, call, everything):
+    short = ["--time-limit", "20"] if everything else ["--max-steps", "5", "--n-estimators", "1"]
+    said = call("demo", "--out", tmp_path, *short)
+    assert "base" in said.out
+    assert "fine-tuned" in said.out
+    assert "on this table" in said.out
     assert (tmp_path / "training_curve.png").read_bytes().startswith(b"\x89PNG")
     model = TabPFNClassifier(model_path=str(tmp_path / "digits-v3.safetensors"), device="cpu")
     model.fit(np.eye(8), np.arange(8) % 2)

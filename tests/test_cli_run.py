@@ -1,9 +1,12 @@
 """`run`, `export`, `info`, `schema` and results as JSON."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from importlib import metadata
 from pathlib import Path
 
 import joblib
@@ -17,6 +20,7 @@ from tabpfn.settings import settings
 from finetune_tabpfn import FinetunedTabPFNClassifier, base_models
 from finetune_tabpfn.cli import main
 from finetune_tabpfn.run_config import json_schema, load_config
+from plain import plain
 
 PROGRAM = Path(sys.executable).with_name("finetune-tabpfn")
 ROOT = Path(__file__).parents[1]
@@ -60,14 +64,11 @@ def call(*arguments):
 @pytest.fixture(scope="module")
 def first_run(folder):
     """Give what a run printed as JSON, on stdout and stderr."""
-    done = subprocess.run(
-        [PROGRAM, "run", folder / "flowers.yaml", "--json"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout), done.stderr
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(folder)
+        assert call("run", folder / "flowers.yaml", "--json") == 0
+    return json.loads(out.getvalue()), err.getvalue()
 
 
 def test_a_run_leaves_all_of_it_in_a_folder_of_its_own(folder, first_run):
@@ -103,10 +104,8 @@ def test_the_models_of_a_run_predict_alike(folder, first_run):
     assert isinstance(estimator, FinetunedTabPFNClassifier)
     X = pd.read_csv(folder / "flowers.csv").iloc[:, :4]
     y = pd.read_csv(folder / "flowers.csv")["kind"]
-    plain = TabPFNClassifier(
-        model_path=str(run / "model-v3.safetensors"), n_estimators=1, device="cpu", random_state=0
-    )
-    agree = plain.fit(X, y).predict(X) == estimator.predict(X)
+    again = plain(TabPFNClassifier, run / "model-v3.safetensors", n_estimators=1)
+    agree = again.fit(X, y).predict(X) == estimator.predict(X)
     assert agree.mean() > 0.95  # fitted to all rows and to those of training
 
 
@@ -278,10 +277,10 @@ def test_fit_predict_and_export_as_json(folder, tmp_path, capsys):
     assert exported["licence"] == "Apache-2.0"
     assert exported["path"] == str(network)
     X = pd.read_csv(data).drop(columns="kind")
-    plain = TabPFNClassifier(model_path=network, n_estimators=1, device="cpu", random_state=0)
-    plain.fit(X, pd.read_csv(data)["kind"])
+    again = plain(TabPFNClassifier, network, n_estimators=1)
+    again.fit(X, pd.read_csv(data)["kind"])
     proba = pd.read_csv(tmp_path / "p.csv").iloc[:, 1:].to_numpy()
-    np.testing.assert_allclose(plain.predict_proba(X), proba, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(again.predict_proba(X), proba, rtol=1e-3, atol=1e-5)
 
 
 def test_what_cannot_be_exported(folder, tmp_path, capsys):
@@ -310,7 +309,14 @@ def test_info(monkeypatch, tmp_path, capsys):
     assert set(here) == {"mini", *base_models.LICENCES}
     assert found["cache"] == str(tmp_path)
     assert found["device"]["device"]
+    if "mlflow-skinny" in here_installed() and "mlflow" not in here_installed():
+        assert found["versions"]["mlflow-skinny"]
+        assert "mlflow" not in found["versions"]
     assert found["versions"]["tabpfn"]
+
+
+def here_installed():
+    return {distribution.name for distribution in metadata.distributions()}
 
 
 def test_the_schema_is_printed(capsys):
@@ -318,6 +324,7 @@ def test_the_schema_is_printed(capsys):
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(json_schema()))
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough_is_no_error():
     piped = f"{PROGRAM} schema | head -1"
     done = subprocess.run(piped, shell=True, capture_output=True, text=True, check=True)
@@ -326,14 +333,15 @@ def test_a_reader_that_has_seen_enough_is_no_error():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["classify", "regress"])
-def test_the_shipped_files_run(name, tmp_path):
+def test_the_shipped_files_run(name, tmp_path, monkeypatch):
     """As the comment on top of each says, with fewer steps."""
     config = ROOT / "examples" / f"{name}.yaml"
     lines = config.read_text().splitlines()
     synth = next(line.removeprefix("#   ") for line in lines if "finetune-tabpfn synth" in line)
     commands = [synth.split()[1:], ["run", config, "--max-steps", "2", "--n-estimators", "1"]]
+    monkeypatch.chdir(tmp_path)
     for command in commands:
-        subprocess.run([PROGRAM, *command], cwd=tmp_path, check=True, capture_output=True)
+        assert call(*command) == 0
     assert len(list(tmp_path.glob("runs/*/*/metrics.json"))) == 2  # the run and the link
 
 

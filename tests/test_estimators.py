@@ -29,7 +29,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tabpfn import TabPFNClassifier, TabPFNRegressor
 
-from finetune_tabpfn import Callback, FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn import (
+    Callback,
+    FinetunedTabPFNClassifier,
+    FinetunedTabPFNRegressor,
+    _tabpfn,
+    fine_tune_base_model,
+    fine_tune_tabpfn,
+)
 
 IRIS = load_iris(return_X_y=True)
 DIABETES = load_diabetes(return_X_y=True)
@@ -57,10 +64,11 @@ def regressor(**parameters):
 # --- what comes out ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_fine_tuning_improves_a_real_table_on_rows_it_never_saw():
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(
-        X, y, train_size=600, stratify=y, random_state=0
+        X, y, train_size=600, test_size=600, stratify=y, random_state=0
     )
     parameters = {"max_steps": 30, "eval_interval": 10}
     tuned = classifier(**parameters).fit(X_train, y_train)
@@ -160,7 +168,7 @@ def test_categorical_features_by_name(mixed_table):
 
 @pytest.mark.parametrize("unit", [1e-6, 1e6])
 def test_the_unit_of_the_target_does_not_matter(unit):
-    X, y = DIABETES
+    X, y = (part[:150] for part in DIABETES)
     y = np.exp(y / 50)  # skewed
     plain, scaled = regressor().fit(X, y), regressor().fit(X, y * unit)
     assert scaled.best_step_ == plain.best_step_
@@ -183,13 +191,14 @@ def test_rare_classes_are_trained_and_scored():
 # --- time ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:time_limit left no room")  # on a busy machine
 def test_fit_ends_within_its_time_limit():
     X, y = make_classification(1000, 10, random_state=0)
     classifier(max_steps=1).fit(X[:50], y[:50])  # what a process does once is not the question
     started = time.monotonic()
-    model = classifier(time_limit=8, max_steps=100_000, early_stopping=False).fit(X, y)
-    assert time.monotonic() - started < 1.05 * 8 + 1
+    model = classifier(time_limit=6, max_steps=100_000, early_stopping=False).fit(X, y)
+    assert time.monotonic() - started < 1.05 * 6 + 1
     assert model.stop_reason_ == "time_limit"
     assert model.n_steps_ > 0
 
@@ -197,8 +206,9 @@ def test_fit_ends_within_its_time_limit():
 @pytest.mark.parametrize(
     ("usual", "load", "chosen"),
     [
-        (1e-4, load_digits, 1e-3),  # ten times the usual rate is better by far
-        (1e-9, load_breast_cancer, 1e-9),  # nothing moves: nothing is better
+        # ten times the usual rate is better by far
+        pytest.param(1e-4, load_digits, 1e-3, marks=pytest.mark.slow),
+        (1e-9, load_iris, 1e-9),  # nothing moves: nothing is better
     ],
 )
 def test_auto_finds_a_learning_rate_that_is_clearly_better(usual, load, chosen, monkeypatch):
@@ -214,6 +224,7 @@ def test_auto_finds_a_learning_rate_that_is_clearly_better(usual, load, chosen, 
     assert model.n_steps_ == 4  # the trials are not counted
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:time_limit left no room")  # on a machine that is busy
 def test_auto_keeps_the_usual_learning_rate_without_time_to_try():
     model = classifier(learning_rate="auto", time_limit=4, max_steps=1000).fit(*IRIS)
@@ -228,14 +239,14 @@ def test_a_slow_scorer_does_not_break_the_time_limit():
 
     X, y = load_breast_cancer(return_X_y=True)
     started = time.monotonic()
-    classifier(scoring=slow, time_limit=15, max_steps=10_000, early_stopping=False).fit(X, y)
-    assert time.monotonic() - started <= 1.05 * 15 + 1
+    classifier(scoring=slow, time_limit=8, max_steps=10_000, early_stopping=False).fit(X, y)
+    assert time.monotonic() - started <= 1.05 * 8 + 1
 
 
 def test_no_time_deploys_the_base_and_says_so():
     X, y = make_classification(1500, 20, random_state=0)
     with pytest.warns(UserWarning, match="time_limit left no room"):
-        model = classifier(time_limit=0.2).fit(X, y)
+        model = classifier(time_limit=0.01).fit(X, y)
     assert (model.stop_reason_, model.deployed_weights_) == ("time_limit", "base")
     assert model.predict(X[:3]).shape == (3,)
 
@@ -284,6 +295,58 @@ def test_ctrl_c_deploys_the_best_so_far():
 
 
 @pytest.mark.parametrize(
+    "moment",
+    [
+        "finetune_tabpfn.courses._tabpfn.prepare",
+        "finetune_tabpfn.finetuning.step_batches",
+        "finetune_tabpfn.finetuning.forecast",
+        "finetune_tabpfn.finetuning.new_state",
+    ],
+)
+def test_ctrl_c_while_preparing_deploys_the_base_model(moment, monkeypatch):
+    monkeypatch.setattr(moment, press_ctrl_c)
+    with pytest.warns(UserWarning, match=r"interrupted before its first step; the base model is"):
+        model = classifier(time_limit=60).fit(*IRIS)
+    assert (model.stop_reason_, model.deployed_weights_) == ("interrupted", "base")
+    assert (model.n_steps_, model.scoring_, len(model.history_)) == (0, "neg_log_loss", 0)
+    monkeypatch.undo()
+    base = classifier(max_steps=0).fit(*IRIS)
+    np.testing.assert_array_equal(model.predict_proba(IRIS[0]), base.predict_proba(IRIS[0]))
+
+
+def press_ctrl_c(*_, **__):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("moment", ["base_models.BaseModel.load", "_tabpfn.Blueprint.deploy"])
+def test_ctrl_c_where_nothing_can_be_deployed_raises(moment, monkeypatch):
+    monkeypatch.setattr(f"finetune_tabpfn.{moment}", press_ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        classifier().fit(*IRIS)
+
+
+def test_ctrl_c_while_choosing_deploys_the_best_round_as_it_was_scored(monkeypatch):
+    monkeypatch.setattr("finetune_tabpfn.choice.HoldOut.deployable", press_ctrl_c)
+    with pytest.warns(UserWarning, match="interrupted; the best round is deployed"):
+        model = classifier(**LEARNS, scoring=scorer_that()).fit(*IRIS)
+    assert (model.stop_reason_, model.n_steps_) == ("interrupted", 12)
+
+
+def test_ctrl_c_while_preparing_a_second_fold_keeps_the_first(monkeypatch):
+    prepare, calls = _tabpfn.prepare, []
+
+    def second_time(*arguments, **named):
+        calls.append(1)
+        return prepare(*arguments, **named) if len(calls) < 2 else press_ctrl_c()
+
+    monkeypatch.setattr("finetune_tabpfn.courses._tabpfn.prepare", second_time)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model = classifier(n_folds=3).fit(*IRIS)
+    assert (model.stop_reason_, len(model.predictors_), model.n_steps_) == ("interrupted", 1, 4)
+    assert np.isfinite(model.best_score_)
+
+
+@pytest.mark.parametrize(
     "error",
     [
         torch.OutOfMemoryError("CUDA out of memory"),
@@ -311,6 +374,23 @@ def test_running_out_of_memory_halves_the_work_and_goes_on(error):
         model = classifier(callbacks=[Crowded()]).fit(X, y)
     assert model.n_steps_ == 4
     assert {warning.filename for warning in caught} == {__file__}
+
+
+def test_a_validation_that_runs_out_of_memory_shows_fewer_rows_and_the_training_goes_on():
+    class Crowded(Callback):
+        """Takes the place of a device on which nothing above a hundred rows fits."""
+
+        def on_train_begin(self, state):
+            self.hook = state.model.register_forward_pre_hook(self.refuse)
+
+        def refuse(self, model, arguments):
+            if len(arguments[0]) > 100:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.warns(UserWarning, match="Out of memory"):
+        model = classifier(callbacks=[Crowded()]).fit(*IRIS)
+    assert model.n_steps_ == 4
+    assert np.isfinite(model.base_score_)
 
 
 def test_another_error_of_torch_is_not_taken_for_a_lack_of_memory():
@@ -449,12 +529,22 @@ def test_columns_that_vary_in_the_hold_out_alone_deploy_the_base(kind):
 
 
 @pytest.mark.parametrize("column", [7.0, np.nan, "x", None, pd.Timestamp("2024-01-01")])
-def test_a_table_of_which_nothing_varies_is_refused_in_one_sentence(column):
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_a_table_of_which_nothing_varies_is_refused_in_one_sentence(column, make):
     X = pd.DataFrame({"one": [column] * 20, "two": [1] * 20})
     with pytest.raises(
         ValueError, match=r"^All columns of X \(2\) are constant or missing through"
     ):
-        regressor().fit(X, np.arange(20.0))
+        make().fit(X, np.arange(20) % 2)
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+@pytest.mark.parametrize("cell", [1.5, np.nan])
+def test_rows_to_predict_of_which_nothing_varies_are_predicted(make, cell):
+    model = make(max_steps=0).fit(*IRIS)
+    found = model.predict(np.full((3, 4), cell))
+    np.testing.assert_allclose(model.predict(np.full((1, 4), cell)), found[:1], rtol=1e-5)
+    np.testing.assert_allclose(found, found[0], rtol=1e-5)
 
 
 # --- reproducible, self-contained ----------------------------------------------------------------
@@ -552,6 +642,21 @@ def test_a_cached_context_predicts_the_same(make, tmp_path):
         np.testing.assert_allclose(
             getattr(model, predict)(X[:9]), getattr(plain, predict)(X[:9]), atol=1e-5
         )
+
+
+def test_in_bf16_a_cached_context_rounds_otherwise_but_little():
+    X, y = load_digits(return_X_y=True)
+    found = [
+        classifier(max_steps=0, precision=precision, fit_mode=mode)
+        .fit(X[:200], y[:200])
+        .predict_proba(X[200:300])
+        for precision in ("fp32", "bf16")
+        for mode in ("fit_preprocessors", "fit_with_cache")
+    ]
+    np.testing.assert_allclose(found[1], found[0], atol=1e-5)
+    differences = np.abs(found[3] - found[2])
+    assert 0 < differences.max() < 0.05
+    assert differences.mean() < 0.002
 
 
 # --- scikit-learn -------------------------------------------------------------------------------
@@ -847,10 +952,54 @@ def test_wrong_metadata(arguments, message):
         classifier().fit(X4, Y4, **arguments)
 
 
-def test_a_parameter_that_does_not_exist_suggests_the_nearest():
-    nearest = "FinetunedTabPFNRegressor is given 'lerning_rate'.*did you mean 'learning_rate'"
-    with pytest.raises(TypeError, match=nearest):
-        regressor(lerning_rate=1e-4)
+def misspelt(call):
+    return {
+        "constructor": lambda: regressor(lerning_rate=1e-4),
+        "set_params": lambda: regressor().set_params(lerning_rate=1e-4),
+        "search": lambda: GridSearchCV(regressor(), {"lerning_rate": [1]}).fit(X4, range(20)),
+        "fit": lambda: regressor().fit(X4, range(20), sample_wieght=range(20)),
+        "function": lambda: fine_tune_tabpfn(X_train=X4, y_trian=Y4),
+        "its configuration": lambda: fine_tune_tabpfn(X_train=X4, y_train=Y4, lerning_rate=1),
+        "related": lambda: fine_tune_base_model(
+            [(X4, Y4)], "a-v3.ckpt", task="classification", lerning_rate=1
+        ),
+    }[call]()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            "constructor",
+            TypeError,
+            "FinetunedTabPFNRegressor is given 'lerning_rate'.*'learning_rate'",
+        ),
+        (
+            "set_params",
+            ValueError,
+            "FinetunedTabPFNRegressor is given 'lerning_rate'.*'learning_rate'",
+        ),
+        ("search", ValueError, "FinetunedTabPFNRegressor is given 'lerning_rate'.*'learning_rate'"),
+        (
+            "fit",
+            TypeError,
+            r"FinetunedTabPFNRegressor.fit is given 'sample_wieght'.*'sample_weight'",
+        ),
+        ("function", TypeError, "fine_tune_tabpfn is given 'y_trian'.*did you mean 'y_train'"),
+        (
+            "its configuration",
+            TypeError,
+            "fine_tune_tabpfn is given 'lerning_rate'.* finetuning_config={'learning_rate': ...}",
+        ),
+        ("related", ValueError, "fine_tune_base_model is given 'lerning_rate'.*'learning_rate'"),
+    ],
+)
+def test_a_name_that_does_not_exist_suggests_the_nearest(call, error, message):
+    with pytest.raises(error, match=message):
+        misspelt(call)
+
+
+def test_parameters_are_given_by_name():
     with pytest.raises(TypeError, match="FinetunedTabPFNClassifier takes its parameters by name"):
         FinetunedTabPFNClassifier("mini")
 
@@ -876,10 +1025,42 @@ def test_a_damaged_checkpoint(content, name, tmp_path):
         classifier(base_model=path).fit(*IRIS)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "weights_only" not in str(caught.value)
+
+
+class Code:
+    def __reduce__(self):
+        return (print, ("it ran",))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"state_dict": Code()}, "it holds more than tensors, numbers and text"),
+        ({"weights": 1}, r"it holds something else \(KeyError: 'state_dict'\)"),
+        ([1], "it holds something else"),
+    ],
+)
+def test_a_file_of_torchs_that_is_no_checkpoint(content, message, tmp_path, capsys):
+    torch.save(content, tmp_path / "other-v3.ckpt")
+    with pytest.raises(ValueError, match=message) as caught:
+        classifier(base_model=tmp_path / "other-v3.ckpt").fit(*IRIS)
+    assert "\n" not in str(caught.value)
+    assert "weights_only" not in str(caught.value)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_checkpoint_with_a_flipped_bit_is_not_fitted_to(random_checkpoint, tmp_path):
+    content = bytearray(random_checkpoint("v2", "classification").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "flipped.ckpt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"for classification: the checksum of .* is wrong"):
+        classifier(base_model=tmp_path / "flipped.ckpt").fit(*IRIS)
 
 
 def test_a_checkpoint_of_the_other_task(random_checkpoint):
-    with pytest.raises(ValueError, match="cannot be read as a TabPFN checkpoint for regression"):
+    message = "cannot be read as a TabPFN checkpoint for regression: it is one for classification"
+    with pytest.raises(ValueError, match=message):
         regressor(base_model=random_checkpoint("v2", "classification")).fit(*DIABETES)
 
 

@@ -1,42 +1,44 @@
-"""The examples and the README's code run as they stand, without a warning."""
+"""The examples and the README's code run, without a warning; in `make test-all` as they stand."""
 
+import doctest
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+import finetune_tabpfn
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
-def run(*arguments, folder):
-    # tabpfn warns about its own aliases when torch looks through the loaded modules
-    flags = ["-W", "error", "-W", "ignore::DeprecationWarning", "-W", "ignore::FutureWarning"]
-    done = subprocess.run(
-        [sys.executable, *flags, *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return done.stdout
+@pytest.fixture
+def run(everything, tmp_path, monkeypatch, capsys):
+    """Run code in an empty folder and return what it prints; a time limit becomes a few steps."""
+    monkeypatch.chdir(tmp_path)
+
+    def ran(code, name):
+        if not everything:
+            code = re.sub(r"\btime_limit=\d+", "max_steps=3", code)
+        exec(compile(code, name, "exec"), {"__name__": "__main__"})
+        said = capsys.readouterr()
+        assert said.err == ""
+        return said.out
+
+    return ran
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_examples_run(example, tmp_path):
-    assert "fine-tuned" in run(example, folder=tmp_path)
+def test_examples_run(example, run):
+    assert "fine-tuned" in run(example.read_text(), str(example))
 
 
 @pytest.mark.slow
-def test_the_code_of_the_readme_runs(tmp_path):
+def test_the_code_of_the_readme_runs(run):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
     assert blocks
-    run("-c", "\n".join(blocks), folder=tmp_path)
+    run("\n".join(blocks), "README.md")
 
 
 @pytest.mark.slow
@@ -49,11 +51,10 @@ def test_the_code_of_the_readme_runs(tmp_path):
         "fine_tune_tabpfn",
     ],
 )
-def test_the_example_of_a_docstring_runs(name, tmp_path):
-    code = (
-        "import doctest, finetune_tabpfn as module; "
-        f"test = doctest.DocTestFinder().find(module.{name}, globs={{}})[0]; "
-        "assert test.examples; "
-        "assert doctest.DocTestRunner().run(test).failed == 0"
+def test_the_example_of_a_docstring_runs(name, capsys):
+    (test,) = doctest.DocTestFinder(recurse=False).find(
+        getattr(finetune_tabpfn, name), name, globs={}
     )
-    run("-c", code, folder=tmp_path)
+    assert test.examples
+    assert doctest.DocTestRunner().run(test).failed == 0
+    assert capsys.readouterr().err == ""

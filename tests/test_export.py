@@ -14,6 +14,7 @@ from tabpfn import TabPFNClassifier
 from finetune_tabpfn import FinetunedTabPFNClassifier
 from finetune_tabpfn.export import load_fitted, save_model
 from finetune_tabpfn.files import save_whole
+from plain import plain
 
 X, Y = load_iris(return_X_y=True)
 
@@ -28,8 +29,8 @@ def fitted():
 @pytest.mark.parametrize("name", ["tuned-v3.safetensors", "tuned-v3.ckpt"])
 def test_plain_tabpfn_predicts_the_same_from_the_saved_model(fitted, name, tmp_path):
     path = fitted.save_model(tmp_path / "folder" / name)
-    plain = TabPFNClassifier(model_path=str(path), n_estimators=2, device="cpu", random_state=0)
-    np.testing.assert_array_equal(plain.fit(X, Y).predict_proba(X), fitted.predict_proba(X))
+    again = plain(TabPFNClassifier, path, n_estimators=2).fit(X, Y)
+    np.testing.assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
     assert os.listdir(path.parent) == [name]
 
 
@@ -81,12 +82,10 @@ def test_fitted_estimators_load(fitted, tmp_path):
 
 
 def test_fits_of_tabpfn_itself_load(fitted, tmp_path):
-    plain = TabPFNClassifier(
-        model_path=str(fitted.base_model_.path), n_estimators=1, device="cpu", random_state=0
-    ).fit(X, Y)
-    plain.save_fit_state(tmp_path / "plain.tabpfn_fit")
+    theirs = plain(TabPFNClassifier, fitted.base_model_.path, n_estimators=1).fit(X, Y)
+    theirs.save_fit_state(tmp_path / "plain.tabpfn_fit")
     loaded = load_fitted(tmp_path / "plain.tabpfn_fit")
-    np.testing.assert_array_equal(loaded.predict(X), plain.predict(X))
+    np.testing.assert_array_equal(loaded.predict(X), theirs.predict(X))
 
 
 @pytest.mark.parametrize("name", ["no.joblib", "empty.joblib", "text.joblib", "text.tabpfn_fit"])

@@ -8,7 +8,14 @@ import torch
 from torch import nn
 
 from finetune_tabpfn.callbacks import MaxSteps, TimeBudget, Timer
-from finetune_tabpfn.forecasting import Cost, Stopwatch, Works, climb, estimate
+from finetune_tabpfn.forecasting import (
+    Cost,
+    Stopwatch,
+    Works,
+    affordable_rows,
+    climb,
+    estimate,
+)
 from finetune_tabpfn.training import TrainConfig, train
 
 STEP_ROWS, CONTEXT_ROWS, DEPLOYED_ROWS, MEMBERS, ROUND = 1000, 1250, 5000, 4, 10
@@ -100,7 +107,8 @@ def fit(device, limit, finish, splits=1, cut=False, share=1.0):
     works = Works(
         step=lambda rows: device.run("step", rows),
         step_rows=STEP_ROWS,
-        splits=splits,
+        splits=1,
+        passes=splits,
         validation=lambda rows: device.run("validation", rows),
         validation_rows=CONTEXT_ROWS,
         as_deployed=lambda rows: device.run("validation", rows),
@@ -138,12 +146,12 @@ def first_round_seconds(device, splits):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("limit", [1.0, 5.0, 12.0, 60.0, 300.0])
 @pytest.mark.parametrize("splits", [1, 4])
-def test_the_limit_holds_and_what_fits_is_trained(kind, limit, splits):
+def test_the_limit_holds_and_what_fits_is_trained(kind, limit, splits, everything):
     """Whatever a device is like, and whatever a pass on it costs, next to nothing or too much."""
     shape, options = KINDS[kind]
     trained = 0
     most = 3.0 if shape(1) < 1 else 0.1  # what is never cheap cannot be tried on a small scale
-    for share in np.geomspace(1e-5, most, 45):
+    for share in np.geomspace(1e-5, most, 45 if everything else 15):
         unit = share * limit
         if options.get("first", 1.0) > 1:
             unit = min(unit, 0.01)  # nobody can foresee a first call that takes minutes
@@ -217,6 +225,7 @@ def test_large_tables_are_timed_as_they_are_deployed():
         step=lambda rows: device.run("step", rows),
         step_rows=STEP_ROWS,
         splits=1,
+        passes=1,
         validation=lambda rows: device.run("validation", rows),
         validation_rows=CONTEXT_ROWS,
         as_deployed=lambda rows: device.run("validation", rows),
@@ -229,3 +238,29 @@ def test_large_tables_are_timed_as_they_are_deployed():
     planned = estimate(works, left=lambda: 60.0, watch=watch, to_the_top=True)
     assert planned.step == pytest.approx(0.1)
     assert planned.validation == pytest.approx(MEMBERS * 0.125)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seconds", [1.0, 24.0])
+def test_rows_are_as_many_as_the_time_allows(kind, seconds):
+    """As a preview asks before it predicts, which nothing can cut short."""
+    shape, options = KINDS[kind]
+    for share in np.geomspace(1e-4, 0.2, 12):
+        unit = share * seconds / shape(500)
+        if options.get("first", 1.0) > 1:
+            unit = min(unit, 2e-4 * seconds)
+
+        def cost(rows, unit=unit):
+            return unit * shape(rows)
+
+        device = Device(cost, **options)
+        watch = Stopwatch(device.waiter, device.clock)
+        rows = affordable_rows(
+            lambda rows, device=device: device.run("predict", rows), 500, 10_000, seconds, watch
+        )
+        assert device.now <= 0.75 * seconds
+        assert cost(rows) <= 1.5 * seconds
+        if cost(10_000) < seconds / 40:
+            assert rows == 10_000
+        else:
+            assert rows >= 500

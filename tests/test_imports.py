@@ -1,6 +1,8 @@
 """Imports point one way, and tabpfn enters through one door."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -113,3 +115,18 @@ def test_the_loop_knows_neither_tabpfn_nor_scikit_learn():
 
 def test_few_public_names():
     assert len(finetune_tabpfn.__all__) <= 10
+
+
+@pytest.mark.slow
+def test_nothing_is_compiled_and_so_torchs_compiler_is_not_imported():
+    """It takes one to four seconds of a first fit."""
+    program = (
+        "import sys; from sklearn.datasets import load_iris;"
+        "from finetune_tabpfn import FinetunedTabPFNClassifier as Classifier;"
+        "Classifier(base_model='mini', max_steps=2).fit(*load_iris(return_X_y=True));"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"

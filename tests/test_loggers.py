@@ -6,11 +6,16 @@ import shutil
 import struct
 import sys
 import time
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from joblib import parallel_backend
 from sklearn.datasets import load_diabetes, load_iris
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 from tabpfn import TabPFNClassifier
 from torch import nn
 
@@ -24,6 +29,8 @@ from finetune_tabpfn import (
 from finetune_tabpfn.curve import save_curve
 from finetune_tabpfn.loggers import ProgressBar
 from finetune_tabpfn.training import Evaluation, Round, TrainState
+
+NAME = "finetunedtabpfnclassifier"
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +79,7 @@ def test_the_progress_bar():
     state.best = Evaluation(-0.5)
     bar.after_round(state)
     for state.step in range(1, 11):
-        state.train_loss = 0.25
+        state.losses = [0.25]
         bar.after_step(state)
     state.stop_reason = "early_stopping"
     bar.on_train_end(state)
@@ -156,6 +163,30 @@ class Splits:
 
     def get_n_splits(self, X=None, y=None, groups=None):
         return len(self.splits)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_search_has_a_folder_for_each_fit(n_jobs, tmp_path):
+    X, y = load_iris(return_X_y=True)
+    model = FinetunedTabPFNClassifier(
+        base_model="mini",
+        max_steps=1,
+        n_estimators=1,
+        random_state=0,
+        loggers=["jsonl", "csv"],
+        log_dir=tmp_path,
+    )
+    search = GridSearchCV(make_pipeline(model), {f"{NAME}__learning_rate": [1e-5, 1e-4]}, cv=2)
+    with parallel_backend("threading", n_jobs=n_jobs):
+        search.fit(X, y)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"fit-{n}" for n in range(1, 6)]
+    begun = [records(tmp_path / f"fit-{n}" / "log.jsonl") for n in range(1, 6)]
+    assert all((tmp_path / f"fit-{n}" / "log.csv").is_file() for n in range(1, 6))
+    assert all([line["event"] for line in fit].count("fit") == 1 for fit in begun)
+    rates = [fit[0]["parameters"]["learning_rate"] for fit in begun]
+    assert sorted(rates[:4]) == [1e-5, 1e-5, 1e-4, 1e-4]
+    assert rates[4] == search.best_params_[f"{NAME}__learning_rate"]
+    assert [fit[0]["rows"] for fit in begun] == [75] * 4 + [150]
 
 
 def test_a_killed_run_leaves_what_had_happened(tmp_path):
@@ -332,7 +363,13 @@ def test_the_network_as_an_artifact_of_wandb_on_request(tmp_path, monkeypatch):
     assert entry.path == "mini-classifier-v3.safetensors"
     X, y = load_iris(return_X_y=True)
     path = shutil.copy(entry.local_path, tmp_path / entry.path)
-    plain = TabPFNClassifier(model_path=path, n_estimators=1, device="cpu", random_state=0)
+    plain = TabPFNClassifier(
+        model_path=path,
+        n_estimators=1,
+        device="cpu",
+        random_state=0,
+        inference_precision=torch.float32,  # as ours on a processor
+    )
     np.testing.assert_allclose(plain.fit(X, y).predict_proba(X), model.predict_proba(X), atol=1e-6)
 
 
@@ -399,6 +436,78 @@ def test_a_run_of_mlflow_holds_it_all(tmp_path, monkeypatch):
     assert len(client.get_metric_history(run.info.run_id, "step/train_loss")) == 4
     assert run.data.metrics["best_score"] == pytest.approx(model.best_score_)
     assert run.data.tags["stop_reason"] == "max_steps"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A database of MLflow, which takes seconds to make."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'of-the-user.db'}"
+
+
+@pytest.fixture
+def mlflow(store, monkeypatch):
+    """MLflow as a user has set it up, and as it was before afterwards."""
+    library = pytest.importorskip("mlflow")
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(library.tracking.fluent, "_active_experiment_id", None)
+    library.set_tracking_uri(store)
+    yield library
+    library.set_tracking_uri(None)
+
+
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+@pytest.mark.parametrize("ends", [None, ZeroDivisionError])
+def test_an_open_run_of_mlflow_holds_the_fit_as_a_nested_one(ends, mlflow, tmp_path):
+    mine = mlflow.set_experiment(f"mine, {ends}").experiment_id
+    fails = [Fails(ends)] if ends else []
+    with mlflow.start_run() as around:
+        mlflow.log_metric("before", 1)
+        with pytest.raises(ends) if ends else nullcontext():
+            fit(tmp_path / "logs", loggers="mlflow", callbacks=fails)
+        assert mlflow.active_run().info.run_id == around.info.run_id
+        mlflow.log_metric("after", 2)
+    client = mlflow.MlflowClient()
+    (nested,) = (run for run in client.search_runs([mine]) if run.info.run_id != around.info.run_id)
+    assert nested.data.tags["mlflow.parentRunId"] == around.info.run_id
+    assert nested.info.status == ("FAILED" if ends else "FINISHED")
+    assert nested.data.params["parameters.max_steps"] == "4"
+    outer = client.get_run(around.info.run_id)
+    assert (outer.info.status, outer.data.metrics) == ("FINISHED", {"before": 1, "after": 2})
+    assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+def test_the_users_experiment_of_mlflow_is_used(mlflow, tmp_path):
+    mine = mlflow.set_experiment("mine").experiment_id
+    fit(tmp_path / "logs", loggers="mlflow")
+    assert mlflow.active_run() is None
+    (run,) = mlflow.MlflowClient().search_runs([mine])
+    assert (run.info.status, "mlflow.parentRunId" in run.data.tags) == ("FINISHED", False)
+
+
+@pytest.mark.parametrize("ends", [None, ZeroDivisionError])
+def test_an_open_run_of_wandb_is_logged_into_and_stays_open(ends, tmp_path, monkeypatch):
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    fails = [Fails(ends)] if ends else []
+    with wandb.init(project="mine", dir=tmp_path, config={"lr": 1}) as mine:
+        mine.log({"own": 1})
+        with pytest.raises(ends) if ends else nullcontext():
+            fit(tmp_path / "logs", loggers="wandb", callbacks=fails)
+        assert wandb.run is mine
+        mine.log({"own": 2})
+        summary, config = dict(mine.summary), dict(mine.config)
+    assert not (tmp_path / "logs").exists()
+    assert (summary["own"], config["lr"]) == (2, 1)
+    assert config["finetune_tabpfn"]["parameters"]["max_steps"] == 4
+    assert summary["finetune_tabpfn/step/train_loss"] > 0
+    if ends:
+        assert summary["finetune_tabpfn/error"] == "ZeroDivisionError: on purpose"
+    else:
+        assert summary["finetune_tabpfn/stop_reason"] == "max_steps"
+        assert summary["finetune_tabpfn/round/step"] == 4
 
 
 def test_the_curves_for_tensorboard(tmp_path):

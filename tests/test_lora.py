@@ -1,6 +1,9 @@
 """LoRA: what is trained beside the frozen network, and what is left of it afterwards."""
 
+import json
+import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from peft import PeftModel
 from sklearn.datasets import load_iris
 from torch import nn
 
-from finetune_tabpfn import FinetunedTabPFNClassifier
+from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
 from finetune_tabpfn._tabpfn import load
 from finetune_tabpfn.lora import adapted, load_adapter
 from finetune_tabpfn.training import copy_weights
@@ -104,7 +107,47 @@ def test_adapters_of_adapters_add_up(tmp_path):
     second = tuned(base_model=tmp_path / "first")
     second.save_adapter(tmp_path / "second")
     again = tuned(base_model=tmp_path / "second", max_steps=0, tuning="full")
+    np.testing.assert_allclose(again.predict_proba(X), second.predict_proba(X), atol=1e-5)
+
+
+def test_an_adapter_is_sent_to_a_colleague_together_with_its_base(tmp_path, random_checkpoint):
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    mine.mkdir()
+    path = shutil.copy(random_checkpoint("v2", "classification"), mine)
+    first = tuned(base_model=path)
+    first.save_adapter(mine / "first")
+    second = tuned(base_model=mine / "first")
+    second.save_adapter(mine / "second")
+    saved = json.loads((mine / "second" / "adapter_config.json").read_text())
+    assert saved["base_model_name_or_path"] == "../first"
+    mine.rename(theirs)
+    again = tuned(base_model=theirs / "second", max_steps=0, tuning="full")
     np.testing.assert_allclose(again.predict_proba(X), second.predict_proba(X), atol=1e-6)
+
+
+@pytest.mark.parametrize("beside", ["", ".."])
+def test_a_base_that_was_moved_is_looked_for_beside_its_adapter(
+    beside, tmp_path, random_checkpoint
+):
+    (tmp_path / "far").mkdir()
+    path = Path(shutil.copy(random_checkpoint("v2", "classification"), tmp_path / "far"))
+    adapter = tmp_path / "here" / "adapter"
+    model = tuned(base_model=path)
+    model.save_adapter(adapter)
+    tuned(base_model=adapter, max_steps=0, tuning="full")
+    path.rename(tmp_path / path.name)
+    message = f"adapter' is an adapter of '{path.name}', which is neither where it was .*far/.* nor"
+    with pytest.raises(ValueError, match=message):
+        tuned(base_model=adapter)
+    (tmp_path / path.name).rename(adapter / beside / path.name)
+    again = tuned(base_model=adapter, max_steps=0, tuning="full")
+    np.testing.assert_allclose(again.predict_proba(X), model.predict_proba(X), atol=1e-6)
+
+
+def test_an_adapter_of_another_task_is_said_to_be_one(tmp_path):
+    tuned(max_steps=1).save_adapter(tmp_path / "a")
+    with pytest.raises(ValueError, match="a' is an adapter for classification, not for regression"):
+        FinetunedTabPFNRegressor(base_model=tmp_path / "a").fit(X, X[:, 0])
 
 
 def test_an_adapter_of_another_base_model_is_refused(tmp_path, random_checkpoint):
@@ -134,7 +177,7 @@ def test_without_lora_there_is_no_adapter_to_save(tmp_path):
         tuned(tuning="full", max_steps=1).save_adapter(tmp_path)
 
 
-@pytest.mark.parametrize("rate", [3e-3, "auto"])
+@pytest.mark.parametrize("rate", [3e-3, pytest.param("auto", marks=pytest.mark.slow)])
 def test_dropout_depends_on_the_seed_alone_and_leaves_torchs_state(rate, monkeypatch):
     monkeypatch.setattr("finetune_tabpfn.finetuning.PROBE_STEPS", 4)
     dropping = {"lora_dropout": 0.3, "learning_rate": rate}

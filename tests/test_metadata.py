@@ -1,9 +1,12 @@
 """Weights, groups, ways to validate: what comes with a table beside X and y."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
+from sklearn import config_context
 from sklearn.datasets import make_classification, make_regression
+from sklearn.decomposition import PCA
 from sklearn.metrics import log_loss
 from sklearn.model_selection import (
     GridSearchCV,
@@ -12,6 +15,8 @@ from sklearn.model_selection import (
     TimeSeriesSplit,
     cross_validate,
 )
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
 
@@ -186,6 +191,49 @@ def test_rows_to_validate_on_and_a_share_of_them_contradict_each_other(given):
         ValueError, match=r"validation.*=0.3 holds rows out of X, but X_val is given"
     ):
         classifier(**given).fit(X, Y, X_val=X, y_val=Y)
+
+
+NAMED = pd.DataFrame(X, columns=[f"column {n}" for n in range(X.shape[1])])
+
+
+@pytest.mark.parametrize(
+    ("table", "rows", "message"),
+    [
+        (X, X[:, :3], "X_val has 3 columns and X has .*; in a Pipeline, transform_input="),
+        (
+            NAMED,
+            NAMED.drop(columns="column 1"),
+            "X_val lacks the column 'column 1' of X; in a",
+        ),
+        (NAMED, NAMED.assign(more=1), "X_val has the column 'more', which X has not; in a Pipe"),
+        (NAMED, NAMED[NAMED.columns[::-1]], "X_val has the columns of X in another order"),
+        (NAMED, NAMED.assign(**{"column 0": "x"}), "X_val has 'x' in column 'column 0'"),
+    ],
+)
+def test_rows_to_validate_on_have_the_columns_of_the_table(table, rows, message):
+    with pytest.raises(ValueError, match=message):
+        classifier().fit(table, Y, X_val=rows, y_val=Y)
+
+
+@pytest.mark.parametrize(("table", "rows"), [(X, NAMED), (NAMED, X)])
+def test_rows_to_validate_on_with_names_of_columns_and_without(table, rows):
+    with pytest.warns(
+        UserWarning, match="X_val has .*matched by their place; in a Pipeline"
+    ) as caught:
+        classifier(max_steps=0).fit(table, Y, X_val=rows, y_val=Y)
+    assert {warning.filename for warning in caught} == {__file__}
+
+
+def test_rows_to_validate_on_go_through_the_steps_of_a_pipeline():
+    seen = Recorder()
+    rows, labels = X[::4], Y[::4]
+    with config_context(enable_metadata_routing=True):
+        last = classifier(scoring=seen, max_steps=0).set_fit_request(X_val=True, y_val=True)
+        steps = [("scale", StandardScaler()), ("first", PCA(2)), ("last", last)]
+        with pytest.raises(ValueError, match="X_val has 5 columns and X has 2; in a Pipeline, tr"):
+            Pipeline(steps).fit(X, Y, X_val=rows, y_val=labels)
+        Pipeline(steps, transform_input=["X_val"]).fit(X, Y, X_val=rows, y_val=labels)
+    np.testing.assert_allclose(seen.X, Pipeline(steps[:2]).fit(X).transform(rows))
 
 
 def test_validation_may_be_a_share():

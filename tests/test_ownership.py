@@ -74,6 +74,7 @@ def test_one_fit_does_not_change_another():
     assert first.predict_proba(IRIS[0]).tobytes() == before.tobytes()
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_what_was_fitted_on_a_gpu_predicts_on_a_machine_without(tmp_path):
     model = classifier(device="cuda", precision="fp32").fit(*CANCER)

@@ -1,9 +1,6 @@
 """From a raw file to a clean table, training rows and test rows."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import joblib
 import numpy as np
@@ -18,7 +15,6 @@ from finetune_tabpfn.studies.text import TextComponents, text_columns
 from finetune_tabpfn.tables import read_table
 from hub_stand_in import TOKEN, hub
 
-PROGRAM = Path(sys.executable).with_name("finetune-tabpfn")
 RAW = """age,copy,nothing,colour,label
 31,31,,red, yes
 31,31,,red,yes
@@ -158,16 +154,11 @@ def test_many_classes_that_are_numbers(tmp_path):
     assert report.test_rows == 24
 
 
-def test_prepare_as_a_user_would(raw, tmp_path):
+def test_prepare_as_a_user_would(raw, tmp_path, capsys):
     options = ["--merge-label=No=no", "--drop-label=maybe", "--test-size=0.5", "--json"]
-    done = subprocess.run(
-        [PROGRAM, "prepare", raw, "--target", "label", "--out", tmp_path / "out", *options],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+    files = [str(raw), "--target", "label", "--out", str(tmp_path / "out")]
+    assert main(["prepare", *files, *options]) == 0
+    report = json.loads(capsys.readouterr().out)
     assert json.loads((tmp_path / "out" / "report.json").read_text()) == report
     assert (report["rows_before"], report["rows"]) == (8, 4)
     assert report["labels"] == {"yes": 2, "no": 2}

@@ -35,6 +35,7 @@ def prepared(path, kind, mixed_table, validation_context=None, **changes):
 
 
 def plain_predictions(plan, X, y):
+    """Of tabpfn's own estimator, in the precision of the plan."""
     model = plan.fit(X.iloc[TRAIN], y[TRAIN])
     rows = X.iloc[HELD_OUT]
     return model.predict_proba(rows) if plan.kind == "classification" else model.predict(rows)
@@ -147,6 +148,46 @@ def test_passes_of_a_step_give_one_gradient(mixed_table):
         gradients.append([p.grad.clone() for p in table.network.parameters() if p.grad is not None])
     for whole, parts in zip(*gradients, strict=True):
         torch.testing.assert_close(whole, parts, rtol=1e-3, atol=1e-5)
+
+
+class Memory:
+    """Raises as a device without room does, for forward passes of more tables or rows than it has.
+
+    A hook on a real network: what it refuses is what a small card would.
+    """
+
+    def __init__(self, network, tables, rows):
+        self.tables, self.rows = tables, rows
+        self.hook = network.register_forward_pre_hook(self)
+
+    def __call__(self, network, arguments):
+        n_rows, n_tables = arguments[0].shape[:2]
+        if n_rows > self.rows or n_tables > self.tables:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+def test_a_validation_that_runs_out_of_memory_takes_the_members_one_by_one(kind, mixed_table):
+    _, table, _ = prepared(base_models.mini(kind).path, kind, mixed_table)
+    at_once = table.predict()
+    Memory(table.network, tables=1, rows=150)
+    with pytest.warns(UserWarning, match="Out of memory on cpu in a validation: members are"):
+        one_by_one = table.predict()
+    np.testing.assert_allclose(one_by_one, at_once, rtol=1e-4, atol=1e-6)
+
+
+def test_a_validation_that_runs_out_of_memory_shows_fewer_context_rows(mixed_table):
+    kind = "classification"
+    _, table, _ = prepared(base_models.mini(kind).path, kind, mixed_table)
+    memory = Memory(table.network, tables=1, rows=100)
+    with pytest.warns(UserWarning, match="Out of memory") as caught:
+        found = table.predict(brief=True)
+    assert "rounds are scored with 55 context rows" in str(caught[-1].message)
+    assert found.shape == (40, 2)
+    assert table.is_cut
+    memory.rows = 80  # scores of fewer rows still would not compare with the first one
+    with pytest.raises(torch.OutOfMemoryError):
+        table.predict(brief=True)
 
 
 def test_measures_against_running_out_of_memory(mixed_table):

@@ -1,8 +1,6 @@
 """Whether fine-tuning pays, and whether rows should be added."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import joblib
@@ -29,7 +27,6 @@ from finetune_tabpfn.studies.preview import NOTICE, preview
 from finetune_tabpfn.studies.preview_data import ENTRIES, preview_data, sample
 from finetune_tabpfn.synthetic import make_table
 
-PROGRAM = Path(sys.executable).with_name("finetune-tabpfn")
 SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "preview.schema.json").read_text())
 DEVELOPMENT_TABLES = Path(__file__).parents[2] / "shared" / "data"
 QUICK = {"base_model": "mini", "max_steps": 2, "n_estimators": 1}
@@ -159,10 +156,11 @@ def test_a_given_baseline(cancer, tmp_path):
     assert named["baseline"]["name"] == "base model mini as it is"
 
 
-def test_without_time_there_is_no_answer(cancer):
+def test_without_time_there_is_no_answer(cancer, monkeypatch):
+    monkeypatch.setattr("finetune_tabpfn.studies.contest.LEAST_SECONDS", 0.05)
     with pytest.warns(UserWarning, match="time_limit left no room"):
         result = valid(
-            preview(cancer / "new.csv", target="target", time_limit=0.5, cache_dir=None, **QUICK)
+            preview(cancer / "new.csv", target="target", time_limit=0.01, cache_dir=None, **QUICK)
         )
     assert result["verdict"].startswith("No answer: the time limit left no room")
     assert result["estimation_confidence"] == 0
@@ -175,33 +173,30 @@ def test_a_slow_machine_is_given_fewer_rows(tmp_path):
     data = preview_data(tmp_path / "t.csv", None, "target", cache_dir=None, **arguments)
     settings = {"base_model": "mini", "random_state": 0, "n_estimators": 1}
     few, many = (rows_that_fit(data, "target", settings, seconds) for seconds in (0.05, 500))
-    assert few < 2500 < many
+    assert few < 2500 == many
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:time_limit left no room")  # on a busy machine
 def test_the_time_limit_is_of_the_whole(cancer):
     settings = {**QUICK, "max_steps": 10_000, "early_stopping": False}
-    result = preview(cancer / "new.csv", target="target", time_limit=12, cache_dir=None, **settings)
-    assert result["time_elapsed"] < 12 * 1.3 + 2
+    result = preview(cancer / "new.csv", target="target", time_limit=8, cache_dir=None, **settings)
+    assert result["time_elapsed"] < 8 * 1.3 + 2
     assert result["candidate"]["stop_reason"] == "time_limit"
     assert any("The time limit ended the fine-tuning" in note for note in result["notes"])
 
 
-def test_the_installed_program(cancer, tmp_path):
+def test_the_command(cancer, tmp_path, capsys):
     given = ["--data-path", cancer / "new.csv", "--base-data", cancer / "table.csv"]
     options = ["--target", "target", "--test-mode", "--output-format", "json"]
-    done = subprocess.run(
-        [PROGRAM, "preview", *given, *options, "--cache-dir", tmp_path / "cache"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    result = valid(json.loads(done.stdout))
+    cache = ["--cache-dir", tmp_path / "cache"]
+    assert main(["preview", *map(str, [*given, *options, *cache])]) == 0
+    said = capsys.readouterr()
+    result = valid(json.loads(said.out))
     assert result["test_mode"] is True
     assert result["sample_size_used"] <= 210
     assert result["parameters"]["base_model"] == "mini"
-    assert "held out" in done.stderr
+    assert "held out" in said.err
     assert len(list((tmp_path / "cache").glob("*.parquet"))) == 1
 
 
@@ -379,6 +374,7 @@ def test_a_perfect_candidate_takes_all_of_the_error_away():
     assert deltas.compare(codes, perfect, coin, n_resamples=20).combined == pytest.approx(-1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DEVELOPMENT_TABLES.is_dir(), reason="the development tables are not here")
 @pytest.mark.parametrize("name", ["telco_churn", "house_prices"])
 def test_the_development_tables(name):

@@ -1,4 +1,4 @@
-"""The installed program on real tables, as a user would call it.
+"""The program on real tables, as a user would call it.
 
 The tables are not part of this repository: a folder of CSV files whose target is called `target`,
 named by the environment variable FINETUNE_TABPFN_TABLES or lying beside the checkout.
@@ -6,14 +6,13 @@ named by the environment variable FINETUNE_TABPFN_TABLES or lying beside the che
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-PROGRAM = Path(sys.executable).with_name("finetune-tabpfn")
+from finetune_tabpfn.cli import main
+
 BESIDE = Path(__file__).parents[2] / "shared" / "data"
 TABLES = Path(os.environ.get("FINETUNE_TABPFN_TABLES", BESIDE))
 QUICK = ["--base-model", "mini", "--n-estimators", "1", "--max-steps", "2", "--random-state", "0"]
@@ -24,28 +23,32 @@ pytestmark = [
 ]
 
 
-def run(*arguments, folder):
-    done = subprocess.run(
-        [PROGRAM, *map(str, arguments)], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Call the program in an empty folder and return what it said on stdout."""
+    monkeypatch.chdir(tmp_path)
+
+    def called(*arguments):
+        status = main([*map(str, arguments)])
+        said = capsys.readouterr()
+        assert status == 0, said.err
+        return said.out
+
+    return called
 
 
-def test_fit_predict_export(tmp_path):
+def test_fit_predict_export(run, tmp_path):
     data, target = TABLES / "credit_g.csv", "target"
-    fitted = run(
-        "fit", data, "--target", target, "--out", "m.joblib", "--json", *QUICK, folder=tmp_path
-    )
+    fitted = run("fit", data, "--target", target, "--out", "m.joblib", "--json", *QUICK)
     assert json.loads(fitted)["rows"] == 1000
-    run("predict", "m.joblib", data, "--out", "p.csv", folder=tmp_path)
+    run("predict", "m.joblib", data, "--out", "p.csv")
     hits = pd.read_csv(tmp_path / "p.csv")["prediction"] == pd.read_csv(data)[target]
     assert hits.mean() > 0.7
-    exported = run("export", "m.joblib", "--out", "credit-v3.safetensors", folder=tmp_path)
+    exported = run("export", "m.joblib", "--out", "credit-v3.safetensors")
     assert "TabPFNClassifier(model_path='credit-v3.safetensors') uses it" in exported
     # and this package goes on from it
     again = ["fit", data, "--target", target, "--out", "n.joblib", *QUICK[2:]]
-    said = run(*again, "--base-model", "credit-v3.safetensors", folder=tmp_path)
+    said = run(*again, "--base-model", "credit-v3.safetensors")
     assert "base model credit-v3.safetensors" in said
 
 
@@ -58,14 +61,14 @@ def test_fit_predict_export(tmp_path):
         ("auto_mpg", "regression", "r2"),
     ],
 )
-def test_run(table, task, metric, tmp_path):
+def test_run(table, task, metric, run, tmp_path):
     (tmp_path / "run.yaml").write_text(
         f"data: {{path: {TABLES}/{table}.csv, target: target}}\nbase_model: mini\n"
         f"finetuning: {{max_steps: 2, n_estimators: 1, random_state: 0}}\n"
         f"output: {{experiment: {table}}}\n"
     )
-    planned = json.loads(run("run", "run.yaml", "--dry-run", "--json", folder=tmp_path))
-    result = json.loads(run("run", "run.yaml", "--json", folder=tmp_path))
+    planned = json.loads(run("run", "run.yaml", "--dry-run", "--json"))
+    result = json.loads(run("run", "run.yaml", "--json"))
     assert result["task"] == planned["task"] == task
     assert metric in result["test"]["deployed"]
     rows = pd.read_csv(TABLES / f"{table}.csv")
@@ -75,22 +78,19 @@ def test_run(table, task, metric, tmp_path):
     assert (best / "curve.png").is_file()
 
 
-def test_prepare_and_evaluate(tmp_path):
+def test_prepare_and_evaluate(run, tmp_path):
     data = TABLES / "soybean.csv"
-    made = json.loads(
-        run("prepare", data, "--target", "target", "--out", "beans", "--json", folder=tmp_path)
-    )
+    made = json.loads(run("prepare", data, "--target", "target", "--out", "beans", "--json"))
     rows = {
         part: len(pd.read_csv(tmp_path / "beans" / f"{part}.csv")) for part in ("train", "test")
     }
     assert rows == {"train": made["train_rows"], "test": made["test_rows"]}
     fit = ["fit", "beans/train.csv", "--target", "target", "--out", "beans.joblib", *QUICK]
-    run(*fit, folder=tmp_path)
+    run(*fit)
     found = json.loads(
         run(
             *["evaluate", "beans.joblib", "beans/test.csv", "--target", "target"],
             *["--out", "report", "--json"],
-            folder=tmp_path,
         )
     )
     assert found["rows"] == rows["test"]
@@ -99,10 +99,10 @@ def test_prepare_and_evaluate(tmp_path):
     assert len((tmp_path / "report" / "rows.jsonl").read_text().splitlines()) == rows["test"]
 
 
-def test_preview(tmp_path):
+def test_preview(run):
     command = ["preview", "--data-path", TABLES / "telco_churn.csv", "--target", "target"]
     options = ["--base-model", "mini", "--test-mode", "--output-format", "json", "--no-cache"]
-    found = json.loads(run(*command, *options, folder=tmp_path))
+    found = json.loads(run(*command, *options))
     assert found["preview_mode"] is True
     assert found["notice"] == "PREVIEW - NON-BINDING ESTIMATE"
     assert set(found["metrics"]) >= {"roc_auc", "accuracy"}

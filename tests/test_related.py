@@ -10,6 +10,7 @@ from sklearn.metrics import log_loss
 from tabpfn import TabPFNClassifier
 
 from finetune_tabpfn import FinetunedTabPFNClassifier, fine_tune_base_model
+from plain import plain
 
 SETTINGS = {
     "base_model": "mini",
@@ -50,12 +51,12 @@ def test_a_base_model_for_tables_to_come(tmp_path):
     assert [table["rows"] for table in origin["tables"]] == [260, 260, 260]
     assert origin["licence"] == "Apache-2.0"
     X, y = cousin(3, 6)
-    plain = TabPFNClassifier(model_path=found.path, n_estimators=2, device="cpu", random_state=0)
-    assert log_loss(y[200:], plain.fit(X[:200], y[:200]).predict_proba(X[200:])) < 0.7
+    expected = plain(TabPFNClassifier, found.path, n_estimators=2).fit(X[:200], y[:200])
+    assert log_loss(y[200:], expected.predict_proba(X[200:])) < 0.7
     model = FinetunedTabPFNClassifier(**{**SETTINGS, "base_model": found.path, "max_steps": 0})
     np.testing.assert_allclose(
         model.fit(X[:200], y[:200]).predict_proba(X[200:]),
-        plain.predict_proba(X[200:]),
+        expected.predict_proba(X[200:]),
         atol=1e-6,
     )
 

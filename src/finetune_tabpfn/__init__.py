@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,10 +13,7 @@ if TYPE_CHECKING:
     from finetune_tabpfn.related import fine_tune_base_model
     from finetune_tabpfn.training import Callback
 
-try:
-    __version__ = version("finetune-tabpfn")
-except PackageNotFoundError:  # run from a checkout that is not installed
-    __version__ = "0"
+    __version__: str
 
 __all__ = [
     "Callback",
@@ -46,11 +42,23 @@ def __getattr__(name: str) -> Any:
 
     torch takes seconds, in which the program must have begun: it answers Ctrl-C in one line.
     """
-    if name not in _HOMES:
+    if name == "__version__":
+        found: Any = _version()
+    elif name in _HOMES:
+        found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = found
     return found
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("finetune-tabpfn")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "0"
 
 
 def __dir__() -> list[str]:

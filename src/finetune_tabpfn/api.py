@@ -16,7 +16,7 @@ from finetune_tabpfn.curve import save_curve
 from finetune_tabpfn.estimators import ESTIMATORS
 from finetune_tabpfn.export import save_model
 from finetune_tabpfn.messages import messages
-from finetune_tabpfn.parameters import Parameters
+from finetune_tabpfn.parameters import Parameters, explaining
 from finetune_tabpfn.tables import infer_task
 from finetune_tabpfn.text import unknown_name
 from finetune_tabpfn.warn import warn
@@ -64,6 +64,7 @@ OWN_ARGUMENTS = {  # parameters of the estimators that have an argument of their
 }
 
 
+@explaining
 def fine_tune_tabpfn(
     *,
     X_train: Any,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import torch
 
 from finetune_tabpfn import _tabpfn
-from finetune_tabpfn.lora import is_adapter, load_adapter
+from finetune_tabpfn.lora import Adapter, is_adapter, load_adapter
 from finetune_tabpfn.tasks import Kind
 from finetune_tabpfn.warn import warn
 
@@ -65,9 +66,23 @@ class BaseModel:
     adapters: tuple[Path, ...] = ()
 
     @property
-    def reference(self) -> str:
-        """What leads to it from any folder: its name if it is known by one, else where it lies."""
-        return self.name if self.name in NAMES else str([self.path, *self.adapters][-1])
+    def place(self) -> Path:
+        """The file, or the folder of the last adapter."""
+        return [self.path, *self.adapters][-1]
+
+    def reference_from(self, folder: Path) -> str:
+        """Return what leads to it from a folder.
+
+        Its name, if it is known by one; a path from there, if it lies in that folder or beside it,
+        so that all can be moved together; else where it lies.
+        """
+        folder = folder.resolve()
+        if self.name in NAMES:
+            return self.name
+        if not self.place.is_relative_to(folder.parent):
+            return str(self.place)
+        way = Path(os.path.relpath(self.place, folder)).as_posix()
+        return way if way.startswith("../") else f"./{way}"
 
     def load(self, kind: Kind, device: torch.device) -> _tabpfn.Specs:
         """Load the network, adapters added; one sentence for a file that holds none."""
@@ -133,7 +148,11 @@ def in_cache(kind: Kind) -> BaseModel | None:
 
 def _resolve_adapter(folder: Path, kind: Kind, download_timeout: float | None) -> BaseModel:
     adapter = load_adapter(folder)
-    base = resolve(adapter.base_model, kind, download_timeout=download_timeout)
+    if adapter.task not in ("", kind):
+        raise ValueError(
+            f"base_model={str(folder)!r} is an adapter for {adapter.task}, not for {kind}."
+        )
+    base = _base_of(adapter, folder, kind, download_timeout)
     if base.sha256 != adapter.base_sha256:
         raise ValueError(
             f"base_model={str(folder)!r} is an adapter of {adapter.base_model!r}, but that file is "
@@ -141,6 +160,26 @@ def _resolve_adapter(folder: Path, kind: Kind, download_timeout: float | None) -
             f"not {adapter.base_sha256[:12]})."
         )
     return replace(base, name=str(folder), adapters=(*base.adapters, folder.resolve()))
+
+
+def _base_of(
+    adapter: Adapter, folder: Path, kind: Kind, download_timeout: float | None
+) -> BaseModel:
+    """Return what an adapter belongs to: where it lay, or beside the adapter if it was moved."""
+    if adapter.base_model in NAMES:
+        return resolve(adapter.base_model, kind, download_timeout=download_timeout)
+    way = Path(adapter.base_model)
+    lay = [folder / way, *([Path(adapter.base_path)] if adapter.base_path else [])]
+    places = [*lay, folder / way.name, folder.parent / way.name]
+    own = folder.resolve()
+    found = [place for place in places if place.exists() and place.resolve() != own]
+    if not found:
+        raise ValueError(
+            f"base_model={str(folder)!r} is an adapter of {way.name!r}, which is neither where it "
+            f"was ({lay[-1]}) nor beside the adapter; put it into {str(folder)!r}."
+        )
+    bases = [resolve(place, kind, download_timeout=download_timeout) for place in found]
+    return next((base for base in bases if base.sha256 == adapter.base_sha256), bases[0])
 
 
 def _resolve_auto(kind: Kind, download_timeout: float | None) -> BaseModel:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import pickle
 import re
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from finetune_tabpfn.files import remove_parts, save_whole
+from finetune_tabpfn.files import damage_of, remove_parts, save_whole
 from finetune_tabpfn.training import (
     Callback,
     Evaluation,
@@ -48,6 +47,9 @@ PLAIN = (
     "step", "learning_rate", "best_round", "best_step", "retreat_round", "rate_share", "losses",
     "grad_norms", "stop_reason",
 )  # fmt: skip
+STATE = {
+    "model", "set_aside", "optimizer", "scaler", "best_weights", "history", "base", "best", *PLAIN
+}  # fmt: skip
 
 
 def pack(state: TrainState, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -154,7 +156,10 @@ class Checkpoints:
                 'resume=True or "auto" goes on from them, another folder begins anew.'
             )
         try:
-            self.manifest = json.loads(manifest.read_text(encoding="utf-8"))
+            found = json.loads(manifest.read_text(encoding="utf-8"))
+            if not isinstance(found, dict):
+                raise ValueError("it holds no mapping")
+            self.manifest = found
         except (OSError, ValueError) as error:
             self._refuse(f"a damaged {MANIFEST} ({error})")
 
@@ -352,14 +357,17 @@ def is_over(saved: Mapping[str, Any]) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     """Read a checkpoint; ValueError for one that is damaged."""
+    damage = damage_of(path)
+    if damage is not None:
+        raise ValueError(damage)
     try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()  # torch itself does not check what it reads
-        if broken is not None:
-            raise ValueError(f"the checksum of {broken} is wrong")
         loaded: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
         raise ValueError("it holds more than tensors, numbers and text") from error
-    except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
+    except (EOFError, RuntimeError) as error:
         raise ValueError(" ".join(str(error).split())[:200]) from error
+    if not isinstance(loaded, dict) or {"identity", "settings", "state"} - loaded.keys():
+        raise ValueError("it is no checkpoint of this package")
+    if lacking := STATE - loaded["state"].keys():
+        raise ValueError(f"it lacks {', '.join(sorted(lacking))}, as one of another version may")
     return loaded

@@ -30,7 +30,7 @@ from finetune_tabpfn.tuning import TrainedPart
 HALF = 0.5  # of the way from the base to the best round
 FEW_ROWS = 200  # of a hold-out: on so many a gain must be larger by half, on fewer more
 TRUSTED_ROWS = 100  # of a hold-out: on fewer the best round is often luck, half-way to it less so
-Deployed = Literal["base", "best round", "average"]
+Deployed = Literal["base", "best round", "average", "last round"]
 CANDIDATES = 2  # the base, and what may be deployed instead
 
 
@@ -40,8 +40,8 @@ class Outcome:
 
     Attributes
     ----------
-    deployed : {"base", "best round", "average"}
-        Which weights the hold-out speaks for.
+    deployed : {"base", "best round", "average", "last round"}
+        Which weights the hold-out speaks for, or without one the last.
     weights : dict of str to Tensor, or None
         Those weights; None leaves the base model as it is.
     base_score, score : float
@@ -86,7 +86,8 @@ class Outcome:
         if reason == "out of memory":
             return f"Fine-tuning ran out of memory; {kept} is deployed."
         if reason == "interrupted":
-            return f"Fine-tuning was interrupted; {kept} is deployed."
+            when = "" if self.n_steps else " before its first step"
+            return f"Fine-tuning was interrupted{when}; {kept} is deployed."
         if reason == "time_limit" and len(self.history) < 2:
             return "time_limit left no room for a round of fine-tuning; the base model is deployed."
         if reason in ("too few rows", "constant target", "constant columns"):
@@ -109,7 +110,8 @@ class HoldOut:
 
     def __init__(self, courses: Sequence[Course], min_gain_se: float) -> None:
         self.courses = courses
-        self.n_rows = min(len(course.score.y) for course in courses)
+        self.scores = [course.score for course in courses if course.score is not None]
+        self.n_rows = min(len(score.y) for score in self.scores)
         self.min_gain_se = min_gain_se * math.sqrt(1 + FEW_ROWS / self.n_rows)
         self.scales = [1.0] if len(courses) == 1 else []
         self.score_seconds = 0.0
@@ -131,7 +133,7 @@ class HoldOut:
         """
         predictions = [course.table.predict(brief=brief) for course in self.courses]
         began = time.monotonic()
-        found = [course.score(its) for course, its in zip(self.courses, predictions, strict=True)]
+        found = [score(its) for score, its in zip(self.scores, predictions, strict=True)]
         self.score_seconds = max(self.score_seconds, time.monotonic() - began)
         self.scales = self.scales or [abs(score) or 1.0 for score in found]
         score = float(np.mean(np.divide(found, self.scales)))
@@ -141,9 +143,9 @@ class HoldOut:
         """Return what else is recorded: of several tables, the score of each."""
         if len(scores) > 1:
             return {f"score_{number}": score for number, score in enumerate(scores)}
-        (course,) = self.courses
-        density = course.table.negative_log_density(course.score.y, course.score.sample_weight)
-        return course.score.metrics(predictions[0]) | density
+        (course,), (score,) = self.courses, self.scores
+        density = course.table.negative_log_density(score.y, score.sample_weight)
+        return score.metrics(predictions[0]) | density
 
     def choice_seconds(self) -> float:
         """Return what the comparison that decides what is deployed will take."""
@@ -155,16 +157,16 @@ class HoldOut:
             return False
         if not self.min_gain_se:
             return True
-        parts = zip(self.courses, found.predictions, other.predictions, self.scales, strict=True)
-        errors = [course.score.gain_error(one, two) / scale for course, one, two, scale in parts]
+        parts = zip(self.scores, found.predictions, other.predictions, self.scales, strict=True)
+        errors = [score.gain_error(one, two) / scale for score, one, two, scale in parts]
         error = math.hypot(*errors) / len(errors)  # of a mean of independent gains
         return found.score - other.score > self.min_gain_se * error
 
     def deployable(self, found: Evaluation, base: Evaluation) -> bool:
         """Tell whether something clearly beats the base and is as calibrated on every table."""
-        parts = zip(self.courses, found.predictions, base.predictions, strict=True)
+        parts = zip(self.scores, found.predictions, base.predictions, strict=True)
         honest = not self.min_gain_se or all(
-            course.score.as_calibrated(one, two) for course, one, two in parts
+            score.as_calibrated(one, two) for score, one, two in parts
         )
         return honest and self.clearly(found, base)
 
@@ -172,23 +174,31 @@ class HoldOut:
 def choose(
     state: TrainState,
     part: TrainedPart,
-    hold_out: HoldOut,
+    hold_out: HoldOut | None,
     budget: TimeBudget | None,
     learning_rate: float,
+    *,
+    as_scored: bool = False,
 ) -> Outcome:
     """Return what is to be deployed.
 
     The best round, or on a small hold-out half-way from the base to it; the base where the gain
     may be luck, or where the probabilities have got worse. After an error, which may be the
-    scorer's, the best round as it was scored.
+    scorer's, or if the user will not wait, `as_scored`: the best round as it was scored. Without a
+    hold-out the last round; the base where the training diverged, since nothing says when.
     """
     base, best = part.plain(state.base_weights), part.plain(state.best_weights)
     mixed = mix_weights(base, best, HALF)
-    weights: dict[Deployed, Weights] = {"base": base, "average": mixed, "best round": best}
-    shares = {"base": 0.0, "average": HALF, "best round": 1.0}
+    weights: dict[Deployed, Weights] = {
+        "base": base, "average": mixed, "best round": best, "last round": best
+    }  # fmt: skip
+    shares = {"base": 0.0, "average": HALF, "best round": 1.0, "last round": 1.0}
     deployed: Deployed = "base"
     reference = found = state.base
-    if state.error is not None:
+    if hold_out is None:
+        diverged = (state.stop_reason or "").startswith("diverged")
+        deployed = "last round" if state.best_round and not diverged else "base"
+    elif as_scored or state.error is not None:
         deployed, found = ("best round" if state.best_round else "base"), state.best
     elif state.best_round > 0:
         deployed, reference, found = _contest(weights, state, hold_out, budget)

@@ -25,7 +25,8 @@ class Course:
     Attributes
     ----------
     table : PreparedTable
-    score : HoldOutScore
+    score : HoldOutScore, optional
+        None without a hold-out.
     groups : ndarray of int64 of shape (n_train,), optional
         Group codes, which no split separates.
     seconds : float
@@ -33,7 +34,7 @@ class Course:
     """
 
     table: _tabpfn.PreparedTable
-    score: HoldOutScore
+    score: HoldOutScore | None
     groups: Rows | None = None
     seconds: float = 0.0
 
@@ -46,8 +47,8 @@ def prepare_course(
     blueprint: _tabpfn.Blueprint,
     task: Task,
     training: LabelledTable,
-    validation: LabelledTable,
-    score: HoldOutScore,
+    validation: LabelledTable | None,
+    score: HoldOutScore | None,
     weight: npt.NDArray[np.float64] | None,
     timer: Timer,
 ) -> Course:
@@ -58,8 +59,10 @@ def prepare_course(
     blueprint : Blueprint
     task : Task
         Of the training rows.
-    training, validation : LabelledTable
-    score : HoldOutScore
+    training : LabelledTable
+    validation : LabelledTable, optional
+        None trains without validating.
+    score : HoldOutScore, optional
         Of the validation rows.
     weight : ndarray of shape (n_train,), optional
         Of the training rows in the loss.
@@ -71,7 +74,7 @@ def prepare_course(
     ------
     NothingToTrainError
     """
-    if len(training.y) < MIN_TRAIN_ROWS or not len(validation.y):
+    if len(training.y) < MIN_TRAIN_ROWS or (validation is not None and not len(validation.y)):
         raise NothingToTrainError("too few rows")
     if len(np.unique(training.y)) == 1:
         raise NothingToTrainError("constant target")
@@ -82,7 +85,7 @@ def prepare_course(
             task,
             training.X,
             training.y,
-            validation.X,
+            None if validation is None else validation.X,
             weight,
             validation_context=recipe.validation_context(blueprint.device),
         )

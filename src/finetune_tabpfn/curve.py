@@ -54,14 +54,17 @@ def plot_history(estimator: Any, axes: Sequence[Axes] | None = None) -> npt.NDAr
     history: pd.DataFrame = estimator.history_
     drawn = np.array(_new_axes() if axes is None else axes, dtype=object)
     scores, losses, rates = drawn
-    scores.axhline(estimator.base_score_, color="gray", ls="--", lw=1, label="base model")
+    scored = bool(history["score"].notna().any())
+    if scored:
+        scores.axhline(estimator.base_score_, color="gray", ls="--", lw=1, label="base model")
     for fold, rounds in history.groupby("fold"):
         hidden = "_" if fold else ""  # matplotlib leaves labels that begin so out of the legend
         line = {"color": "tab:blue", "marker": "o", "ms": 3, "lw": 1.2}
-        scores.plot(rounds["step"], rounds["score"], label=f"{hidden}round", **line)
-        best = rounds.iloc[int(rounds["score"].argmax())]
-        star = {"color": "tab:green", "ms": 14, "ls": "none"}
-        scores.plot(best["step"], best["score"], "*", label=f"{hidden}best round", **star)
+        if scored:
+            scores.plot(rounds["step"], rounds["score"], label=f"{hidden}round", **line)
+            best = rounds.iloc[int(rounds["score"].argmax())]
+            star = {"color": "tab:green", "ms": 14, "ls": "none"}
+            scores.plot(best["step"], best["score"], "*", label=f"{hidden}best round", **star)
         trained = rounds.dropna(subset="train_loss")
         losses.plot(trained["step"], trained["train_loss"], **{**line, "color": "tab:orange"})
         rates.plot(trained["step"], trained["learning_rate"], **{**line, "color": "tab:purple"})
@@ -72,7 +75,8 @@ def plot_history(estimator: Any, axes: Sequence[Axes] | None = None) -> npt.NDAr
     highest = max(history["learning_rate"], default=0.0)
     rates.set_ylim(0, 1.2 * highest if highest else 1)
     rates.set_xlabel("step (optimizer updates)")
-    scores.legend(loc="best")
+    if scored:
+        scores.legend(loc="best")
     return drawn
 
 

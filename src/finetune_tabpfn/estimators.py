@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -24,7 +23,7 @@ from finetune_tabpfn.choice import Outcome
 from finetune_tabpfn.courses import Course, NothingToTrainError, prepare_course
 from finetune_tabpfn.data import batches, rows_of
 from finetune_tabpfn.finetuning import fine_tune
-from finetune_tabpfn.holdout import hold_outs
+from finetune_tabpfn.holdout import check_same_columns, hold_outs
 from finetune_tabpfn.inputs import (
     LabelledTable,
     Table,
@@ -38,8 +37,8 @@ from finetune_tabpfn.inputs import (
 )
 from finetune_tabpfn.kinds import Columns
 from finetune_tabpfn.loggers import Loggers
-from finetune_tabpfn.parameters import Parameters, documented
-from finetune_tabpfn.scoring import HoldOutScore
+from finetune_tabpfn.parameters import Parameters, documented, explaining
+from finetune_tabpfn.scoring import HoldOutScore, name_of
 from finetune_tabpfn.sklearn_callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from finetune_tabpfn.tasks import Classification, Kind, Regression, Task
 from finetune_tabpfn.training import Round, gradients
@@ -50,7 +49,9 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
     """What both estimators share."""
 
     _kind: Kind
+    _is_clone = False
 
+    @explaining
     @with_callbacks
     @gradients()
     def fit(
@@ -88,8 +89,9 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         ValueError
             For input that cannot be used; the message names the parameter.
         KeyboardInterrupt
-            For Ctrl-C before the training has begun, while loading or preparing, or after it.
-            During the training it ends that, and what was best is deployed, with a warning.
+            For Ctrl-C while the base model is being loaded, or while the predictor is fitted at
+            the end. In between it ends the fit's preparing or training, and what was best until
+            then is deployed with a warning: the base model, if no step has been made.
         Exception
             What a callback or a scorer raised. If a round had scored above the base model, the
             estimator is fitted with the best one's weights all the same, and the exception
@@ -97,11 +99,12 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         """
         timer = Timer(self.time_limit)
         self._validate_params()
-        loggers = Loggers(self.loggers, self.log_dir, verbose=bool(self.verbose))
+        loggers = Loggers(self.loggers, self.log_dir, bool(self.verbose), self._is_clone)
         checkpoints = Checkpoints(self.checkpoint_dir, self.resume, self.checkpoint_interval)
         table, validation = self._check_tables(X, y, sample_weight, groups, X_val, y_val)
         progress = FitTask.begin(self, table)
         task = self._task(table, validation)
+        self.scoring_ = name_of(task, self.scoring)
         seed = checkpoints.seed(random_seed(self.random_state))
         blueprint = self._load_base_model(task, table, seed, timer)
         folds = hold_outs(table, validation, task, self, seed)
@@ -145,7 +148,10 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         if X_val is None or y_val is None:
             missing = "X_val" if X_val is None else "y_val"
             raise ValueError(f"{missing} is None; X_val and y_val go together.")
-        return table, self._labelled(self._check_rows(X_val, "X_val"), y_val, "_val")
+        rows = check_shape(X_val, name="X_val")
+        names = getattr(self, "feature_names_in_", None)
+        check_same_columns(X_val, rows.shape[1], self.n_features_in_, names)
+        return table, self._labelled(self.columns_.read(rows, "X_val"), y_val, "_val")
 
     def _labelled(self, X: Table, y: Any, suffix: str) -> LabelledTable:
         numeric = self._kind == "regression"
@@ -205,29 +211,36 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         task: Task,
         blueprint: _tabpfn.Blueprint,
         table: LabelledTable,
-        folds: list[tuple[LabelledTable, LabelledTable]],
+        folds: list[tuple[LabelledTable, LabelledTable | None]],
         listeners: tuple[FitTask, Loggers],
         checkpoints: Checkpoints,
         seed: int,
         timer: Timer,
     ) -> list[Outcome]:
         """Fine-tune for every fold and fit a predictor with each one's weights to all rows."""
-        self.predictors_, outcomes = [], []
+        self.predictors_: list[_tabpfn.TabPFN] = []
+        outcomes: list[Outcome] = []
         for number, (training, held_out) in enumerate(folds):
             plan = blueprint if len(folds) == 1 else blueprint.copy(seed + number)
             moment = partial(_predictor_of_the_moment, plan, table)
-            outcome = self._fine_tune(
-                task,
-                plan,
-                training,
-                held_out,
-                len(table.y),
-                number,
-                [guest for listener in listeners for guest in listener.guests(moment)],
-                checkpoints.fold(number),
-                seed + number,
-                timer.share(len(folds) - number),
-            )
+            try:
+                outcome = self._fine_tune(
+                    task,
+                    plan,
+                    training,
+                    held_out,
+                    len(table.y),
+                    number,
+                    [guest for listener in listeners for guest in listener.guests(moment)],
+                    checkpoints.fold(number),
+                    seed + number,
+                    timer.share(len(folds) - number),
+                )
+            except KeyboardInterrupt:  # before its training
+                if outcomes:
+                    outcomes[-1] = replace(outcomes[-1], stop_reason="interrupted")
+                    break
+                outcome = Outcome.untouched("interrupted")
             self.predictors_.append(plan.deploy(outcome.weights, table.X, table.y))
             outcomes.append(outcome)
             reason = outcome.stop_reason
@@ -242,7 +255,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         task: Task,
         blueprint: _tabpfn.Blueprint,
         training: LabelledTable,
-        validation: LabelledTable,
+        validation: LabelledTable | None,
         n_rows: int,
         fold: int,
         guests: list[object],
@@ -272,14 +285,15 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         task: Task,
         blueprint: _tabpfn.Blueprint,
         training: LabelledTable,
-        validation: LabelledTable,
+        validation: LabelledTable | None,
         timer: Timer,
     ) -> Course:
         """Prepare the rows once; raises NothingToTrainError."""
         task = task.among(training.y)
-        weight, held_out_weight = self._weights(training), self._weights(validation)
-        score = HoldOutScore(task, self.scoring, validation.X, validation.y, held_out_weight)
-        self.scoring_ = score.name
+        weight, score = self._weights(training), None
+        if validation is not None:
+            of_rows = self._weights(validation)
+            score = HoldOutScore(task, self.scoring, validation.X, validation.y, of_rows)
         return prepare_course(blueprint, task, training, validation, score, weight, timer)
 
     def _first_course(
@@ -338,7 +352,6 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         ndarray of shape (n_estimators, n_rows, width)
             One for each member; of several folds, the first one's network.
         """
-        check_is_fitted(self)
         rows = self._check_rows(X)
         return _tabpfn.embed(self.predictor_, rows)
 
@@ -352,7 +365,8 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
     def save_adapter(self, folder: str | Path) -> None:
         """Write what `tuning="lora"` added to the base model, in the format of the library peft.
 
-        `base_model=folder` continues from it.
+        `base_model=folder` continues from it. Where the base model's file lies in the folder or
+        beside it, they find each other wherever both are moved or sent together.
 
         Parameters
         ----------
@@ -368,14 +382,21 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         if not self._adapters:
             raise ValueError(f'tuning={self.tuning!r} left no adapter; tuning="lora" trains one.')
         base = self.base_model_
-        adapter = replace(self._adapters[0], base_model=base.reference, base_sha256=base.sha256)
+        adapter = replace(
+            self._adapters[0],
+            base_model=base.reference_from(Path(folder)),
+            base_path="" if base.name in base_models.NAMES else str(base.place),
+            base_sha256=base.sha256,
+            task=self._kind,
+        )
         adapter.save(Path(folder))
 
-    def _check_rows(self, X: Any, name: str = "X") -> Table:
-        """Check rows to validate on or to predict, and read them as the table of `fit`."""
-        rows = check_shape(X, name=name)
+    def _check_rows(self, X: Any) -> Table:
+        """Check rows to predict, and read them as the table of `fit`."""
+        check_is_fitted(self)
+        rows = check_shape(X)
         validate_data(self, X, reset=False, skip_check_array=True)
-        return self.columns_.read(rows, name)
+        return self.columns_.read(rows)
 
     def _in_batches(self, predict: Callable[[Table], Any], rows: Table) -> Any:
         """Return what `predict` says of rows, in batches where they are many."""
@@ -394,12 +415,18 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         tags.input_tags.string = True
         return tags
 
+    def __sklearn_clone__(self) -> Any:
+        """Return a clone that knows it is one: searches make many, which share `log_dir`."""
+        twin = super().__sklearn_clone__()
+        twin._is_clone = True
+        return twin
+
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the predictor on the CPU, so that a machine without this GPU can load it."""
         state = dict(super().__getstate__())
         predictors = state.get("predictors_")
         if predictors and predictors[0].devices_[0].type != "cpu":
-            on_cpu = _tabpfn.moved(copy.deepcopy(predictors), torch.device("cpu"))
+            on_cpu = _tabpfn.copied_to_cpu(predictors)
             state |= {"predictors_": on_cpu, "predictor_": on_cpu[0]}
         return state
 
@@ -444,7 +471,6 @@ class FinetunedTabPFNClassifier(ClassifierMixin, _FinetunedTabPFN):
         ndarray of shape (n_rows, n_classes)
             Columns in the order of `classes_`.
         """
-        check_is_fitted(self)
         rows = self._check_rows(X)
         task = Classification(self.classes_, self.class_weight_)
 
@@ -519,7 +545,6 @@ class FinetunedTabPFNRegressor(RegressorMixin, _FinetunedTabPFN):
         -------
         ndarray of shape (n_rows,), list of ndarray of that shape, or dict
         """
-        check_is_fitted(self)
         rows = self._check_rows(X)
         return self._in_batches(
             lambda some: _tabpfn.predict_mixture(self.predictors_, some, output_type, quantiles),

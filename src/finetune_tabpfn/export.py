@@ -37,8 +37,12 @@ def save_model(estimator: Any, path: str | Path) -> Path:
     -----
     The file holds the network, not the rows: a plain ``TabPFNClassifier(model_path=path)`` is
     fitted to the table again and then predicts the same, apart from `class_weight`, which this
-    package applies, and from the rows that each member draws of a very large table. Base model,
-    its hash and licence, scores, versions and date are in its metadata under "finetune_tabpfn".
+    package applies, from the rows that each member draws of a very large table, and from the
+    precision: tabpfn's own ``inference_precision="auto"`` is bfloat16 on CPUs with units for it
+    and half precision on a GPU, where this package may stay in float32. With the same
+    `n_estimators` and `random_state`, ``inference_precision=torch.float32`` predicts what a CPU
+    predicts here. Base model, its hash and licence, scores, versions and date are in its metadata
+    under "finetune_tabpfn".
     """
     check_is_fitted(estimator)
     path = check_model_path(path)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
@@ -43,3 +44,29 @@ def _sync(path: Path) -> None:
         os.fsync(number)
     finally:
         os.close(number)
+
+
+def damage_of(archive: Path) -> str | None:
+    """Say what is wrong with a zip archive, which torch's files are; torch itself does not check.
+
+    None where every checksum is right.
+    """
+    if archive.stat().st_size == 0:
+        return "it is empty"
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            broken = opened.testzip()
+    except (zipfile.BadZipFile, EOFError, NotImplementedError):
+        return "it is no file of torch's, or was cut short"
+    return None if broken is None else f"the checksum of {broken} is wrong"
+
+
+def make_first_free(folders: Iterable[Path]) -> Path:
+    """Make the first of some folders that nobody has made yet, and return it."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise ValueError("there is no folder left to make.")

@@ -70,21 +70,26 @@ def fine_tune(
         Time to keep for what follows.
     fold : int
         Number of this one among the trainings of a fit, for the guests.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        For Ctrl-C before the training; it ends the training itself, which what is deployed tells.
     """
     saved = checkpoints.load()
     settings = {} if saved is None else saved["settings"]
     model = courses[0].table.network
     batches = step_batches(courses, parameters, seed, settings.get("batches"))
-    hold_out = HoldOut(courses, parameters.min_gain_se)
+    validates = all(course.score is not None for course in courses)
+    hold_out = HoldOut(courses, parameters.min_gain_se) if validates else None
     with trained_part(model, parameters, seed) as part:
         config = loop_config(batches, parameters, settings)
+        if hold_out is None:
+            config = replace(config, retreat_rounds=0)
         budget = _budget(batches, hold_out, parameters, config, timer, finish_seconds)
         training = _Training(model, part, batches, hold_out, config, parameters.weight_decay)
-        try:
-            rate = settings.get("rate") or training.choose_rate(parameters, budget)
-        except KeyboardInterrupt:
-            return Outcome.untouched("interrupted")
-        own = _callbacks(parameters, budget)
+        rate = settings.get("rate") or training.choose_rate(parameters, budget)
+        own = _callbacks(parameters, budget, stops_early=validates and parameters.early_stopping)
         asked = [*own, *guests, *(parameters.callbacks or ())]
         earlier = None if saved is None else saved["state"]
         state = training.run(rate, asked, checkpoints, earlier, fold)
@@ -92,7 +97,9 @@ def fine_tune(
         return choose(state, part, hold_out, budget, rate)
     except Exception as error:  # a scorer that fails only now must not cost the training
         state.error = error
-        return choose(state, part, hold_out, budget, rate)
+    except KeyboardInterrupt:
+        state.stop_reason = "interrupted"
+    return choose(state, part, hold_out, budget, rate, as_scored=True)
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,7 @@ class _Training:
     model: nn.Module
     part: TrainedPart
     batches: RoundRobin
-    hold_out: HoldOut
+    hold_out: HoldOut | None
     config: TrainConfig
     weight_decay: float
 
@@ -176,6 +183,7 @@ class _Training:
                 continue
             found = state.last
             assert found is not None
+            assert self.hold_out is not None
             logger.info("learning rate %.3g scores %.5g", rate, found.score)
             if best is None or self.hold_out.clearly(found, best, min_delta):
                 chosen, best = rate, found
@@ -220,13 +228,13 @@ def _batches_of(course: Course, parameters: Parameters, seed: int, number: int) 
         balanced=parameters.balanced_contexts,
         groups=course.groups,
     )
-    passes = parameters.gradient_accumulation_steps
-    return SplitBatches(table, sampler, parameters.batch_size, passes)
+    splits = recipe.batch_size(parameters.batch_size, table.device, sizes)
+    return SplitBatches(table, sampler, splits, parameters.gradient_accumulation_steps)
 
 
 def _budget(
     batches: RoundRobin,
-    hold_out: HoldOut,
+    hold_out: HoldOut | None,
     parameters: Parameters,
     config: TrainConfig,
     timer: Timer,
@@ -238,8 +246,14 @@ def _budget(
     costs = _costs(batches, config, timer, finish)
     # of several tables, those that are not cut cost the same in either way
     deployed = costs.as_deployed or costs.validation
+    if hold_out is None:  # nothing was forecast but steps, which take longer than forward alone
+        members = batches.parts[0].table.members
+        rows = sum(len(member.context_rows) for member in members)
+        deployed = costs.step * rows / batches.step_rows
     if parameters.fit_mode == "fit_with_cache":  # all rows go through the network once more
         costs = replace(costs, finish=costs.finish + CACHE_WORK * deployed)
+    if hold_out is None:
+        return TimeBudget(timer, costs)
     check = CANDIDATES * deployed
     return TimeBudget(
         timer,
@@ -277,8 +291,7 @@ def loop_config(
         "precision": recipe.precision(parameters.precision, table.device, size),
         "eval_interval": recipe.round_steps(
             parameters.eval_interval,
-            split_rows=batches.split_rows,
-            batch_size=parameters.batch_size,
+            step_rows=batches.step_rows,
             validation_rows=sum(part.table.validation_rows for part in batches.parts),
         ),
     }
@@ -291,11 +304,13 @@ def loop_config(
     )
 
 
-def _callbacks(parameters: Parameters, budget: TimeBudget | None) -> list[object]:
+def _callbacks(
+    parameters: Parameters, budget: TimeBudget | None, *, stops_early: bool
+) -> list[object]:
     """Return the guests of the loop that the parameters ask for."""
     guests: list[object] = [DivergenceGuard(), MaxSteps(parameters.max_steps)]
     if budget is not None:
         guests.append(budget)
-    if parameters.early_stopping:
+    if stops_early:
         guests.append(EarlyStopping(parameters.patience))
     return guests

@@ -137,6 +137,31 @@ def _warm_seconds(
     return seconds
 
 
+def affordable_rows(run: Run, first: int, rows: int, seconds: float, watch: Stopwatch) -> int:
+    """Return how many rows some work can take in some seconds, from trials that take half of that.
+
+    Parameters
+    ----------
+    run : callable
+    first, rows : int
+        Of the first trial, and of interest at most.
+    seconds : float
+    watch : Stopwatch
+    """
+    began = watch.clock()
+    found = climb(
+        run,
+        rows,
+        left=lambda: began + seconds / 2 - watch.clock(),
+        watch=watch,
+        no_more_than=Cost(first, 0.0),
+    )
+    if found.at_most(rows) <= seconds:
+        return rows
+    growth = found.growth if found.rows > first else 2.0  # the most, where nothing was measured
+    return min(rows, int(found.rows * (seconds / found.seconds) ** (1 / growth)))
+
+
 @dataclass(frozen=True)
 class Works:
     """The kinds of work of a fit.
@@ -144,25 +169,30 @@ class Works:
     Attributes
     ----------
     step : callable
-        One split forward and backward.
-    step_rows, splits : int
-        Rows of a split, and splits of a step.
+        One forward and backward pass over some splits.
+    step_rows, splits, passes : int
+        Rows of a split, splits of a pass, and passes of a step.
     validation, as_deployed : callable
-        One member's forward pass over the hold-out, with the context of a round and with the one
-        that is deployed.
+        One forward pass over the hold-out, with the context of a round and with the one that is
+        deployed.
     validation_rows, deployed_rows : int
         Context rows of both; the hold-out is cut in proportion.
-    members : int
+    members, members_together, deployed_together : int
+        All of them, 0 where nothing is validated; and those that share a forward pass of the one
+        and of the other.
     """
 
     step: Run
     step_rows: int
     splits: int
+    passes: int
     validation: Run
     validation_rows: int
     as_deployed: Run
     deployed_rows: int
     members: int
+    members_together: int = 1
+    deployed_together: int = 1
 
 
 def estimate(
@@ -186,18 +216,24 @@ def estimate(
     step = climb(
         works.step,
         works.step_rows,
-        times=works.splits,
+        times=works.passes,
         left=left,
         watch=watch,
         to_the_top=to_the_top,
     )
+    seconds = Cost.expected if to_the_top else Cost.at_most
+    step_seconds = works.passes * seconds(step, works.step_rows)
+    if not works.members:
+        return CostEstimate(step=step_seconds, validation=0.0, finish=0.0)
+    validation_passes = works.members / works.members_together
     validation = climb(
         works.validation,
         works.validation_rows,
-        times=works.members,
+        times=math.ceil(validation_passes),
         left=left,
         watch=watch,
-        no_more_than=step,  # forward and backward take longer than forward alone
+        # forward and backward take longer than forward alone
+        no_more_than=_of_more(step, works.members_together / works.splits),
         to_the_top=to_the_top,
     )
     deployed = 0.0
@@ -207,17 +243,22 @@ def estimate(
             works.deployed_rows,
             left=lambda: PLANNED_SHARE * left(),
             watch=watch,
-            no_more_than=validation,
+            no_more_than=_of_more(validation, works.deployed_together / works.members_together),
             to_the_top=True,
         )
-        deployed = works.members * found.expected(works.deployed_rows)
-    seconds = Cost.expected if to_the_top else Cost.at_most
+        passes = works.members / works.deployed_together
+        deployed = passes * found.expected(works.deployed_rows)
     return CostEstimate(
-        step=works.splits * seconds(step, works.step_rows),
-        validation=works.members * seconds(validation, works.validation_rows),
+        step=step_seconds,
+        validation=validation_passes * seconds(validation, works.validation_rows),
         finish=0.0,
         as_deployed=deployed,
     )
+
+
+def _of_more(cost: Cost, times: float) -> Cost:
+    """Return what work costs at most that has so many times the tables in a pass, if more."""
+    return dataclasses.replace(cost, seconds=max(1.0, times) * cost.seconds)
 
 
 def forecast(
@@ -241,7 +282,8 @@ def forecast(
         Whether to measure the real sizes, where that fits, instead of an upper bound.
     """
     table = batches.table
-    model, members = table.network, len(table.members)
+    model = table.network
+    few, all_ = next(table.groups(table.brief)), next(table.groups(table.members))
 
     def step(rows: int) -> None:
         model.train()
@@ -249,22 +291,25 @@ def forecast(
             loss = batches.loss(model, _small_batch(batches, rows))
         loss.backward()
 
-    def forward(view: Member) -> Run:
+    def forward(views: list[Member]) -> Run:
         def run(rows: int) -> None:
             model.eval()
-            table.forward_members([view], n_context=rows)
+            table.forward_members(views, n_context=rows)
 
         return run
 
     works = Works(
         step=step,
         step_rows=batches.split_rows,
-        splits=batches.batch_size,
-        validation=forward(table.brief[0]),
-        validation_rows=len(table.brief[0].context_rows),
-        as_deployed=forward(table.members[0]),
-        deployed_rows=len(table.members[0].context_rows),
-        members=members,
+        splits=batches.splits_together,
+        passes=batches.passes,
+        validation=forward(few),
+        validation_rows=len(few[0].context_rows),
+        as_deployed=forward(all_),
+        deployed_rows=len(all_[0].context_rows),
+        members=len(table.members) if table.n_held_out else 0,
+        members_together=len(few),
+        deployed_together=len(all_),
     )
     watch = Stopwatch(waiter(table.device))
     try:
@@ -278,7 +323,7 @@ def forecast(
 
 
 def _small_batch(batches: SplitBatches, rows: int) -> Batch:
-    """Return a split like those of training, with fewer rows."""
+    """Return a pass like those of training, with fewer rows."""
     sampler = batches.sampler
     share = min(1.0, rows / batches.split_rows)
     small = dataclasses.replace(
@@ -286,4 +331,5 @@ def _small_batch(batches: SplitBatches, rows: int) -> Batch:
         context_size=max(1, int(share * sampler.context_size)),
         query_size=max(1, int(share * sampler.query_size)),
     )
-    return batches.table.batch([small.draw(0, 0)], member=0)
+    splits = [small.draw(0, number) for number in range(batches.splits_together)]
+    return batches.table.batch(splits, member=0)

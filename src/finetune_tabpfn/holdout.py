@@ -15,6 +15,9 @@ from finetune_tabpfn.data import Rows, hold_out, hold_out_groups, last_rows
 from finetune_tabpfn.inputs import LabelledTable
 from finetune_tabpfn.parameters import Parameters
 from finetune_tabpfn.tasks import Task
+from finetune_tabpfn.warn import warn
+
+IN_A_PIPELINE = '; in a Pipeline, transform_input=["X_val"] sends it through the steps before.'
 
 
 def hold_outs(
@@ -23,7 +26,7 @@ def hold_outs(
     task: Task,
     parameters: Parameters,
     seed: int,
-) -> list[tuple[LabelledTable, LabelledTable]]:
+) -> list[tuple[LabelledTable, LabelledTable | None]]:
     """Return training rows and hold-out rows, once or for each of several folds.
 
     Parameters
@@ -39,15 +42,23 @@ def hold_outs(
     Returns
     -------
     list of (training, held_out)
+        No hold-out where `validation` is None and the user has given no rows.
     """
     way, n_folds = parameters.validation, parameters.n_folds
     if n_folds > 1:
         if validation is not None:
             raise ValueError(f"n_folds={n_folds} does not go with X_val; leave it at 1.")
-        return divide_in_folds(table, task, way, n_folds, seed)
+        return [*divide_in_folds(table, task, way, n_folds, seed)]
     if validation is not None:
         _refuse_two_hold_outs(parameters)
         return [(table, validation)]
+    if way is None:
+        if parameters.learning_rate == "auto":
+            raise ValueError(
+                'learning_rate="auto" is chosen on a hold-out, and validation=None leaves none; '
+                "give a number, None for the usual one, or rows as X_val."
+            )
+        return [(table, None)]
     rng = np.random.default_rng((seed, 0))
     fraction = parameters.validation_fraction or recipe.hold_out_fraction(len(table.y))
     return [divide(table, task, way, fraction, rng)]
@@ -61,6 +72,42 @@ def _refuse_two_hold_outs(parameters: Parameters) -> None:
             raise ValueError(
                 f"{name}={value!r} holds rows out of X, but X_val is given; leave one of them out."
             )
+
+
+def check_same_columns(X_val: Any, n_columns: int, n_expected: int, names: Any) -> None:
+    """Make sure that rows to validate on have the columns of `X`.
+
+    Parameters
+    ----------
+    X_val : DataFrame or array-like
+        As it came in.
+    n_columns, n_expected : int
+        Of `X_val`, and of `X`.
+    names : ndarray of str or None
+        Of the columns of `X`.
+
+    Raises
+    ------
+    ValueError
+        One sentence that says what differs.
+    """
+    own = [name for name in getattr(X_val, "columns", ()) if isinstance(name, str)]
+    expected = [] if names is None else list(names)
+    if own and expected and own != expected:
+        for name in expected:
+            if name not in own:
+                raise ValueError(f"X_val lacks the column {name!r} of X{IN_A_PIPELINE}")
+        for name in own:
+            if name not in expected:
+                raise ValueError(f"X_val has the column {name!r}, which X has not{IN_A_PIPELINE}")
+        raise ValueError("X_val has the columns of X in another order; X_val[X.columns] has not.")
+    if n_columns != n_expected:
+        raise ValueError(f"X_val has {n_columns} columns and X has {n_expected}{IN_A_PIPELINE}")
+    if bool(own) != bool(expected):
+        which = "X_val has names of columns and X has none"
+        if expected:
+            which = "X has names of columns and X_val has none"
+        warn(f"{which}, so they are matched by their place{IN_A_PIPELINE}")
 
 
 def divide(

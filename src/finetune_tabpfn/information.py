@@ -15,6 +15,7 @@ from finetune_tabpfn.tasks import Kind
 
 PACKAGES = ("tabpfn", "torch", "scikit-learn", "numpy", "pandas")
 OPTIONAL = ("peft", "wandb", "tensorboard", "mlflow")
+INSTEAD = {"mlflow": "mlflow-skinny"}  # what serves as well
 TASKS: tuple[Kind, ...] = ("classification", "regression")
 
 
@@ -78,11 +79,18 @@ def versions_here() -> dict[str, str | None]:
         "python": platform.python_version(),
     }
     for name in (*PACKAGES, *OPTIONAL):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
+        own, instead = _version(name), INSTEAD.get(name, name)
+        if own is None and _version(instead) is not None:
+            name, own = instead, _version(instead)
+        found[name] = own
     return found
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def _offline() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from finetune_tabpfn.curve import Curve
+from finetune_tabpfn.files import make_first_free
 from finetune_tabpfn.records import Csv, JsonLines, Logger
 from finetune_tabpfn.trackers import MLflow, TensorBoard, WandB
 from finetune_tabpfn.training import HOOKS, TrainState
@@ -75,6 +77,9 @@ class Loggers:
         Folder for what they write.
     verbose : bool
         Adds "progress".
+    among_others : bool
+        Whether other fits may write to the same folder: files then go into one of its own in it,
+        "fit-1", "fit-2", ...
 
     Raises
     ------
@@ -88,12 +93,19 @@ class Loggers:
         loggers: str | object | Sequence[str | object] | None,
         log_dir: str | Path | None,
         verbose: bool = False,
+        among_others: bool = False,
     ) -> None:
         several = list(loggers) if isinstance(loggers, (list, tuple)) else [loggers]
         if verbose and "progress" not in several:
             several.append("progress")
         folder = None if log_dir is None else Path(log_dir)
-        self.loggers = [Harmless(_open(one, folder)) for one in several if one is not None]
+        named = [one for one in several if one is not None]
+        own = folder
+        if folder is not None and among_others and any(map(_writes_files, named)):
+            own = make_first_free(folder / f"fit-{number}" for number in itertools.count(1))
+        self.loggers = [
+            Harmless(_open(one, own if _writes_files(one) else folder)) for one in named
+        ]
 
     def begin(self, run: Mapping[str, Any]) -> None:
         """Say what is fitted."""
@@ -118,6 +130,11 @@ class Loggers:
         """Say that the estimator is fitted."""
         for logger in self.loggers:
             logger.on_fit_end(estimator)
+
+
+def _writes_files(logger: str | object) -> bool:
+    """Tell whether a logger writes files; a service keeps the fits of a folder apart by itself."""
+    return isinstance(logger, str) and logger not in ("progress", *SERVICES)
 
 
 def _open(name: str | object, folder: Path | None) -> object:
@@ -206,9 +223,10 @@ class ProgressBar(Logger):
 
     def _show(self, state: TrainState) -> None:
         score = f"{state.history[-1].score:.4g}" if state.history else "-"
+        scores = f", score {score}, best {state.best_score:.4g} at {state.best_step}"
         self._bar.set_postfix_str(
-            f"{self._left(state)}, round {len(state.history)}, loss {state.train_loss:.4g}, "
-            f"score {score}, best {state.best_score:.4g} at {state.best_step}",
+            f"{self._left(state)}, round {len(state.history)}, loss {state.train_loss:.4g}"
+            + ("" if state.history and score == "nan" else scores),
             refresh=False,
         )
 

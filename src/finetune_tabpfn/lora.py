@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 NAME = "default"  # peft's, of the only adapter
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # peft's, in a folder
 PREFIX = "base_model.model."  # of peft, before the names of the network
+NOTES = ("base_path", "base_sha256", "task")  # in the weights' metadata; peft has no place
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,19 @@ class Adapter:
         peft's configuration.
     weights : dict of str to Tensor
         ``<module>.lora_A.weight`` of shape (rank, in), ``<module>.lora_B.weight`` (out, rank).
-    base_model, base_sha256 : str
-        What they belong to: name or path, and hash of the file.
+    base_model, base_path, base_sha256 : str
+        What they belong to: name or path, relative where that leads to it from their folder; where
+        it lay; hash of the file.
+    task : str
+        What they were trained for.
     """
 
     config: dict[str, Any]
     weights: Weights
     base_model: str = ""
+    base_path: str = ""
     base_sha256: str = ""
+    task: str = ""
 
     def scaled(self, share: float) -> Adapter:
         """Return the adapter whose updates are that share of these."""
@@ -76,7 +82,8 @@ class Adapter:
         }
         (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
         named = {PREFIX + name: tensor.cpu().contiguous() for name, tensor in self.weights.items()}
-        save_file(named, folder / WEIGHTS, {"format": "pt", "base_sha256": self.base_sha256})
+        notes = {name: getattr(self, name) for name in NOTES}
+        save_file(named, folder / WEIGHTS, {"format": "pt", **notes})
 
 
 def is_adapter(path: Path) -> bool:
@@ -96,8 +103,9 @@ def load_adapter(folder: Path) -> Adapter:
         config = json.loads((folder / CONFIG).read_text())
         with safe_open(folder / WEIGHTS, "pt") as file:
             weights = {name.removeprefix(PREFIX): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            sha256 = (file.metadata() or {}).get("base_sha256", "")
-        return Adapter(config, weights, config["base_model_name_or_path"], sha256)
+            notes = file.metadata() or {}
+        known = {name: notes.get(name, "") for name in NOTES}
+        return Adapter(config, weights, base_model=config["base_model_name_or_path"], **known)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{str(folder)!r} holds no adapter that can be read: {reason}.") from error

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from finetune_tabpfn.scoring import Scoring
-from finetune_tabpfn.text import unknown_name
+from finetune_tabpfn.text import nearest, unknown_name
 from finetune_tabpfn.training import HOOKS
 
 PARAMETERS = """\
@@ -41,8 +41,9 @@ base_model : str or path, default="auto"
         Of `tuning="lora"`: the updates are scaled by ``lora_alpha / lora_rank``.
     lora_dropout : float, default=0.0
         Of `tuning="lora"`: share of the inputs of the updates that is dropped in training.
-    batch_size : int, default=1
-        Splits of context and query rows per optimizer update.
+    batch_size : int or "auto", default="auto"
+        Splits of context and query rows per optimizer update. "auto" is one on a CPU; on a GPU,
+        which is as soon done with several small ones, as many as come to 8,192 rows, at most 8.
     max_steps : int, default=500
         Optimizer updates at most; 0 deploys the base model as it is.
     time_limit : float, default=None
@@ -67,10 +68,15 @@ base_model : str or path, default="auto"
         "neg_log_loss" for classification and "neg_root_mean_squared_error" for regression.
         Whatever it is, class probabilities whose log-loss on the hold-out is above the base
         model's are not deployed, unless `min_gain_se` is 0.
-    validation : "random", "time", float or splitter, default="random"
+    validation : "random", "time", float, splitter or None, default="random"
         Which rows are held out, unless `X_val` is given. "random": stratified by class or by
         the target's deciles; with `groups`, whole groups. "time": the last rows. A float is
         "random" with this share of the rows. Of a splitter of scikit-learn, the first split.
+        None holds none out: all rows train for exactly `max_steps` steps, or until the time limit,
+        and the averaged weights of the last one are deployed. Nothing is scored, so nothing stops
+        early, goes back or is kept as best (`early_stopping`, `patience`, `retreat_rounds`,
+        `min_delta`, `min_gain_se` and `scoring` do nothing), and nothing promises that the result
+        is no worse than the base model.
     validation_fraction : float, default=None
         Share of the rows to hold out for "random" and "time". None is .2, at most 2,048 rows.
     n_folds : int, default=1
@@ -84,7 +90,10 @@ base_model : str or path, default="auto"
         As in tabpfn, of the deployed predictor: "fit_with_cache" sends the context through the
         network once, in `fit`; predicting a few rows then takes a fraction of the time, and the
         fitted estimator holds the cache, in memory and in pickles. It is kept as computed, not in
-        8 bits as tabpfn does by default, so that the predictions are the same.
+        8 bits as tabpfn does by default, so that in float32 the predictions are the same (to 1e-6).
+        In bf16, which prediction takes on a GPU with a large network and where `precision` asks for
+        it, context and rows in one pass round otherwise than a cached context: a probability
+        differed by .0006 in the mean and .018 at most (digits, 600 rows).
     context_size : int, default=None
         Context rows of a split. None: what the table and the device allow, at most 10,000 on a
         GPU and 1,024 together with the query rows on a CPU.
@@ -116,9 +125,10 @@ base_model : str or path, default="auto"
         Forward and backward passes that an update spreads its `batch_size` splits over: the
         same gradient with less memory.
     precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
-        Type of the forward and backward pass in training. "auto" is bf16 (fp16 on older cards)
-        on CUDA; on a CPU fp32, or bf16 where that is clearly faster, which large networks are on
-        some processors: measured at the start. "fp32" keeps prediction in fp32 as well.
+        Type of the forward and backward pass in training. "auto" is fp32 for networks smaller
+        than v2; for others bf16 (fp16 on older cards) on CUDA and bf16 on CPUs with units for it.
+        On a CPU prediction stays in float32 unless half precision is asked for; "fp32" keeps it
+        there on a GPU as well.
     categorical_features : array-like of int, str or bool, default=None
         Columns to treat as categorical: positions, names or a mask. None lets TabPFN infer
         them; columns of pandas' category type are always among them.
@@ -137,7 +147,8 @@ base_model : str or path, default="auto"
         the entry-point group "finetune_tabpfn.loggers", or objects with methods of
         `finetune_tabpfn.Logger`. One that fails warns once and does not harm the fit.
     log_dir : str or pathlib.Path, default=None
-        Folder for what the loggers write.
+        Folder for what the loggers write. A clone, of which searches and cross-validation fit
+        many, writes its files into a folder of its own in it: "fit-1", "fit-2", ...
     checkpoint_dir : str or pathlib.Path, default=None
         Folder for the state of the training: the newest checkpoints, whole or not at all. One
         folder for one fit.
@@ -165,9 +176,9 @@ predictor_ : TabPFNClassifier or TabPFNRegressor
         density). Round 0 is the untouched base model.
     base_score_, best_score_ : float
         Score on the hold-out of the base model and of the deployed weights, the mean over folds.
-        NaN when the time limit left no room to score, or the table is too small to hold rows
-        out. With all the context rows that are deployed, where something was to be decided and
-        time allowed; the rounds of a large table have fewer.
+        NaN when the time limit left no room to score, the table is too small to hold rows out,
+        or `validation` is None. With all the context rows that are deployed, where something was
+        to be decided and time allowed; the rounds of a large table have fewer.
     best_step_ : int
         Step of the best round; 0 when the base model was best. The median over folds.
     n_steps_ : int
@@ -179,9 +190,10 @@ predictor_ : TabPFNClassifier or TabPFNRegressor
         "diverged: ...", "no score: ..." (a scorer that returned NaN), "failed: ..." (an exception,
         which `fit` raised), "too few rows", "constant target", "constant columns", or
         what a callback said.
-    deployed_weights_ : {"base", "best round", "average"}
+    deployed_weights_ : {"base", "best round", "average", "last round"}
         What the hold-out spoke for: the base model's weights, those of the best round, or the
-        average of the two.
+        average of the two. Without a hold-out those of the last round, or the base model's where
+        the training diverged.
     base_model_ : BaseModel
         Name, path, licence and hash of the base model that was used.
     scoring_ : str
@@ -210,7 +222,7 @@ _DOCSTRING = """{summary}
     --------{example}"""
 
 Estimator = TypeVar("Estimator")
-Init = TypeVar("Init", bound=Callable[..., None])
+Called = TypeVar("Called", bound=Callable[..., Any])
 
 
 class Splitter(Protocol):
@@ -242,23 +254,45 @@ def documented(
     return complete
 
 
-def explaining(init: Init) -> Init:
-    """Let a constructor say which parameter was meant; its signature stays as it is."""
-    names = list(inspect.signature(init).parameters)[1:]
+def explaining(function: Called) -> Called:
+    """Let a function, a method or a constructor say which argument was meant.
 
-    @functools.wraps(init)
-    def explained(self: Any, *values: Any, **parameters: Any) -> None:
-        estimator = type(self).__name__
-        if values:
-            raise TypeError(
-                f"{estimator} takes its parameters by name, such as base_model={values[0]!r}."
-            )
-        for name in parameters:
+    Its signature stays as it is. What is a parameter of the estimators, and none of the function,
+    is said to belong into its `finetuning_config`.
+    """
+    signature = inspect.signature(function).parameters.values()
+    names = [argument.name for argument in signature]
+    by_name = all(argument.kind is argument.KEYWORD_ONLY for argument in list(signature)[1:])
+
+    @functools.wraps(function)
+    def explained(*values: Any, **arguments: Any) -> Any:
+        if names[0] != "self":
+            called = function.__name__
+        else:
+            called = type(values[0]).__name__
+            if function.__name__ != "__init__":
+                called = f"{called}.{function.__name__}"
+            elif by_name and values[1:]:
+                raise TypeError(
+                    f"{called} takes its parameters by name, such as base_model={values[1]!r}."
+                )
+        for name in arguments:
             if name not in names:
-                raise TypeError(unknown_name(f"{estimator} is given", name, names))
-        init(self, **parameters)
+                raise TypeError(_unknown_argument(called, name, names))
+        return function(*values, **arguments)
 
     return explained  # type: ignore[return-value]
+
+
+def _unknown_argument(called: str, name: str, names: Sequence[str]) -> str:
+    """Return the sentence for an argument that a function does not have."""
+    config = "finetuning_config"
+    others = list(Parameters._parameter_constraints) if config in names else []
+    near = nearest(name, [*names, *others])
+    if near in others:
+        meant = f"{config}={{{near!r}: ...}}"
+        return f"{called} is given {name!r}, which is unknown; did you mean {meant}?"
+    return unknown_name(f"{called} is given", name, [other for other in names if other != "self"])
 
 
 class Parameters(BaseEstimator):
@@ -271,7 +305,7 @@ class Parameters(BaseEstimator):
         "lora_rank": [Interval(Integral, 1, None, closed="left")],
         "lora_alpha": [Interval(Integral, 1, None, closed="left")],
         "lora_dropout": [Interval(Real, 0, 1, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "max_steps": [Interval(Integral, 0, None, closed="left")],
         "time_limit": [Interval(Real, 0, None, closed="neither"), None],
         "eval_interval": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
@@ -284,6 +318,7 @@ class Parameters(BaseEstimator):
             StrOptions({"random", "time"}),
             Interval(Real, 0, 1, closed="neither"),
             HasMethods(["split", "get_n_splits"]),
+            None,
         ],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
         "n_folds": [Interval(Integral, 1, None, closed="left")],
@@ -321,7 +356,7 @@ class Parameters(BaseEstimator):
         lora_rank: int = 8,
         lora_alpha: int = 16,
         lora_dropout: float = 0.0,
-        batch_size: int = 1,
+        batch_size: int | Literal["auto"] = "auto",
         max_steps: int = 500,
         time_limit: float | None = None,
         eval_interval: int | Literal["auto"] = "auto",
@@ -330,7 +365,7 @@ class Parameters(BaseEstimator):
         retreat_rounds: int = 4,
         min_delta: float = 1e-4,
         scoring: Scoring = None,
-        validation: Literal["random", "time"] | float | Splitter = "random",
+        validation: Literal["random", "time"] | float | Splitter | None = "random",
         validation_fraction: float | None = None,
         n_folds: int = 1,
         n_estimators: int = 4,
@@ -397,6 +432,25 @@ class Parameters(BaseEstimator):
         self.resume = resume
         self.verbose = verbose
 
+    def set_params(self, **parameters: Any) -> Parameters:
+        """Set parameters by name.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For a name that no parameter has; the message says which is the nearest.
+        """
+        names = list(self.get_params(deep=False))
+        for name in parameters:
+            if name not in names:
+                raise ValueError(unknown_name(f"{type(self).__name__} is given", name, names))
+        super().set_params(**parameters)
+        return self
+
     def _validate_params(self) -> None:
         """Raise, in one sentence, for what is not permitted or contradicts itself."""
         _check_callbacks(self.callbacks)
@@ -406,6 +460,14 @@ class Parameters(BaseEstimator):
     def _check_validation(self) -> None:
         """Refuse two answers to the question which rows are held out."""
         way, fraction = self.validation, self.validation_fraction
+        if way is None:
+            for name, off in (("n_folds", 1), ("validation_fraction", None)):
+                value = getattr(self, name)
+                if value != off:
+                    raise ValueError(
+                        f"validation=None holds no rows out, which {name}={value} asks for; leave "
+                        "one of them out."
+                    )
         if fraction is not None and not isinstance(way, str):
             raise ValueError(
                 f"validation={way!r} says which rows are held out and validation_fraction="

@@ -114,7 +114,7 @@ def plan(estimator: Any, tables: Tables) -> Plan:
         precision=config.precision,
         context_rows=part.sampler.context_size,
         query_rows=part.sampler.query_size,
-        batch_size=estimator.batch_size,
+        batch_size=part.batch_size,
         max_steps=estimator.max_steps,
         steps_per_round=config.eval_interval,
         n_folds=estimator.n_folds,

@@ -16,6 +16,7 @@ MAX_QUERY = 1024  # more query rows make a better gradient (Rubachev et al. 2025
 QUERY_SHARE = 0.4  # of a split, where the table or the device does not hold MAX_QUERY
 CPU_SPLIT_ROWS = 1024  # on a CPU a step costs in proportion to its rows, or worse
 GPU_SPLIT_ROWS = 10_000
+GPU_STEP_ROWS, MAX_SPLITS = 8192, 8  # of a step that takes several splits
 CPU_CONTEXT_ROWS = 10_000  # of a deployed member: prediction costs the square of them
 GPU_CONTEXT_ROWS = 50_000
 CELLS_AT_ONCE = 300_000  # of rows to predict: about 3 KB of memory each
@@ -98,9 +99,22 @@ def validation_context(device: torch.device) -> int:
     return 2 * (CPU_SPLIT_ROWS if device.type == "cpu" else GPU_SPLIT_ROWS)
 
 
-def round_steps(
-    eval_interval: int | str, *, split_rows: int, batch_size: int, validation_rows: int
-) -> int:
+def batch_size(asked: int | str, device: torch.device, sizes: SplitSizes) -> int:
+    """Return the splits of a step.
+
+    On a CPU one: several cost in proportion. On a GPU small splits cost what launching them takes
+    (NVIDIA H100, a network of v2's size: 11 steps a second of one split of 800 rows, 1 % of the
+    card's matrix products, and 5 of one of 8,000 rows), so that a step takes as many as come to
+    8,192 rows, at most eight.
+    """
+    if not isinstance(asked, str):
+        return asked
+    if device.type == "cpu":
+        return 1
+    return min(MAX_SPLITS, max(1, GPU_STEP_ROWS // (sizes.context + sizes.query)))
+
+
+def round_steps(eval_interval: int | str, *, step_rows: int, validation_rows: int) -> int:
     """Return the steps of a round.
 
     Ten, or as many as keep the validation near 15 % of the work. The work is counted in
@@ -109,16 +123,14 @@ def round_steps(
     Parameters
     ----------
     eval_interval : int or "auto"
-    split_rows : int
-        Context and query rows of a split.
-    batch_size : int
-        Splits per step.
+    step_rows : int
+        Context and query rows of all splits of a step.
     validation_rows : int
         Rows forwarded by one validation, over all members.
     """
     if not isinstance(eval_interval, str):
         return eval_interval
-    step_work = STEP_WORK * split_rows * batch_size
+    step_work = STEP_WORK * step_rows
     affordable = validation_rows * (1 - VALIDATION_SHARE) / VALIDATION_SHARE / step_work
     return max(ROUND_STEPS, round(affordable))
 

@@ -17,7 +17,9 @@ from finetune_tabpfn.choice import Outcome
 from finetune_tabpfn.courses import Course
 from finetune_tabpfn.estimators import ESTIMATORS, random_seed
 from finetune_tabpfn.finetuning import fine_tune
+from finetune_tabpfn.scoring import name_of
 from finetune_tabpfn.tasks import Kind
+from finetune_tabpfn.text import unknown_name
 from finetune_tabpfn.training import Round, gradients
 
 NOT_HERE = (
@@ -136,11 +138,17 @@ def _estimator(task: Kind, parameters: dict[str, Any]) -> Any:
             raise ValueError(
                 f"{name}={parameters[name]!r} is for a fit to one table; leave it out."
             )
-    try:
-        estimator = ESTIMATORS[task](**parameters)
-    except TypeError as error:
-        raise ValueError(f"parameters: {error}") from error
+    names = [name for name in ESTIMATORS[task]._get_param_names() if name not in NOT_HERE]
+    for name in parameters:
+        if name not in names:
+            raise ValueError(unknown_name("fine_tune_base_model is given", name, names))
+    estimator = ESTIMATORS[task](**parameters)
     estimator._validate_params()
+    if estimator.validation is None:
+        raise ValueError(
+            "validation=None leaves nothing to compare the tables' gains on; it is for a fit to "
+            "one table."
+        )
     return estimator
 
 
@@ -158,7 +166,7 @@ def _write(
     history = pd.DataFrame(rows, columns=None if rows else list(Round.NAMES))
     origin = export.describe_start(estimator) | {
         "tables": [{"rows": c.table.n_rows + c.table.n_held_out} for c in courses],
-        "scoring": courses[0].score.name,
+        "scoring": name_of(courses[0].table.task, estimator.scoring),
         "base_score": outcome.base_score,
         "best_score": outcome.score,
         "best_step": outcome.best_step,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from datetime import datetime
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
+
+from finetune_tabpfn.files import make_first_free
 
 METRICS = "metrics.json"
 BEST = "best"
@@ -20,15 +23,8 @@ def new_folder(experiment: Path) -> Path:
     Named by the time, with a number behind it for the second run of a second.
     """
     now = datetime.now().strftime("%Y%m%d-%H%M%S")
-    number = 1
-    while True:
-        folder = experiment / (now if number == 1 else f"{now}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-        else:
-            return folder
+    later = (experiment / f"{now}-{number}" for number in itertools.count(2))
+    return make_first_free(itertools.chain([experiment / now], later))
 
 
 def link_best(run: Path, best_by: str) -> Path:

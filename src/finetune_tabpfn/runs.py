@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +86,22 @@ def fit(estimator: Any, tables: Tables) -> None:
     """Fit an estimator to the training rows of a run."""
     train, validation = tables.train, tables.validation
     rows = {} if validation is None else {"X_val": validation.X, "y_val": validation.y}
-    estimator.fit(train.X, train.y, sample_weight=train.weight, groups=train.groups, **rows)
+    with ended_by_ctrl_c(estimator):
+        estimator.fit(train.X, train.y, sample_weight=train.weight, groups=train.groups, **rows)
+
+
+@contextmanager
+def ended_by_ctrl_c(estimator: Any) -> Iterator[None]:
+    """Let Ctrl-C before the first step of a fit end more than the fit.
+
+    What is deployed then is the base model, which nobody wants to find under the name of a
+    fine-tuned one. Later, the best weights so far are what was asked for.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Fine-tuning was interrupted before")
+        yield
+    if "interrupted" in estimator.stop_reason_ and not estimator.n_steps_:
+        raise KeyboardInterrupt
 
 
 def _metrics(config: RunConfig, estimator: Any, tables: Tables, run: str) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class HoldOutScore:
         self.task, self.X, self.y = task, X, y
         self.weight = {} if weight is None else {"sample_weight": weight}
         self.scoring = scoring if scoring is not None else task.default_scoring
-        self.name = self.scoring if isinstance(self.scoring, str) else _name_of(self.scoring)
+        self.name = name_of(task, scoring)
         self.scorer = self._scorer()
 
     def __call__(self, predictions: Predictions) -> float:
@@ -214,8 +214,11 @@ class HoldOutScore:
         return _Classifier(classes[present], predictions / predictions.sum(axis=1, keepdims=True))
 
 
-def _name_of(scorer: Any) -> str:
-    """Return a readable name of a scorer that is a callable."""
+def name_of(task: Task, scoring: Scoring) -> str:
+    """Return a readable name of what scores a task."""
+    scorer: Any = task.default_scoring if scoring is None else scoring
+    if isinstance(scorer, str):
+        return scorer
     function = getattr(scorer, "_score_func", scorer)
     return str(getattr(function, "__name__", repr(scorer)))
 

@@ -50,6 +50,11 @@ class SplitBatches:
             )
 
     @property
+    def splits_together(self) -> int:
+        """Splits of the largest pass."""
+        return -(-self.batch_size // self.passes)
+
+    @property
     def split_rows(self) -> int:
         """Context and query rows of a split."""
         return self.sampler.context_size + self.sampler.query_size
@@ -62,12 +67,18 @@ class SplitBatches:
     def settings(self) -> dict[str, Any]:
         """What the measures so far have come to."""
         sizes = {"context_size": self.sampler.context_size, "query_size": self.sampler.query_size}
-        return {"passes": self.passes, "recompute": self.recompute, "sizes": sizes}
+        return {
+            "passes": self.passes,
+            "recompute": self.recompute,
+            "sizes": sizes,
+            "validation_context": self.table.validation_context,
+        }
 
     @settings.setter
     def settings(self, settings: Mapping[str, Any]) -> None:
         self.passes, self.recompute = settings["passes"], settings["recompute"]
         self.sampler = dataclasses.replace(self.sampler, **settings["sizes"])
+        self.table.validation_context = settings["validation_context"]
 
     def shrink(self) -> str | None:
         """Take the next measure against running out of memory; say which, or None if none is left.
@@ -118,11 +129,10 @@ class SplitBatches:
             query_size=max(1, int(share * self.sampler.query_size)),
         )
         batch = self.table.batch([small.draw(0, 0)], member=0)
-        splits = -(-self.batch_size // self.passes)
         with saved_bytes(model) as kept:
             loss = self.loss(model, batch)
         del loss
-        return sum(kept.values()) * splits * rows / len(batch.x)
+        return sum(kept.values()) * self.splits_together * rows / len(batch.x)
 
 
 class RoundRobin:
@@ -149,14 +159,11 @@ class RoundRobin:
         return self.parts[number].loss(model, batch)
 
     @property
-    def split_rows(self) -> int:
-        """Rows of a split, the mean over tables."""
-        return round(sum(part.split_rows for part in self.parts) / len(self.parts))
-
-    @property
     def step_rows(self) -> int:
         """Rows that a step sends through the network, the mean over tables."""
-        return self.split_rows * self.parts[0].batch_size
+        return round(
+            sum(part.batch_size * part.split_rows for part in self.parts) / len(self.parts)
+        )
 
     @property
     def settings(self) -> list[dict[str, Any]]:

@@ -111,6 +111,11 @@ def _plain(value: Any) -> Any:
 def unknown_name(where: str, name: object, names: Iterable[str]) -> str:
     """Return the sentence for a name that is none of those that are known."""
     known = list(names)
-    near = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
+    near = nearest(name, known)
+    hint = f"did you mean {near!r}?" if near else f"known are {', '.join(known)}."
     return f"{where} {name!r}, which is unknown; {hint}"
+
+
+def nearest(name: object, names: Iterable[str]) -> str | None:
+    """Return the name that is written most like another one, None where none is."""
+    return next(iter(difflib.get_close_matches(str(name), list(names), n=1)), None)

@@ -15,12 +15,18 @@ from typing import Any
 from finetune_tabpfn.records import Log
 
 PROJECT = "finetune-tabpfn"  # where an experiment tracker is not told another
+WANDB_PREFIX = "finetune_tabpfn/"  # before the names in a run of the user's
+MLFLOW_EXPERIMENT = "MLFLOW_EXPERIMENT_ID"
+MLFLOW_PARENT = "mlflow.parentRunId"  # the tag by which MLflow nests runs
 MLFLOW_TEXT = 500  # characters that the oldest servers take of a parameter
 MLFLOW_BATCH = 100  # items that a server takes at once
 
 
 class WandB(Log):
     """A run of Weights & Biases: configuration, every step and round, what it came to.
+
+    Where the user has a run open, it is logged into, under names that begin with
+    "finetune_tabpfn/", and stays open.
 
     Parameters
     ----------
@@ -38,7 +44,14 @@ class WandB(Log):
         self.folder = folder
 
     def on_fit_begin(self, run: Mapping[str, Any]) -> None:
-        """Begin a run."""
+        """Begin a run, or use the one that is open."""
+        self.guest = self.wandb.run is not None
+        self.prefix = WANDB_PREFIX if self.guest else ""
+        if self.guest:
+            self.run = self.wandb.run
+            # an earlier fit in the same run may have had other parameters
+            self.run.config.update({WANDB_PREFIX.rstrip("/"): dict(run)}, allow_val_change=True)
+            return
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
         self.run = self.wandb.init(
@@ -52,21 +65,27 @@ class WandB(Log):
         """Log a record; the names of its numbers begin with "step/" or "round/"."""
         event = record.pop("event")
         if event == "end":
-            self.run.summary.update(record)
+            self._summarise(record)
         else:
-            self.run.log({f"{event}/{name}": value for name, value in record.items()})
+            record = {f"{event}/{name}": value for name, value in record.items()}
+            self.run.log({self.prefix + name: value for name, value in record.items()})
+
+    def _summarise(self, record: Mapping[str, Any]) -> None:
+        self.run.summary.update({self.prefix + name: value for name, value in record.items()})
 
     def on_fit_end(self, estimator: Any) -> None:
-        """Write the summary and end the run."""
+        """Write the summary and end the run, if it is our own."""
         super().on_fit_end(estimator)
         if os.environ.get("WANDB_LOG_MODEL", "false").lower() not in ("false", "0", ""):
             self._log_model(estimator)
-        self.run.finish()
+        if not self.guest:
+            self.run.finish()
 
     def on_fit_error(self, error: BaseException) -> None:
-        """End the run as failed."""
-        self.run.summary["error"] = _said(error)
-        self.run.finish(exit_code=1)
+        """End the run as failed, if it is our own."""
+        self._summarise({"error": _said(error)})
+        if not self.guest:
+            self.run.finish(exit_code=1)
 
     def _log_model(self, estimator: Any) -> None:
         """Add the fine-tuned network as an artifact of the run."""
@@ -122,11 +141,13 @@ class MLflow(Log):
     Parameters
     ----------
     folder : pathlib.Path, optional
-        For a database of its own, "mlflow.db", where MLFLOW_TRACKING_URI names no other place.
+        For a database of its own, "mlflow.db", where the user has told MLflow of no other place.
 
     Notes
     -----
-    MLFLOW_EXPERIMENT_NAME names the experiment. What steps record is sent with their round.
+    Where the user has a run open, this one is nested in it. Else it is in the experiment that
+    `mlflow.set_experiment`, MLFLOW_EXPERIMENT_ID or MLFLOW_EXPERIMENT_NAME say. What is open or set
+    stays so. What steps record is sent with their round.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -135,13 +156,20 @@ class MLflow(Log):
         self.metrics: list[Any] = []
 
     def on_fit_begin(self, run: Mapping[str, Any]) -> None:
-        """Begin a run."""
+        """Begin a run, in the one that is open."""
+        around = self.mlflow.active_run()
+        chosen = os.environ.get(MLFLOW_EXPERIMENT)  # which set_experiment sets as well
         place = None
-        if self.folder is not None and "MLFLOW_TRACKING_URI" not in os.environ:
+        if not (self.folder is None or around or chosen or self.mlflow.is_tracking_uri_set()):
             self.folder.mkdir(parents=True, exist_ok=True)
             place = f"sqlite:///{self.folder.resolve() / 'mlflow.db'}"
         self.client = self.mlflow.MlflowClient(tracking_uri=place)
-        self.run_id = self.client.create_run(self._experiment()).info.run_id
+        if around:
+            parent = {MLFLOW_PARENT: around.info.run_id}
+            own = self.client.create_run(around.info.experiment_id, tags=parent)
+        else:
+            own = self.client.create_run(chosen or self._experiment())
+        self.run_id = own.info.run_id
         parameters = [
             self.mlflow.entities.Param(name, str(value)[:MLFLOW_TEXT]) for name, value in _flat(run)
         ]

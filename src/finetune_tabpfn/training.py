@@ -246,7 +246,7 @@ def train(
     *,
     batches: BatchSource,
     loss_fn: Callable[[nn.Module, Any], torch.Tensor],
-    evaluate: Callable[[nn.Module], float | Evaluation],
+    evaluate: Callable[[nn.Module], float | Evaluation] | None,
     config: TrainConfig,
     callbacks: Sequence[object] = (),
     state: TrainState | None = None,
@@ -268,7 +268,8 @@ def train(
     evaluate : callable
         ``evaluate(model)`` returns the score on the hold-out, greater is better, alone or in an
         `Evaluation`. It raises FloatingPointError when the predictions are not finite, and
-        NoScoreError when only the score is no number.
+        NoScoreError when only the score is no number. None: there is no hold-out, every score is
+        NaN, and the last round is the best.
     config : TrainConfig
     callbacks : sequence of Callback
         Asked in order. At least one of them should be able to end the run.
@@ -332,7 +333,7 @@ class _Run:
     optimizer: torch.optim.Optimizer
     batches: BatchSource
     loss_fn: Callable[[nn.Module, Any], torch.Tensor]
-    evaluate: Callable[[nn.Module], float | Evaluation]
+    evaluate: Callable[[nn.Module], float | Evaluation] | None
     config: TrainConfig
     callbacks: tuple[object, ...]
     clock: Callable[[], float]
@@ -477,12 +478,12 @@ class _Run:
         if self.state.history and self.state.steps_since_validation == 0:
             return
         self.measure_steps()
-        if self._validation_refused():
+        if self.evaluate is not None and self._validation_refused():
             return
         started = self.clock()
         self.model.eval()
         with self._averaged():
-            found = self.evaluate(self.model)
+            found = math.nan if self.evaluate is None else self.evaluate(self.model)
             self.state.validation_seconds.append(self.clock() - started)
             self._record(found if isinstance(found, Evaluation) else Evaluation(found))
             self.ask("after_round")
@@ -531,7 +532,8 @@ class _Run:
         )
         state.history.append(row)
         state.base, state.last = state.base or found, found
-        if row.round == 0 or improves(score, state.best_score, self.config.min_delta):
+        last_is_best = row.round == 0 or self.evaluate is None
+        if last_is_best or improves(score, state.best_score, self.config.min_delta):
             state.best_round, state.best_step, state.best = row.round, row.step, found
             state.best_weights = copy_weights(self.model) if row.round else state.base_weights
         logger.info(

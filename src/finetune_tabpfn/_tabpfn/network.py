@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import inspect
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from tabpfn.base import initialize_tabpfn_model
 from tabpfn.errors import TabPFNValidationError
 
 from finetune_tabpfn._tabpfn.files import WHICH
+from finetune_tabpfn.files import damage_of
 from finetune_tabpfn.random_state import untouched_random_state
 from finetune_tabpfn.tasks import Kind
 
@@ -54,16 +57,16 @@ def load(path: Path, kind: Kind, device: torch.device) -> Specs:
     ValueError
         When the file is no TabPFN checkpoint of this task.
     """
+    sentence = f"base_model={str(path)!r} cannot be read as a TabPFN checkpoint for {kind}: "
+    damage = _damage(path, path.stat().st_mtime_ns)
+    if damage is not None:
+        raise ValueError(sentence + damage)
     try:
         # building a network draws random weights; two threads at once would not restore the state
         with untouched_random_state():
             models, configs, distribution, inference = initialize_tabpfn_model(path, WHICH[kind])
     except Exception as error:  # torch, pickle, safetensors, pydantic: whatever reading met
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(
-            f"base_model={str(path)!r} cannot be read as a TabPFN checkpoint for {kind}: "
-            f"{reason[:300]}"
-        ) from error
+        raise ValueError(sentence + _reason(path, kind, error)) from error
     return Specs(
         # tabpfn may hand out a network that its own cache keeps and shares
         model=copy.deepcopy(models[0]).float().to(device),
@@ -73,12 +76,58 @@ def load(path: Path, kind: Kind, device: torch.device) -> Specs:
     )
 
 
+@functools.lru_cache(maxsize=32)
+def _damage(path: Path, modified: int) -> str | None:
+    """Say what is wrong with a file of torch's, which torch would read without a word."""
+    return damage_of(path) if path.suffix == ".ckpt" else None
+
+
+def _reason(path: Path, kind: Kind, error: Exception) -> str:
+    """Say why a file cannot be read, without advice on how to read it by running its code."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "it holds more than tensors, numbers and text, or is no checkpoint"
+    for other in WHICH:
+        if other != kind and _is_for(path, other):
+            return f"it is one for {other}"
+    said = " ".join(str(error).split())
+    if isinstance(error, (LookupError, AttributeError, TypeError)):
+        said = f"it holds something else ({type(error).__name__}: {said})"
+    return (said or type(error).__name__)[:300]
+
+
+def _is_for(path: Path, kind: Kind) -> bool:
+    try:
+        with untouched_random_state():
+            initialize_tabpfn_model(path, WHICH[kind])
+    except Exception:
+        return False
+    return True
+
+
 def moved(predictors: Sequence[TabPFN], device: torch.device) -> list[TabPFN]:
     """Return fitted estimators on a device; those that are there already stay as they are."""
     for predictor in predictors:
         if predictor.devices_[0] != device:
             predictor.to(str(device))
     return list(predictors)
+
+
+def copied_to_cpu(predictors: Sequence[TabPFN]) -> list[TabPFN]:
+    """Return copies of fitted estimators on the CPU.
+
+    Weights go there directly: a card that holds them once may have no room for them twice.
+    """
+    memo: dict[int, Any] = {}  # what deepcopy takes instead of a copy of its own
+    for predictor in predictors:
+        for network in predictor.models_:
+            for weight in network.parameters():
+                here = weight.detach().to("cpu", copy=True)
+                memo[id(weight)] = torch.nn.Parameter(here, weight.requires_grad)
+            memo |= {id(buffer): buffer.to("cpu", copy=True) for buffer in network.buffers()}
+    copies = copy.deepcopy(list(predictors), memo)
+    for predictor in copies:
+        predictor.to("cpu")
+    return copies
 
 
 def load_fit(path: Path, device: str = "auto") -> TabPFN:

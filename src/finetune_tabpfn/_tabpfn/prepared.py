@@ -26,9 +26,12 @@ from torch import nn
 from finetune_tabpfn._tabpfn.network import Blueprint, TabPFN, forward, plain_output
 from finetune_tabpfn.data import Rows, Split, one_of_each_first
 from finetune_tabpfn.tasks import Kind, Regression, Task
+from finetune_tabpfn.training import ran_out_of_memory
+from finetune_tabpfn.warn import warn
 
 # of all members of a forward pass: small ones together save time, large ones take memory alone
 CELLS_AT_ONCE = {"cpu": 2**14, "gpu": 2**20}
+LEAST_CONTEXT = 50  # rows of a brief member: fewer would tell little
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,9 @@ class PreparedTable:
     brief : list of Member
         The same with fewer context rows, which make cheaper validations; all alike where the
         table is small.
+    alone, chunked : bool
+        Whether each member has a forward pass of its own, and the network takes its activations
+        in chunks: measures against running out of memory, which leave the predictions as they are.
     """
 
     def __init__(
@@ -97,14 +103,25 @@ class PreparedTable:
         validation_context: int | None,
     ) -> None:
         self.estimator, self.members, self.task, self.device = estimator, members, task, device
-        most = validation_context or self.n_rows
-        self.brief = [_brief(member, most, number) for number, member in enumerate(members)]
+        self.validation_context = validation_context or self.n_rows
+        self.alone, self.chunked = False, device.type == "cpu"  # chunks stay in a CPU's cache
+        self.is_scored = False  # with brief contexts, which must then stay as they are
         self.weight = weight
         self.temperature = float(estimator.softmax_temperature_)
         self.logits: torch.Tensor | None = None  # (H, L) of the last prediction of a distribution
         if isinstance(task, Regression):
             task.distribution = estimator.znorm_space_bardist_
         estimator.executor_ = None
+
+    @property
+    def validation_context(self) -> int:
+        """Context rows of a brief member at most."""
+        return self._validation_context
+
+    @validation_context.setter
+    def validation_context(self, rows: int) -> None:
+        self._validation_context = rows
+        self.brief = [_brief(member, rows, number) for number, member in enumerate(self.members)]
 
     @property
     def network(self) -> nn.Module:
@@ -124,6 +141,8 @@ class PreparedTable:
     @property
     def validation_rows(self) -> int:
         """Rows that a brief validation sends through the network, in all members."""
+        if not self.n_held_out:
+            return 0
         context = sum(len(member.context_rows) for member in self.brief)
         return context + len(self.members) * self.n_held_out
 
@@ -194,11 +213,43 @@ class PreparedTable:
     def predict(self, *, brief: bool = False) -> npt.NDArray[Any]:
         """Predict the hold-out with the members as they are deployed, or with their brief context.
 
+        Where memory runs out it is tried again with less: see :meth:`shrink`.
+
         Returns
         -------
         ndarray
             Probabilities of shape (H, n_classes), or means of shape (H,).
         """
+        while True:
+            try:
+                found = self._predict(brief)
+            except (RuntimeError, MemoryError) as error:
+                done = self.shrink(brief=brief) if ran_out_of_memory(error) else None
+                if done is None:
+                    raise
+            else:
+                self.is_scored |= brief
+                return found
+            warn(f"Out of memory on {self.device} in a validation: {done}.")
+
+    def shrink(self, *, brief: bool) -> str | None:
+        """Take the next measure against running out of memory; say which, or None if none is left.
+
+        Brief contexts are cut only before the first score, which later ones are compared with.
+        """
+        if not self.alone and len(self.members) > 1:
+            self.alone = True
+            return "members are predicted one by one"
+        if not self.chunked:
+            self.chunked = True
+            return "activations are computed in chunks"
+        context = max(len(member.context_rows) for member in self.brief) // 2
+        if not brief or self.is_scored or context < LEAST_CONTEXT:
+            return None
+        self.validation_context = context
+        return f"rounds are scored with {context} context rows"
+
+    def _predict(self, brief: bool) -> npt.NDArray[Any]:
         # so the estimator's own post-processing runs on what we forward
         self.estimator.executor_ = _HoldOutEngine(self, self.brief if brief else self.members)
         try:
@@ -228,6 +279,8 @@ class PreparedTable:
     def groups(self, members: Sequence[Member]) -> Iterator[list[Member]]:
         """Yield the members that one forward pass takes: of equal shape, and small enough."""
         most = CELLS_AT_ONCE["cpu" if self.device.type == "cpu" else "gpu"]
+        if self.alone:
+            most = 0
         for (rows, columns), views in itertools.groupby(members, key=_shape):
             cells = (rows + self.n_held_out) * columns
             yield from _chunks(list(views), max(1, most // cells))
@@ -247,8 +300,7 @@ class PreparedTable:
         end = self.n_rows + n_held_out
         x = [torch.cat([v.x[v.context_rows[:n_rows]], v.x[self.n_rows : end]]) for v in views]
         y = [view.context_y[:n_rows] for view in views]
-        # smaller chunks stay in a processor's cache
-        chunks = DEFAULT_SAVE_PEAK_MEMORY_FACTOR if self.device.type == "cpu" else None
+        chunks = DEFAULT_SAVE_PEAK_MEMORY_FACTOR if self.chunked else None
         with (
             get_autocast_context(self.device, enabled=self.estimator.use_autocast_),
             torch.inference_mode(),
@@ -325,7 +377,9 @@ def prepare(
     ----------
     blueprint : Blueprint
     task : Task
-    X_train, X_held_out : DataFrame or ndarray
+    X_train : DataFrame or ndarray
+    X_held_out : DataFrame or ndarray, optional
+        None prepares for a training without validation.
     y_train : ndarray of shape (n_train,)
     weight : ndarray of shape (n_train,), optional
         Of the training rows as query rows; as context they have none.
@@ -334,7 +388,7 @@ def prepare(
     """
     estimator = blueprint.fit(X_train, y_train)
     cleaned_train = _clean(estimator, X_train)
-    cleaned_held_out = _clean(estimator, X_held_out)
+    cleaned_held_out = cleaned_train[:0] if X_held_out is None else _clean(estimator, X_held_out)
     y_standard = task.encode(y_train)
     members = [
         _prepare_member(

@@ -6,19 +6,39 @@ does it; `program` lists the modules. Progress goes to stderr, results to stdout
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
+
+INTERRUPTED = 130  # exit status, as shells have it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status; Ctrl-C ends it in one line at any moment."""
+    is_program = argv is None
     try:
+        if is_program:
+            # no exception: imports of torch and others may turn one into another, or lose it
+            signal.signal(signal.SIGINT, _leave)
         from finetune_tabpfn.cli.program import main as run  # takes seconds: torch comes with it
 
         return run(argv)
     except KeyboardInterrupt:
-        print("finetune-tabpfn: interrupted", file=sys.stderr)
-        return 130
+        if is_program:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
+        print(_MESSAGE, file=sys.stderr)
+        return INTERRUPTED
+
+
+_MESSAGE = "finetune-tabpfn: interrupted"
+
+
+def _leave(*_: object) -> NoReturn:
+    """End the process at once: nothing has been done yet."""
+    os.write(2, f"{_MESSAGE}\n".encode())
+    os._exit(INTERRUPTED)
 
 
 __all__ = ["main"]

@@ -20,6 +20,7 @@ from finetune_tabpfn.config import add_parameters, chosen_parameters
 from finetune_tabpfn.estimators import ESTIMATORS
 from finetune_tabpfn.export import describe
 from finetune_tabpfn.files import save_whole
+from finetune_tabpfn.runs import ended_by_ctrl_c
 from finetune_tabpfn.tables import infer_task, read_table, split_target
 
 
@@ -49,7 +50,8 @@ def run(arguments: argparse.Namespace) -> None:
     X, y = split_target(table, arguments.target)
     task = infer_task(y) if arguments.task == "auto" else arguments.task
     estimator = ESTIMATORS[task](**chosen_parameters(arguments), verbose=not arguments.quiet)
-    estimator.fit(X, y)
+    with ended_by_ctrl_c(estimator):
+        estimator.fit(X, y)
     save_whole(arguments.out, lambda part: joblib.dump(estimator, part))
     answer(
         arguments,

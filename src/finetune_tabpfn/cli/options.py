@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import Any, TypeAlias
 
 from finetune_tabpfn.text import to_json
@@ -45,6 +46,8 @@ def answer(arguments: argparse.Namespace, text: str, result: dict[str, Any]) -> 
 
 def hold_out_scores(estimator: Any) -> str:
     """Say in one line what a fitted estimator scored on its hold-out."""
+    if math.isnan(estimator.best_score_):
+        return f"nothing was scored on a hold-out; deployed: {estimator.deployed_weights_}"
     return (
         f"{estimator.scoring_} on the hold-out: base {estimator.base_score_:.5g}, "
         f"deployed {estimator.best_score_:.5g} ({estimator.deployed_weights_})"

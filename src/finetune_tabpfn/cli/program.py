@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Any, NoReturn, TextIO
 
 from finetune_tabpfn import __version__
 from finetune_tabpfn.cli import (
@@ -27,6 +28,7 @@ from finetune_tabpfn.cli import (
     schema,
     synth,
 )
+from finetune_tabpfn.text import nearest
 
 # in the order of the help
 COMMANDS = (
@@ -47,6 +49,9 @@ COMMANDS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status."""
     arguments = parser().parse_args(argv)
+    if argv is None:
+        keeps = arguments.run in (fit.run, run.run)
+        signal.signal(signal.SIGINT, signal.default_int_handler if keeps else _stop)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -58,12 +63,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, ImportError) as error:
         print(f"finetune-tabpfn: error: {error}", file=sys.stderr)
         return 1
+    except _Stopped:
+        raise KeyboardInterrupt from None
     return 0
+
+
+class _Stopped(BaseException):
+    """Ctrl-C where a training that is cut short is no result: no fit takes it for its own."""
+
+
+def _stop(*_: object) -> NoReturn:
+    raise _Stopped
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says which option was meant."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse what is known; for an option that is unknown, end with the nearest."""
+        found, unknown = super().parse_known_args(args, namespace)
+        for word in unknown:
+            option = word.partition("=")[0]
+            if option.startswith("--"):
+                near = nearest(option, self._option_string_actions)
+                hint = f"did you mean {near}?" if near else f"`{self.prog} --help` lists them all."
+                self.error(f"{option} is no option here; {hint}")
+        return found, unknown
 
 
 def parser() -> argparse.ArgumentParser:
     """Build the parser of the whole program."""
-    program = argparse.ArgumentParser(
+    program = _Parser(
         prog="finetune-tabpfn",
         description="Fine-tune TabPFN to one table. Progress goes to stderr, results to stdout; "
         "with --json a result is one JSON object.",

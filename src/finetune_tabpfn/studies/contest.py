@@ -14,6 +14,7 @@ import pandas as pd
 
 from finetune_tabpfn.data import batches
 from finetune_tabpfn.export import load_fitted
+from finetune_tabpfn.forecasting import Stopwatch, affordable_rows
 from finetune_tabpfn.studies.models import (
     ESTIMATORS,
     FITTED,
@@ -26,8 +27,8 @@ from finetune_tabpfn.studies.preview_data import PreviewData, sampled
 from finetune_tabpfn.tables import split_target
 
 LEAST_SECONDS = 1.0  # that a fit is given; the base model alone is deployed in it
-TRIAL_ROWS, TRIAL_FROM = 600, 1500
-GROWTH = 1.6  # exponent of the time by rows, of the mini model from 600 to 7,000 of them
+TRIAL_FROM = 1500  # rows; fewer are predicted in any case
+LEAST_ROWS = 500  # that a slow machine is given
 ROWS_AT_ONCE = 2000  # that are predicted: bounds memory
 
 Question = Literal["fine_tuning", "add_rows"]
@@ -69,22 +70,21 @@ class Contestant:
 def rows_that_fit(
     data: PreviewData, target: str, parameters: dict[str, Any], seconds: float
 ) -> int:
-    """Return how many rows can be predicted in some seconds, from a trial with few of them.
+    """Return how many rows can be predicted in some seconds, from trials with growing numbers.
 
     A slow machine or a large base model would otherwise take the time that the training needs,
     and more: predictions cannot be cut short.
     """
     if data.rows_used < TRIAL_FROM:
         return data.rows_used
-    few = sampled(data, target, TRIAL_ROWS, parameters["random_state"])
-    (X, y), (asked, _) = split_target(few.train, target), split_target(few.held_out, target)
-    model = fit_base(ESTIMATORS[data.task], parameters["base_model"], X, y, **parameters)
-    trials = []
-    for _ in range(2):  # the first one warms up
-        started = time.monotonic()
+
+    def predict(rows: int) -> None:
+        few = sampled(data, target, rows, parameters["random_state"])
+        (X, y), (asked, _) = split_target(few.train, target), split_target(few.held_out, target)
+        model = fit_base(ESTIMATORS[data.task], parameters["base_model"], X, y, **parameters)
         Answers.of(model, asked)
-        trials.append(time.monotonic() - started)
-    return int(TRIAL_ROWS * (seconds / min(trials)) ** (1 / GROWTH))
+
+    return affordable_rows(predict, LEAST_ROWS, data.rows_used, seconds, Stopwatch())
 
 
 class Contest:

@@ -11,7 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from finetune_tabpfn.studies.contest import Contest, Contestant, Question, Say, rows_that_fit
+from finetune_tabpfn.studies.contest import (
+    LEAST_ROWS,
+    Contest,
+    Contestant,
+    Question,
+    Say,
+    rows_that_fit,
+)
 from finetune_tabpfn.studies.deltas import Comparison, compare
 from finetune_tabpfn.studies.preview_data import PreviewData, preview_data, sampled, user_cache
 
@@ -22,7 +29,6 @@ TIME_LIMIT = 240.0  # seconds of a preview
 # share of it that predicting the held-out rows may take, once: two models predict them, and every
 # round of the training validates on nearly as many rows
 PREDICTING = 0.1
-LEAST_ROWS = 500  # that a slow machine is given
 QUESTIONS = {
     "fine_tuning": "Does fine-tuning pay?",
     "add_rows": "Should these rows be added?",
