@@ -169,7 +169,7 @@ def test_a_round_that_improves_is_written_whatever_the_interval(tmp_path):
 # --- the estimators ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("steps", [1, 4, 7])
+@pytest.mark.parametrize("steps", [4, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 7))])
 @pytest.mark.parametrize(
     "parameters",
     [

@@ -424,7 +424,7 @@ def test_the_deployed_weights_are_the_ones_that_scored_best():
     assert model.best_score_ >= model.history_["score"].max() - 1e-9
 
 
-@pytest.mark.parametrize("time_limit", [None, 30])
+@pytest.mark.parametrize("time_limit", [None, pytest.param(30, marks=pytest.mark.slow)])
 def test_a_large_table_is_decided_with_the_context_that_is_deployed(time_limit, monkeypatch):
     monkeypatch.setattr("finetune_tabpfn.recipe.validation_context", lambda device: 100)
     X, y = make_friedman1(400, random_state=0)
@@ -452,6 +452,7 @@ def test_a_large_table_without_time_for_that_is_decided_by_its_rounds(monkeypatc
     assert model.best_score_ == model.history_["score"].max()
 
 
+@pytest.mark.slow
 def test_a_gain_that_may_be_luck_is_not_deployed():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(120, 3)), rng.integers(0, 2, 120)  # nothing to learn
@@ -685,6 +686,7 @@ def test_pickle_and_joblib_after_fit(make, tmp_path):
     assert len(data) < 1.3 * network  # one copy of the weights
 
 
+@pytest.mark.slow
 def test_grid_search_over_the_learning_rate_in_a_pipeline():
     X, y = IRIS
     labels = np.array(["s", "c", "g"])[y]
@@ -708,7 +710,7 @@ def words_and_dates():
     return X
 
 
-@pytest.mark.parametrize("output", ["pandas", "polars"])
+@pytest.mark.parametrize("output", ["pandas", pytest.param("polars", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("make", [classifier, regressor])
 def test_the_users_output_of_transformers_is_none_of_a_fits_business(make, output, words_and_dates):
     plain = make(max_steps=2).fit(words_and_dates, IRIS[1])
@@ -722,7 +724,7 @@ def test_the_users_output_of_transformers_is_none_of_a_fits_business(make, outpu
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-@pytest.mark.parametrize("tuning", ["full", "lora"])
+@pytest.mark.parametrize("tuning", ["full", pytest.param("lora", marks=pytest.mark.slow)])
 def test_a_fit_trains_where_torch_records_no_gradients(mode, tuning):
     if tuning == "lora":
         pytest.importorskip("peft")

@@ -101,6 +101,7 @@ def test_an_adapter_of_a_file_is_found_from_any_folder(tmp_path, monkeypatch, ra
     np.testing.assert_allclose(again.predict_proba(X), model.predict_proba(X), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_adapters_of_adapters_add_up(tmp_path):
     first = tuned()
     first.save_adapter(tmp_path / "first")

@@ -273,12 +273,14 @@ def test_a_class_that_only_the_hold_out_has_is_not_scored():
 # --- routing ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_weights_pass_through_a_search_without_routing():
     search = GridSearchCV(classifier(), {"learning_rate": [1e-4, 1e-3]}, cv=2)
     search.fit(X, NAMES, sample_weight=np.ones(200))
     assert set(search.best_estimator_.classes_) == {"no", "yes"}
 
 
+@pytest.mark.slow
 def test_metadata_is_routed():
     with sklearn.config_context(enable_metadata_routing=True):
         model = classifier().set_fit_request(sample_weight=True, groups=True)

@@ -52,8 +52,9 @@ def answers(model, rows):
     return model.predict(rows) / model.predictor_.y_train_std_
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("size", [1, pytest.param(7, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", [1, 7])
 def test_rows_are_predicted_alike_in_parts_and_in_one_piece(models, kind, size):
     model, rows = models[kind]
     parts = [answers(model, rows[n : n + size]) for n in range(0, len(rows), size)]

@@ -177,6 +177,7 @@ def test_what_is_written_plain_tabpfn_loads_and_fine_tuning_takes(kind, tmp_path
     assert all(math.isfinite(row["score"]) for row in rows)
 
 
+@pytest.mark.slow
 def test_pretraining_learns(tmp_path):
     path = tmp_path / "tiny-v3.safetensors"
     settings = config("regression", steps=40, eval_interval=40, ema_decay=0.8)

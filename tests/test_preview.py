@@ -132,6 +132,7 @@ def test_a_quantity_and_a_full_run(tmp_path):
     assert any("A stratified sample" in note for note in small["notes"])
 
 
+@pytest.mark.slow
 def test_a_preview_repeats_itself(cancer):
     arguments = {"target": "target", "cache_dir": None, **QUICK}
     one, two = (preview(cancer / "new.csv", **arguments) for _ in range(2))
@@ -140,6 +141,7 @@ def test_a_preview_repeats_itself(cancer):
     assert one["metrics"] != other["metrics"]
 
 
+@pytest.mark.slow
 def test_a_given_baseline(cancer, tmp_path):
     table = pd.read_csv(cancer / "table.csv")
     poor = LogisticRegression(max_iter=5000).fit(table[["mean texture"]], table["target"])

@@ -61,6 +61,7 @@ def test_a_base_model_for_tables_to_come(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_tables_take_turns_and_all_are_learned_from(tmp_path):
     class Losses:
         steps = 0
