@@ -31,7 +31,7 @@ test-gpu: $(READY)
 # the estimators on the oldest scikit-learn that is supported, laid over the environment
 test-oldest: $(OLDEST)/.ready
 	PYTHONPATH=$(OLDEST) $(PYTEST) tests/test_compliance.py tests/test_metadata.py \
-	    tests/test_columns.py tests/test_kinds.py tests/test_kinds_of_input.py
+	    tests/data/test_columns.py tests/data/test_kinds.py tests/data/test_kinds_of_input.py
 
 $(OLDEST)/.ready: $(READY) constraints-oldest.txt
 	$(BIN)/pip install --quiet --upgrade --target $(OLDEST) --requirement constraints-oldest.txt

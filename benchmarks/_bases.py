@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from finetune_tabpfn import _tabpfn
-from finetune_tabpfn.base_models import mini
-from finetune_tabpfn.tasks import Kind
+from finetune_tabpfn._tasks import Kind
+from finetune_tabpfn.models._base_models import mini
 
 # what the official checkpoints hold; random weights cost the same time and memory
 SIZES: dict[str, tuple[str, dict[str, Any]]] = {

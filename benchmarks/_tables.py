@@ -34,7 +34,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
-from finetune_tabpfn.tables import infer_task, read_table, split_target
+from finetune_tabpfn.data._io import infer_task, read_table, split_target
 
 
 @dataclass(frozen=True)

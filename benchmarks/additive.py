@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from tabpfn import TabPFNClassifier
 
-from finetune_tabpfn.base_models import mini
+from finetune_tabpfn.models._base_models import mini
 
 TRAIN, ROWS, SCALE = 700, 1200, 3.0
 

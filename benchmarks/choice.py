@@ -28,7 +28,7 @@ from sklearn.model_selection import train_test_split
 
 from _tables import Table, bundled, from_folder
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
-from finetune_tabpfn.training import (
+from finetune_tabpfn.training._loop import (
     Callback,
     TrainState,
     average_decay,

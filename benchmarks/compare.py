@@ -46,7 +46,7 @@ from _tables import (
     scores,
 )
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor, _tabpfn
-from finetune_tabpfn.recipe import learning_rate
+from finetune_tabpfn.finetuning._defaults import learning_rate
 from finetune_tabpfn.synthetic import make_table
 
 MEMBERS = 4

@@ -25,9 +25,9 @@ from sklearn.utils.estimator_checks import check_estimator
 from tabpfn.finetuning import FinetunedTabPFNClassifier as Rival
 
 from finetune_tabpfn import FinetunedTabPFNClassifier as Ours
-from finetune_tabpfn import base_models
+from finetune_tabpfn.models import _base_models
 
-MINI = str(base_models.mini("classification").path)
+MINI = str(_base_models.mini("classification").path)
 IRIS = load_iris(return_X_y=True)
 CANCER = tuple(part[:200] for part in load_breast_cancer(return_X_y=True))
 

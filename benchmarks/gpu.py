@@ -39,7 +39,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from _bases import base
 from finetune_tabpfn import FinetunedTabPFNClassifier
-from finetune_tabpfn.recipe import split_sizes
+from finetune_tabpfn.finetuning._defaults import split_sizes
 from speed import bare, ours, rival, table
 
 Row = dict[str, Any]

@@ -32,12 +32,13 @@ import torch
 from torch.nn import functional
 
 from _tables import Table, bundled, from_folder, predictions, row_losses
-from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor, recipe
+from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
 from finetune_tabpfn._tabpfn import Batch
-from finetune_tabpfn.recipe import learning_rate
-from finetune_tabpfn.splits import SplitBatches
-from finetune_tabpfn.tasks import IGNORED, Classification, Regression
-from finetune_tabpfn.training import Callback, TrainConfig, TrainState
+from finetune_tabpfn._tasks import IGNORED, Classification, Regression
+from finetune_tabpfn.finetuning import _defaults
+from finetune_tabpfn.finetuning._batches import SplitBatches
+from finetune_tabpfn.finetuning._defaults import learning_rate
+from finetune_tabpfn.training._loop import Callback, TrainConfig, TrainState
 
 MINI_RATE = learning_rate(1_170_000)
 TABLES = (
@@ -75,7 +76,7 @@ def loop(**settings: Any) -> Any:
     def config(**given: Any) -> TrainConfig:
         return TrainConfig(**{**given, **settings})
 
-    return patch("finetune_tabpfn.finetuning.TrainConfig", config)
+    return patch("finetune_tabpfn.finetuning._fine_tune.TrainConfig", config)
 
 
 def all_members(batches: SplitBatches, step: int) -> Iterator[tuple[float, Batch]]:
@@ -117,7 +118,7 @@ def squared_error(share: float) -> Any:
 @contextlib.contextmanager
 def smoothed_with_more_queries(smoothing: float, query_share: float) -> Iterator[None]:
     """Spread a share of every label, and take more of a split as query rows."""
-    with smoothed(smoothing), patch.object(recipe, "QUERY_SHARE", query_share):
+    with smoothed(smoothing), patch.object(_defaults, "QUERY_SHARE", query_share):
         yield
 
 
@@ -165,10 +166,14 @@ LEVERS = {
     "retreat after 3 rounds": Lever({"retreat_rounds": 3}),
     "learning_rate auto": Lever({"learning_rate": "auto"}),
     "warm-up of 20 steps": Lever(replaced=lambda steps: loop(schedule=partial(warm_up, steps=20))),
-    "query share .2": Lever(replaced=lambda steps: patch.object(recipe, "QUERY_SHARE", 0.2)),
-    "query share .6": Lever(replaced=lambda steps: patch.object(recipe, "QUERY_SHARE", 0.6)),
-    "splits of 256 rows": Lever(replaced=lambda steps: patch.object(recipe, "CPU_SPLIT_ROWS", 256)),
-    "splits of 512 rows": Lever(replaced=lambda steps: patch.object(recipe, "CPU_SPLIT_ROWS", 512)),
+    "query share .2": Lever(replaced=lambda steps: patch.object(_defaults, "QUERY_SHARE", 0.2)),
+    "query share .6": Lever(replaced=lambda steps: patch.object(_defaults, "QUERY_SHARE", 0.6)),
+    "splits of 256 rows": Lever(
+        replaced=lambda steps: patch.object(_defaults, "CPU_SPLIT_ROWS", 256)
+    ),
+    "splits of 512 rows": Lever(
+        replaced=lambda steps: patch.object(_defaults, "CPU_SPLIT_ROWS", 512)
+    ),
     "all members in a step": Lever(
         replaced=lambda steps: patch.object(SplitBatches, "__call__", all_members)
     ),
@@ -180,7 +185,7 @@ LEVERS = {
     "no moving average": Lever({"ema_decay": 0.0}),
     "average at full decay": Lever(
         replaced=lambda steps: patch(
-            "finetune_tabpfn.training.average_decay", lambda step, most: most
+            "finetune_tabpfn.training._loop.average_decay", lambda step, most: most
         )
     ),
     "moving average .9": Lever({"ema_decay": 0.9}),

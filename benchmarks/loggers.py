@@ -29,7 +29,7 @@ import torch
 from sklearn.datasets import make_classification
 
 from finetune_tabpfn import FinetunedTabPFNClassifier
-from finetune_tabpfn.loggers import LOGGER_HOOKS, OWN, Loggers
+from finetune_tabpfn.loggers._registry import LOGGER_HOOKS, OWN, Loggers
 
 ONCE = ("on_fit_begin", "on_train_begin", "on_train_end", "on_fit_end")
 

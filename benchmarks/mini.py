@@ -31,7 +31,7 @@ from tabpfn import TabPFNClassifier, TabPFNRegressor
 
 from _tables import Table, baselines, bundled, from_folder, scores
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
-from finetune_tabpfn.base_models import mini
+from finetune_tabpfn.models._base_models import mini
 
 MIN_ROWS_TO_TUNE = 1000
 PRIMARY = {"classification": "log_loss", "regression": "rmse"}

@@ -24,7 +24,7 @@ os.environ.setdefault("TABPFN_DISABLE_TELEMETRY", "1")
 import pandas as pd
 import torch
 
-from finetune_tabpfn.studies.preview import SAMPLE_SIZE, TIME_LIMIT, preview
+from finetune_tabpfn.studies._preview import SAMPLE_SIZE, TIME_LIMIT, preview
 
 TOLERANCE = 0.2
 

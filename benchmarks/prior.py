@@ -16,8 +16,8 @@ from statistics import median
 import torch
 
 from finetune_tabpfn.pretraining import PretrainConfig
-from finetune_tabpfn.pretraining.batches import STAGES, Objective
-from finetune_tabpfn.pretraining.run import new_batches, new_specs, new_task
+from finetune_tabpfn.pretraining._batches import STAGES, Objective
+from finetune_tabpfn.pretraining._run import new_batches, new_specs, new_task
 
 
 def main() -> None:

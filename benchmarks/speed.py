@@ -47,12 +47,13 @@ from tabpfn import TabPFNClassifier
 from tabpfn.finetuning import FinetunedTabPFNClassifier as RivalClassifier
 
 from _bases import base
-from finetune_tabpfn import Callback, FinetunedTabPFNClassifier, _tabpfn, recipe
-from finetune_tabpfn.data import SplitSampler
-from finetune_tabpfn.recipe import split_sizes
-from finetune_tabpfn.splits import SplitBatches
-from finetune_tabpfn.tasks import Classification
-from finetune_tabpfn.training import Precision, autocast
+from finetune_tabpfn import Callback, FinetunedTabPFNClassifier, _tabpfn
+from finetune_tabpfn._tasks import Classification
+from finetune_tabpfn.data._sampling import SplitSampler
+from finetune_tabpfn.finetuning import _defaults
+from finetune_tabpfn.finetuning._batches import SplitBatches
+from finetune_tabpfn.finetuning._defaults import split_sizes
+from finetune_tabpfn.training._loop import Precision, autocast
 
 TASK = Classification(np.array([0, 1]))
 MEMBERS = 4
@@ -380,7 +381,7 @@ def predict_rows(name: str, arguments: Any) -> None:
     model.fit(X, y).predict_proba(X)
     rows = np.random.default_rng(0).standard_normal((n_rows, n_columns), dtype=np.float32)
     if arguments.what == "predict-at-once":
-        recipe.CELLS_AT_ONCE = rows.size
+        _defaults.CELLS_AT_ONCE = rows.size
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = _seconds(lambda: model.predict_proba(rows))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -24,7 +24,7 @@ from sklearn.datasets import make_classification
 
 from _bases import base
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
-from finetune_tabpfn.tables import infer_task, read_table, split_target
+from finetune_tabpfn.data._io import infer_task, read_table, split_target
 
 
 def tables(arguments: Any) -> dict[str, tuple[Any, Any, str]]:

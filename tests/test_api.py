@@ -12,7 +12,7 @@ from sklearn.datasets import load_diabetes, load_iris
 from tabpfn import TabPFNClassifier, TabPFNRegressor
 
 from finetune_tabpfn import FinetunedTabPFNClassifier, fine_tune_tabpfn
-from finetune_tabpfn.api import scorer_of
+from finetune_tabpfn._api import scorer_of
 from plain import plain
 
 QUICK = {"max_steps": 2, "n_estimators": 1}

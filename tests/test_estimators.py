@@ -213,9 +213,9 @@ def test_fit_ends_within_its_time_limit():
 )
 def test_auto_finds_a_learning_rate_that_is_clearly_better(usual, load, chosen, monkeypatch):
     X, y = load(return_X_y=True)
-    monkeypatch.setattr("finetune_tabpfn.recipe.learning_rate", lambda n: usual)
-    monkeypatch.setattr("finetune_tabpfn.finetuning.PROBED_RATES", (0.1, 10.0))
-    monkeypatch.setattr("finetune_tabpfn.finetuning.PROBE_STEPS", 8)
+    monkeypatch.setattr("finetune_tabpfn.finetuning._defaults.learning_rate", lambda n: usual)
+    monkeypatch.setattr("finetune_tabpfn.finetuning._fine_tune.PROBED_RATES", (0.1, 10.0))
+    monkeypatch.setattr("finetune_tabpfn.finetuning._fine_tune.PROBE_STEPS", 8)
     # in bf16, which tabpfn predicts in on some processors, the least change of a weight may show
     model = classifier(learning_rate="auto", n_estimators=1, precision="fp32")
     model.fit(X[:250], y[:250])
@@ -297,10 +297,10 @@ def test_ctrl_c_deploys_the_best_so_far():
 @pytest.mark.parametrize(
     "moment",
     [
-        "finetune_tabpfn.courses._tabpfn.prepare",
-        "finetune_tabpfn.finetuning.step_batches",
-        "finetune_tabpfn.finetuning.forecast",
-        "finetune_tabpfn.finetuning.new_state",
+        "finetune_tabpfn.finetuning._problem._tabpfn.prepare",
+        "finetune_tabpfn.finetuning._fine_tune.step_batches",
+        "finetune_tabpfn.finetuning._fine_tune.forecast",
+        "finetune_tabpfn.finetuning._fine_tune.new_state",
     ],
 )
 def test_ctrl_c_while_preparing_deploys_the_base_model(moment, monkeypatch):
@@ -326,7 +326,7 @@ def test_ctrl_c_where_nothing_can_be_deployed_raises(moment, monkeypatch):
 
 
 def test_ctrl_c_while_choosing_deploys_the_best_round_as_it_was_scored(monkeypatch):
-    monkeypatch.setattr("finetune_tabpfn.choice.HoldOut.deployable", press_ctrl_c)
+    monkeypatch.setattr("finetune_tabpfn.finetuning._selection.HoldOut.deployable", press_ctrl_c)
     with pytest.warns(UserWarning, match="interrupted; the best round is deployed"):
         model = classifier(**LEARNS, scoring=scorer_that()).fit(*IRIS)
     assert (model.stop_reason_, model.n_steps_) == ("interrupted", 12)
@@ -339,7 +339,7 @@ def test_ctrl_c_while_preparing_a_second_fold_keeps_the_first(monkeypatch):
         calls.append(1)
         return prepare(*arguments, **named) if len(calls) < 2 else press_ctrl_c()
 
-    monkeypatch.setattr("finetune_tabpfn.courses._tabpfn.prepare", second_time)
+    monkeypatch.setattr("finetune_tabpfn.finetuning._problem._tabpfn.prepare", second_time)
     with pytest.warns(UserWarning, match="interrupted"):
         model = classifier(n_folds=3).fit(*IRIS)
     assert (model.stop_reason_, len(model.predictors_), model.n_steps_) == ("interrupted", 1, 4)
@@ -426,7 +426,9 @@ def test_the_deployed_weights_are_the_ones_that_scored_best():
 
 @pytest.mark.parametrize("time_limit", [None, pytest.param(30, marks=pytest.mark.slow)])
 def test_a_large_table_is_decided_with_the_context_that_is_deployed(time_limit, monkeypatch):
-    monkeypatch.setattr("finetune_tabpfn.recipe.validation_context", lambda device: 100)
+    monkeypatch.setattr(
+        "finetune_tabpfn.finetuning._defaults.validation_context", lambda device: 100
+    )
     X, y = make_friedman1(400, random_state=0)
     exact = {"precision": "fp32", "min_gain_se": 0.0, "time_limit": time_limit}
     model = regressor(max_steps=20, learning_rate=1e-3, **exact)
@@ -443,7 +445,9 @@ def test_a_large_table_without_time_for_that_is_decided_by_its_rounds(monkeypatc
             if state.step == 10:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr("finetune_tabpfn.recipe.validation_context", lambda device: 100)
+    monkeypatch.setattr(
+        "finetune_tabpfn.finetuning._defaults.validation_context", lambda device: 100
+    )
     model = regressor(max_steps=20, learning_rate=1e-3, min_gain_se=0.0, callbacks=[Impatient()])
     with pytest.warns(UserWarning, match="interrupted"):
         model.fit(*make_friedman1(400, random_state=0))

@@ -10,7 +10,7 @@ import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
 from finetune_tabpfn import Callback, FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
-from finetune_tabpfn.adamw import AdamW
+from finetune_tabpfn.training._optimizer import AdamW
 
 pytestmark = [
     pytest.mark.gpu,

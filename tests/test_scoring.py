@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, log_loss, make_scorer, roc_auc_score
 
-from finetune_tabpfn.scoring import HoldOutScore
-from finetune_tabpfn.tasks import Classification, Regression
-from finetune_tabpfn.training import NoScoreError
+from finetune_tabpfn._scoring import HoldOutScore
+from finetune_tabpfn._tasks import Classification, Regression
+from finetune_tabpfn.training._loop import NoScoreError
 
 LABELS = np.array(["no", "yes"])
 Y = np.array(["no", "yes", "yes", "no"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from finetune_tabpfn.tasks import IGNORED, Classification, Regression
+from finetune_tabpfn._tasks import IGNORED, Classification, Regression
 
 
 def targets(*values):

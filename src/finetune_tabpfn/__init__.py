@@ -6,12 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from finetune_tabpfn.api import fine_tune_tabpfn
-    from finetune_tabpfn.curve import plot_history
-    from finetune_tabpfn.estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
-    from finetune_tabpfn.records import Logger
-    from finetune_tabpfn.related import fine_tune_base_model
-    from finetune_tabpfn.training import Callback
+    from finetune_tabpfn._api import fine_tune_tabpfn
+    from finetune_tabpfn._estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+    from finetune_tabpfn._multi_table import fine_tune_base_model
+    from finetune_tabpfn.loggers._base import Logger
+    from finetune_tabpfn.loggers._plot import plot_history
+    from finetune_tabpfn.training._loop import Callback
 
     __version__: str
 
@@ -27,13 +27,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Callback": "training",
-    "FinetunedTabPFNClassifier": "estimators",
-    "FinetunedTabPFNRegressor": "estimators",
-    "Logger": "records",
-    "fine_tune_base_model": "related",
-    "fine_tune_tabpfn": "api",
-    "plot_history": "curve",
+    "Callback": "training._loop",
+    "FinetunedTabPFNClassifier": "_estimators",
+    "FinetunedTabPFNRegressor": "_estimators",
+    "Logger": "loggers._base",
+    "fine_tune_base_model": "_multi_table",
+    "fine_tune_tabpfn": "_api",
+    "plot_history": "loggers._plot",
 }
 
 

@@ -4,9 +4,7 @@ tabpfn changes its private names between releases; only this folder knows them. 
 tabpfn 9.2.
 """
 
-from finetune_tabpfn._tabpfn.averaging import embed, n_fitted_rows, predict_mixture
-from finetune_tabpfn._tabpfn.blank import new_network
-from finetune_tabpfn._tabpfn.files import (
+from finetune_tabpfn._tabpfn._checkpoints import (
     cached_path,
     default_version,
     download,
@@ -16,8 +14,8 @@ from finetune_tabpfn._tabpfn.files import (
     version_of,
     write_checkpoint,
 )
-from finetune_tabpfn._tabpfn.layers import only_trained
-from finetune_tabpfn._tabpfn.network import (
+from finetune_tabpfn._tabpfn._init import new_network
+from finetune_tabpfn._tabpfn._network import (
     Blueprint,
     ConstantTableError,
     Specs,
@@ -27,7 +25,9 @@ from finetune_tabpfn._tabpfn.network import (
     load_fit,
     moved,
 )
-from finetune_tabpfn._tabpfn.prepared import Batch, Member, PreparedTable, prepare
+from finetune_tabpfn._tabpfn._predict import embed, n_fitted_rows, predict_mixture
+from finetune_tabpfn._tabpfn._table import Batch, Member, PreparedTable, prepare
+from finetune_tabpfn._tabpfn._trainable import only_trained
 
 __all__ = [
     "Batch",

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if is_program:
             # no exception: imports of torch and others may turn one into another, or lose it
             signal.signal(signal.SIGINT, _leave)
-        from finetune_tabpfn.cli.program import main as run  # takes seconds: torch comes with it
+        from finetune_tabpfn.cli._program import main as run  # takes seconds: torch comes with it
 
         return run(argv)
     except KeyboardInterrupt:

@@ -4,7 +4,7 @@
 to pretrain a base model on a prior of your own.
 """
 
-from finetune_tabpfn.pretraining.prior import CausalPrior, Prior, Tables
-from finetune_tabpfn.pretraining.run import PretrainConfig, pretrain
+from finetune_tabpfn.pretraining._prior import CausalPrior, Prior, Tables
+from finetune_tabpfn.pretraining._run import PretrainConfig, pretrain
 
 __all__ = ["CausalPrior", "PretrainConfig", "Prior", "Tables", "pretrain"]

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune_tabpfn.config import add_parameters, chosen_parameters
-from finetune_tabpfn.pretraining.prior import Prior
-from finetune_tabpfn.pretraining.run import PretrainConfig, pretrain
+from finetune_tabpfn.pretraining._prior import Prior
+from finetune_tabpfn.pretraining._run import PretrainConfig, pretrain
+from finetune_tabpfn.runs._options import add_parameters, chosen_parameters
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,118 @@
+"""scikit-learn's own callbacks (1.9 and newer): a fit is a task, each round its subtask."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from finetune_tabpfn._parameters import Parameters
+from finetune_tabpfn.data._validation import LabelledTable
+from finetune_tabpfn.finetuning import _defaults
+from finetune_tabpfn.training._loop import Callback, TrainState
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # scikit-learn before 1.9 has none
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Nothing to support."""
+
+    def with_callbacks(method: Any) -> Any:
+        """Leave a method as it is."""
+        return method
+
+
+@dataclass
+class FitTask:
+    """What scikit-learn's callbacks are told of one fit.
+
+    Parameters
+    ----------
+    estimator : FinetunedTabPFNClassifier or FinetunedTabPFNRegressor
+    context : sklearn.callback.CallbackContext or None
+        None tells nobody anything.
+    data : dict
+        `X`, `y` and `metadata` of the fit.
+    """
+
+    estimator: Any
+    context: Any
+    data: dict[str, Any]
+
+    @classmethod
+    def begin(cls, estimator: Parameters, table: LabelledTable) -> FitTask:
+        """Begin the task of a fit to a table."""
+        weight = {} if table.weight is None else {"sample_weight": table.weight}
+        data = {"X": table.X, "y": table.y, "metadata": weight}
+        if not hasattr(estimator, "_init_callback_context"):
+            return cls(estimator, None, data)
+        context = estimator._init_callback_context(max_subtasks=_most_rounds(estimator))
+        context.call_on_fit_task_begin(estimator=estimator, **data)
+        return cls(estimator, context, data)
+
+    def guests(self, attributes: Callable[[], dict[str, Any]]) -> list[Callback]:
+        """Return the guest of the training loop that reports its rounds, if anybody listens.
+
+        Parameters
+        ----------
+        attributes : callable
+            Returns what makes the estimator predict with the weights of the moment; called only
+            if a callback asks for a fitted estimator.
+        """
+        if not getattr(self.estimator, "_skl_callbacks", None):
+            return []
+        return [_Rounds(self, attributes)]
+
+    def end(self) -> None:
+        """End the task: the estimator is fitted."""
+        if self.context is not None:
+            self.context.call_on_fit_task_end(
+                estimator=self.estimator,
+                **self.data,
+                reconstruction_attributes=dict,  # the estimator itself is fitted
+            )
+
+
+class _Rounds(Callback):
+    """Reports every round as a subtask of the fit."""
+
+    def __init__(self, fit: FitTask, attributes: Callable[[], dict[str, Any]]) -> None:
+        self.fit, self.attributes = fit, attributes
+        self.round: Any = None
+
+    def after_step(self, state: TrainState) -> None:
+        """Begin a round with its first step; not before it, which another guest may prevent."""
+        self._begin()
+
+    def before_validation(self, state: TrainState) -> None:
+        """Begin round 0, which has no steps."""
+        self._begin()
+
+    def after_round(self, state: TrainState) -> str | None:
+        """End the round; a callback may stop the fit."""
+        stop = self.round.call_on_fit_task_end(
+            estimator=self.fit.estimator,
+            **self.fit.data,
+            reconstruction_attributes=self.attributes,
+        )
+        self.round = None
+        return "stopped by a callback of scikit-learn" if stop else None
+
+    def on_train_end(self, state: TrainState) -> None:
+        """End a round that was cut."""
+        if self.round is not None:
+            self.round.call_on_fit_task_end(estimator=self.fit.estimator, **self.fit.data)
+
+    def _begin(self) -> None:
+        if self.round is None:
+            self.round = self.fit.context.subcontext(task_name="round")
+            self.round.call_on_fit_task_begin(estimator=self.fit.estimator, **self.fit.data)
+
+
+def _most_rounds(parameters: Parameters) -> int:
+    """Return how many rounds a fit can have: per fold round 0, full ones, one that is cut."""
+    interval = parameters.eval_interval
+    steps = _defaults.ROUND_STEPS if isinstance(interval, str) else interval
+    return parameters.n_folds * (math.ceil(parameters.max_steps / steps) + 2)

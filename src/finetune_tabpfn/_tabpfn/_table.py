@@ -1,0 +1,495 @@
+"""A table prepared once: what TabPFN's preprocessing makes of it, kept as tensors.
+
+Shape letters: N training rows (or context rows of a split), H hold-out rows, Q query rows,
+B splits in one forward pass, C columns after preprocessing, L outputs of the network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tabpfn.constants import DEFAULT_SAVE_PEAK_MEMORY_FACTOR
+from tabpfn.preprocessing.clean import clean_data_transform
+from tabpfn.preprocessing.datamodel import FeatureModality
+from tabpfn.regressor import _logits_to_output
+from tabpfn.utils import get_autocast_context, translate_probs_across_borders
+from tabpfn.validation import ensure_compatible_predict_input_sklearn
+from torch import nn
+
+from finetune_tabpfn._tabpfn._network import Blueprint, TabPFN, forward, plain_output
+from finetune_tabpfn._tasks import Kind, Regression, Task
+from finetune_tabpfn.data._sampling import Rows, Split, one_of_each_first
+from finetune_tabpfn.training._loop import ran_out_of_memory
+from finetune_tabpfn.utils._warn import warn
+
+# of all members of a forward pass: small ones together save time, large ones take memory alone
+CELLS_AT_ONCE = {"cpu": 2**14, "gpu": 2**20}
+LEAST_CONTEXT = 50  # rows of a brief member: fewer would tell little
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The splits of one forward pass."""
+
+    x: torch.Tensor  # (N + Q, B, C)
+    context: torch.Tensor  # (N, B) targets
+    query: torch.Tensor  # (Q, B) targets
+    categorical: list[list[int]]
+    weight: torch.Tensor | None = None  # (Q, B) of the query rows
+    offset: torch.Tensor | None = None  # (B, n_classes) to add to the logits
+
+    def forward(self, model: nn.Module, kind: Kind, *, recompute: bool = False) -> torch.Tensor:
+        """Run a network in training, with a graph; returns logits (Q, B, L) in float32.
+
+        Parameters
+        ----------
+        model : torch.nn.Module
+        kind : {"classification", "regression"}
+        recompute : bool
+            Compute activations again in the backward pass instead of keeping them.
+        """
+        return forward(
+            model,
+            self.x,
+            self.context,
+            categorical=self.categorical,
+            kind=kind,
+            use_chunkwise_inference=False,
+            force_recompute_layer=recompute,
+        ).float()
+
+
+@dataclass(frozen=True)
+class Member:
+    """One preprocessed view of the table."""
+
+    x: torch.Tensor  # (N + H, C): all training rows in their order, then the hold-out
+    targets: npt.NDArray[np.float32]  # (N,): of the training rows, as the loss is taken
+    context_rows: torch.Tensor  # rows that this member deploys as context: all, unless subsampled
+    context_y: torch.Tensor  # their targets as the deployed member shows them to the network
+    categorical: list[int]
+    config: Any
+
+
+class PreparedTable:
+    """Training rows and hold-out rows as the network sees them, for every deployed member.
+
+    Attributes
+    ----------
+    members : list of Member
+        As they are deployed.
+    brief : list of Member
+        The same with fewer context rows, which make cheaper validations; all alike where the
+        table is small.
+    alone, chunked : bool
+        Whether each member has a forward pass of its own, and the network takes its activations
+        in chunks: measures against running out of memory, which leave the predictions as they are.
+    """
+
+    def __init__(
+        self,
+        estimator: TabPFN,
+        members: list[Member],
+        task: Task,
+        device: Any,
+        weight: npt.NDArray[np.float64] | None,
+        validation_context: int | None,
+    ) -> None:
+        self.estimator, self.members, self.task, self.device = estimator, members, task, device
+        self.validation_context = validation_context or self.n_rows
+        self.alone, self.chunked = False, device.type == "cpu"  # chunks stay in a CPU's cache
+        self.is_scored = False  # with brief contexts, which must then stay as they are
+        self.weight = weight
+        self.temperature = float(estimator.softmax_temperature_)
+        self.logits: torch.Tensor | None = None  # (H, L) of the last prediction of a distribution
+        if isinstance(task, Regression):
+            task.distribution = estimator.znorm_space_bardist_
+        estimator.executor_ = None
+
+    @property
+    def validation_context(self) -> int:
+        """Context rows of a brief member at most."""
+        return self._validation_context
+
+    @validation_context.setter
+    def validation_context(self, rows: int) -> None:
+        self._validation_context = rows
+        self.brief = [_brief(member, rows, number) for number, member in enumerate(self.members)]
+
+    @property
+    def network(self) -> nn.Module:
+        """What is trained, by reference."""
+        return self.estimator.models_[0]
+
+    @property
+    def n_rows(self) -> int:
+        """Training rows."""
+        return len(self.members[0].targets)
+
+    @property
+    def n_held_out(self) -> int:
+        """Hold-out rows."""
+        return len(self.members[0].x) - self.n_rows
+
+    @property
+    def validation_rows(self) -> int:
+        """Rows that a brief validation sends through the network, in all members."""
+        if not self.n_held_out:
+            return 0
+        context = sum(len(member.context_rows) for member in self.brief)
+        return context + len(self.members) * self.n_held_out
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a brief validation has fewer context rows than what is deployed."""
+        pairs = zip(self.brief, self.members, strict=True)
+        return any(len(few.context_rows) < len(all_.context_rows) for few, all_ in pairs)
+
+    def batch(self, splits: Sequence[Split], member: int) -> Batch:
+        """Gather the rows of splits and permute their features and labels.
+
+        A fresh order of the columns, and of the class codes, for each split: with a fixed one a
+        small network memorises the table instead of learning to read the context. Splits of
+        different sizes, as groups make them, are cut to the smallest.
+        """
+        splits = _of_equal_size(splits)
+        view = self.members[member]
+        xs, targets, categorical = [], [], []
+        for split in splits:
+            columns = np.random.default_rng((split.seed, 1)).permutation(view.x.shape[1])
+            rows = torch.from_numpy(np.concatenate([split.context, split.query]))
+            order = torch.from_numpy(columns)
+            xs.append(view.x[rows.to(self.device)][:, order.to(self.device)])
+            targets.append(
+                self.task.split_targets(
+                    view.targets[split.context], view.targets[split.query], split.seed
+                )
+            )
+            categorical.append(np.flatnonzero(np.isin(columns, view.categorical)).tolist())
+        return Batch(
+            x=torch.stack(xs, dim=1),
+            context=self._stack([target.context for target in targets], dim=1),
+            query=self._stack([target.query for target in targets], dim=1),
+            categorical=categorical,
+            weight=None if self.weight is None else self._weights(splits),
+            offset=None
+            if targets[0].offset is None
+            else self._stack([target.offset for target in targets], dim=0),
+        )
+
+    def _stack(self, arrays: Sequence[Any], dim: int) -> torch.Tensor:
+        return torch.stack([torch.from_numpy(array) for array in arrays], dim=dim).to(self.device)
+
+    def _weights(self, splits: Sequence[Split]) -> torch.Tensor:
+        """Return the weights of the query rows (Q, B)."""
+        assert self.weight is not None
+        return self._stack([self.weight[split.query].astype(np.float32) for split in splits], dim=1)
+
+    def loss(self, model: nn.Module, batch: Batch, *, recompute: bool = False) -> torch.Tensor:
+        """Return the loss of one forward pass, a scalar with a graph.
+
+        Parameters
+        ----------
+        model : torch.nn.Module
+        batch : Batch
+        recompute : bool
+            As in :meth:`Batch.forward`.
+        """
+        # the temperature that prediction will divide by: the loss sees what is deployed
+        logits = batch.forward(model, self.task.kind, recompute=recompute) / self.temperature
+        if batch.offset is not None:
+            beyond = logits.shape[-1] - batch.offset.shape[-1]
+            logits = logits + nn.functional.pad(batch.offset, (0, beyond))
+        return self.task.loss(logits, batch.context, batch.query, batch.weight)
+
+    @plain_output
+    def predict(self, *, brief: bool = False) -> npt.NDArray[Any]:
+        """Predict the hold-out with the members as they are deployed, or with their brief context.
+
+        Where memory runs out it is tried again with less: see :meth:`shrink`.
+
+        Returns
+        -------
+        ndarray
+            Probabilities of shape (H, n_classes), or means of shape (H,).
+        """
+        while True:
+            try:
+                found = self._predict(brief)
+            except (RuntimeError, MemoryError) as error:
+                done = self.shrink(brief=brief) if ran_out_of_memory(error) else None
+                if done is None:
+                    raise
+            else:
+                self.is_scored |= brief
+                return found
+            warn(f"Out of memory on {self.device} in a validation: {done}.")
+
+    def shrink(self, *, brief: bool) -> str | None:
+        """Take the next measure against running out of memory; say which, or None if none is left.
+
+        Brief contexts are cut only before the first score, which later ones are compared with.
+        """
+        if not self.alone and len(self.members) > 1:
+            self.alone = True
+            return "members are predicted one by one"
+        if not self.chunked:
+            self.chunked = True
+            return "activations are computed in chunks"
+        context = max(len(member.context_rows) for member in self.brief) // 2
+        if not brief or self.is_scored or context < LEAST_CONTEXT:
+            return None
+        self.validation_context = context
+        return f"rounds are scored with {context} context rows"
+
+    def _predict(self, brief: bool) -> npt.NDArray[Any]:
+        # so the estimator's own post-processing runs on what we forward
+        self.estimator.executor_ = _HoldOutEngine(self, self.brief if brief else self.members)
+        try:
+            if self.task.kind == "classification":
+                proba = self.estimator.forward(None, use_inference_mode=True)
+                return self.task.decide(proba.float().cpu().numpy())
+            self.logits = _mean_logits(self.estimator)
+            return _mean(self.estimator, self.logits)
+        finally:
+            self.estimator.executor_ = None  # no circle: memory is free when the fit is over
+
+    def negative_log_density(
+        self, y: npt.NDArray[Any], weight: npt.NDArray[np.float64] | None
+    ) -> dict[str, float]:
+        """Return "nll", the mean negative log density of targets (H,) by the last prediction.
+
+        In the unit of the target, so that its density is that of `y`; nothing for classification.
+        """
+        if self.logits is None:
+            return {}
+        scale = float(self.estimator.y_train_std_)
+        standard = (y - float(self.estimator.y_train_mean_)) / scale
+        z = torch.as_tensor(standard, dtype=torch.float32, device=self.logits.device)
+        losses = self.estimator.znorm_space_bardist_(self.logits.float(), z).cpu().numpy()
+        return {"nll": float(np.average(losses, weights=weight)) + float(np.log(scale))}
+
+    def groups(self, members: Sequence[Member]) -> Iterator[list[Member]]:
+        """Yield the members that one forward pass takes: of equal shape, and small enough."""
+        most = CELLS_AT_ONCE["cpu" if self.device.type == "cpu" else "gpu"]
+        if self.alone:
+            most = 0
+        for (rows, columns), views in itertools.groupby(members, key=_shape):
+            cells = (rows + self.n_held_out) * columns
+            yield from _chunks(list(views), max(1, most // cells))
+
+    def forward_members(
+        self, views: Sequence[Member], n_context: int | None = None
+    ) -> torch.Tensor:
+        """Forward the hold-out of members of equal shape, (H, members, L).
+
+        With `n_context`, a cheaper forward of a like shape: as many context rows, and query
+        rows in proportion. It serves to forecast the cost of the full one.
+        """
+        n_rows, n_held_out = len(views[0].context_rows), self.n_held_out
+        if n_context is not None and n_context < n_rows:
+            n_held_out = max(1, n_held_out * n_context // n_rows)
+            n_rows = n_context
+        end = self.n_rows + n_held_out
+        x = [torch.cat([v.x[v.context_rows[:n_rows]], v.x[self.n_rows : end]]) for v in views]
+        y = [view.context_y[:n_rows] for view in views]
+        chunks = DEFAULT_SAVE_PEAK_MEMORY_FACTOR if self.chunked else None
+        with (
+            get_autocast_context(self.device, enabled=self.estimator.use_autocast_),
+            torch.inference_mode(),
+        ):
+            return forward(
+                self.network,
+                torch.stack(x, dim=1),
+                torch.stack(y, dim=1),
+                categorical=[view.categorical for view in views],
+                kind=self.task.kind,
+                save_peak_memory_factor=chunks,
+            )
+
+
+class _HoldOutEngine:
+    """Takes the place of tabpfn's inference engine: serves the prepared hold-out."""
+
+    def __init__(self, table: PreparedTable, members: Sequence[Member]) -> None:
+        self.table, self.members = table, members
+
+    def use_torch_inference_mode(self, *, use_inference: bool) -> None:
+        """Satisfy tabpfn's protocol; the prepared table decides for itself."""
+
+    def iter_outputs(self, X: None, **_: Any) -> Iterator[tuple[torch.Tensor, Any]]:
+        """Yield each member's logits (H, L) with its configuration."""
+        for views in self.table.groups(self.members):
+            logits = self.table.forward_members(views)
+            yield from ((logits[:, n], view.config) for n, view in enumerate(views))
+
+
+def _brief(member: Member, most: int, seed: int) -> Member:
+    """Return a member with at most so many context rows, some of every class."""
+    rows = member.context_rows.cpu().numpy()
+    if len(rows) <= most:
+        return member
+    order = np.random.default_rng(seed).permutation(len(rows))
+    order = one_of_each_first(order, member.context_y.cpu().numpy(), limit=most // 2)
+    kept = torch.from_numpy(np.sort(order[:most])).to(member.context_rows.device)
+    return dataclasses.replace(
+        member, context_rows=member.context_rows[kept], context_y=member.context_y[kept]
+    )
+
+
+def _shape(view: Member) -> tuple[int, int]:
+    """Return the context rows and columns of a member."""
+    return len(view.context_rows), view.x.shape[1]
+
+
+def _chunks(views: list[Member], size: int) -> Iterator[list[Member]]:
+    for start in range(0, len(views), size):
+        yield views[start : start + size]
+
+
+def _of_equal_size(splits: Sequence[Split]) -> Sequence[Split]:
+    """Cut splits to the rows of the smallest."""
+    n_context = min(len(split.context) for split in splits)
+    n_query = min(len(split.query) for split in splits)
+    return [Split(split.context[:n_context], split.query[:n_query], split.seed) for split in splits]
+
+
+@plain_output
+def prepare(
+    blueprint: Blueprint,
+    task: Task,
+    X_train: Any,
+    y_train: npt.NDArray[Any],
+    X_held_out: Any,
+    weight: npt.NDArray[np.float64] | None = None,
+    validation_context: int | None = None,
+) -> PreparedTable:
+    """Fit TabPFN's preprocessing on the training rows, once, and keep what it makes of all rows.
+
+    Parameters
+    ----------
+    blueprint : Blueprint
+    task : Task
+    X_train : DataFrame or ndarray
+    X_held_out : DataFrame or ndarray, optional
+        None prepares for a training without validation.
+    y_train : ndarray of shape (n_train,)
+    weight : ndarray of shape (n_train,), optional
+        Of the training rows as query rows; as context they have none.
+    validation_context : int, optional
+        Context rows of a brief validation at most; by default all of them.
+    """
+    estimator = blueprint.fit(X_train, y_train)
+    cleaned_train = _clean(estimator, X_train)
+    cleaned_held_out = cleaned_train[:0] if X_held_out is None else _clean(estimator, X_held_out)
+    y_standard = task.encode(y_train)
+    members = [
+        _prepare_member(
+            member, rows, task, cleaned_train, cleaned_held_out, y_standard, blueprint.device
+        )
+        for member, rows in zip(
+            estimator.executor_.ensemble_members, _context_rows(estimator), strict=True
+        )
+    ]
+    return PreparedTable(estimator, members, task, blueprint.device, weight, validation_context)
+
+
+def _context_rows(estimator: TabPFN) -> list[Rows]:
+    """Return the training rows that each member uses as context."""
+    preprocessor = estimator.ensemble_preprocessor_
+    if preprocessor.subsample_row_indices is not None:
+        return [np.asarray(rows) for rows in preprocessor.subsample_row_indices]
+    return [np.arange(estimator.n_train_samples_)] * estimator.n_estimators_
+
+
+def _clean(estimator: TabPFN, X: Any) -> npt.NDArray[Any]:
+    """Take rows through the cleaning that TabPFN's predict does before its members."""
+    X = estimator.date_transformer_.transform(X)
+    X = estimator.text_transformer_.transform(X)
+    X = ensure_compatible_predict_input_sklearn(X, estimator)
+    return clean_data_transform(
+        X,
+        cat_indices=estimator.inferred_feature_schema_.indices_for(FeatureModality.CATEGORICAL),
+        ord_encoder=estimator.ordinal_encoder_,
+        passthrough_inf=estimator.inference_config_.PASSTHROUGH_INF,
+    )
+
+
+def _prepare_member(
+    member: Any,
+    rows: Rows,
+    task: Task,
+    train: npt.NDArray[Any],
+    held_out: npt.NDArray[Any],
+    y_standard: npt.NDArray[np.float32],
+    device: torch.device,
+) -> Member:
+    """Put a member's rows into one tensor: training rows in their order, then the hold-out."""
+    rest = np.setdiff1d(np.arange(len(train)), rows)  # empty unless the member subsamples
+    parts = [member.X_train]
+    parts += [member.transform_X_test(part) for part in (train[rest], held_out) if len(part)]
+    x = torch.cat([torch.as_tensor(part, dtype=torch.float32) for part in parts]).to(device)
+    schema = member.feature_schema
+    if member.gpu_preprocessor is not None:
+        # once for all: outlier limits and the like come from all context rows, as in prediction
+        result = member.gpu_preprocessor(
+            x[:, None], feature_schema=schema, num_train_rows=len(rows), use_fitted_cache=False
+        )
+        x, schema = result.x[:, 0], result.feature_schema
+    position = np.argsort(np.concatenate([rows, rest]))
+    x = torch.cat([x[torch.from_numpy(position).to(device)], x[len(train) :]])
+    return Member(
+        x=x,
+        targets=_targets(member, rows, rest, task, y_standard),
+        context_rows=torch.from_numpy(rows).to(device),
+        context_y=torch.as_tensor(member.y_train, dtype=torch.float32, device=device),
+        categorical=schema.indices_for(FeatureModality.CATEGORICAL),
+        config=member.config,
+    )
+
+
+def _targets(
+    member: Any, rows: Rows, rest: Rows, task: Task, y_standard: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Return the targets of all training rows in the space where the loss is taken.
+
+    Classes stay in the task's codes. A regression target goes through the member's own target
+    transform, so that loss and prediction agree.
+    """
+    transform = getattr(member.config, "target_transform", None)
+    if task.kind == "classification" or transform is None:
+        return y_standard
+    targets = np.empty(len(y_standard), dtype=np.float32)
+    targets[rows] = member.y_train
+    if len(rest):
+        targets[rest] = transform.transform(y_standard[rest][:, None]).ravel()
+    return targets
+
+
+def _mean_logits(estimator: TabPFN) -> torch.Tensor:
+    """Average the members' distributions, as TabPFNRegressor.predict does."""
+    to = estimator.znorm_space_bardist_.borders
+    total: Any = 0.0
+    for borders, logits in estimator._iter_forward_executor(None, use_inference_mode=True):
+        frm = torch.as_tensor(borders, device=logits.device)
+        total = total + translate_probs_across_borders(logits, frm=frm, to=to.to(logits.device))
+    return estimator._reduce_accumulated_logits(total, estimator.n_estimators_)
+
+
+def _mean(estimator: TabPFN, logits: torch.Tensor) -> npt.NDArray[np.float64]:
+    """Return the means of the distributions, in the unit of the target."""
+    return _logits_to_output(
+        output_type="mean",
+        logits=logits,
+        znorm_space_bardist=estimator.znorm_space_bardist_,
+        y_mean=estimator.y_train_mean_,
+        y_std=estimator.y_train_std_,
+        quantiles=[],
+    )

@@ -1,0 +1,314 @@
+"""What differs between classification and regression: targets and loss.
+
+A task turns the user's target into numbers, the targets of a split into what the network is
+shown and asked, and the network's answer into a loss. Shape letters: N context rows, Q query
+rows, B splits in one forward pass, L outputs of the network (classes or buckets).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, Final, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+
+from finetune_tabpfn.data._sampling import Rows, target_bins
+
+Kind = Literal["classification", "regression"]
+IGNORED = -100  # target of a query row that no loss is taken of, as in torch's cross-entropy
+
+
+@dataclass(frozen=True)
+class SplitTargets:
+    """Targets of one split.
+
+    Attributes
+    ----------
+    context : ndarray of shape (N,)
+    query : ndarray of shape (Q,)
+    offset : ndarray of shape (n_classes,), optional
+        What is added to the logit of each code.
+    """
+
+    context: npt.NDArray[np.float32]
+    query: npt.NDArray[np.float32]
+    offset: npt.NDArray[np.float32] | None = None
+
+
+class Task(Protocol):
+    """What the walk of a fit asks of a task."""
+
+    @property
+    def kind(self) -> Kind:
+        """What TabPFN calls it."""
+        ...
+
+    @property
+    def default_scoring(self) -> str:
+        """The name of the scorer to use when the user names none."""
+        ...
+
+    def strata(self, y: npt.NDArray[Any]) -> Rows:
+        """Return the strata by which the hold-out is drawn, shape (n_rows,)."""
+        ...
+
+    def check_network(self, max_classes: int, name: str) -> None:
+        """Raise ValueError when a base model cannot serve the task."""
+        ...
+
+    def among(self, y: npt.NDArray[Any]) -> Task:
+        """Return the task of a part of the rows."""
+        ...
+
+    def encode(self, y: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return the target as numbers, shape (n_rows,)."""
+        ...
+
+    def split_targets(
+        self, context: npt.NDArray[np.float32], query: npt.NDArray[np.float32], seed: int
+    ) -> SplitTargets:
+        """Return the targets of one split as it shows and asks them."""
+        ...
+
+    def loss(
+        self,
+        logits: torch.Tensor,
+        context: torch.Tensor,
+        query: torch.Tensor,
+        weight: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return the loss of a pass, a scalar.
+
+        Parameters
+        ----------
+        logits : Tensor of shape (Q, B, L)
+        context : Tensor of shape (N, B)
+        query : Tensor of shape (Q, B)
+        weight : Tensor of shape (Q, B), optional
+            Of the query rows.
+        """
+        ...
+
+    def decide(self, predictions: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the predictions of the network as the user asked for them."""
+        ...
+
+
+class Classification:
+    """Classes, coded by their place in `classes`.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_classes,)
+        Sorted labels.
+    weights : ndarray of shape (n_classes,), optional
+        What an error on a class costs. A network that minimises the cross-entropy weighted so
+        predicts probabilities in proportion to the weights times the true ones (Bayes); hence
+        they are put there: as an offset to the logits in the loss, whose rows are weighted, and
+        as factors of the predicted probabilities. The network need not learn them.
+    """
+
+    kind: Final = "classification"
+    default_scoring = "neg_log_loss"
+
+    def __init__(
+        self, classes: npt.NDArray[Any], weights: npt.NDArray[np.float64] | None = None
+    ) -> None:
+        self.classes, self.weights = classes, weights
+
+    @classmethod
+    def of(
+        cls, y: npt.NDArray[Any], class_weight: Mapping[Any, float] | str | None = None
+    ) -> Classification:
+        """Return the task of a target; one sentence for a target that holds no classes."""
+        try:
+            classes = np.unique(y)
+        except TypeError as error:
+            raise ValueError(f"y mixes labels that cannot be sorted: {error}.") from error
+        check_classification_targets(y)
+        if len(classes) < 2:
+            raise ValueError(
+                f"y holds a single class ({classes.tolist()[0]!r}); a classifier needs two or more."
+            )
+        if class_weight is None:
+            return cls(classes)
+        if isinstance(class_weight, Mapping):
+            weights = _weights_by_class(class_weight, classes)
+        else:
+            weights = compute_class_weight(class_weight, classes=classes, y=y)
+        if not (np.isfinite(weights).all() and (weights > 0).all()):
+            raise ValueError(f"class_weight={class_weight!r} must hold positive numbers.")
+        return cls(classes, weights)
+
+    def among(self, y: npt.NDArray[Any]) -> Classification:
+        """Return the task of the classes that a part of the rows holds."""
+        held = np.isin(self.classes, y)
+        return Classification(
+            self.classes[held], None if self.weights is None else self.weights[held]
+        )
+
+    def strata(self, y: npt.NDArray[Any]) -> Rows:
+        """Return the class codes."""
+        return np.searchsorted(self.classes, y).astype(np.int64)
+
+    def check_network(self, max_classes: int, name: str) -> None:
+        """Raise ValueError when there are more classes than the base model can tell apart."""
+        if len(self.classes) > max_classes:
+            raise ValueError(
+                f"y holds {len(self.classes)} classes, but base_model={name!r} can tell at most "
+                f'{max_classes} apart; base_model="v3" and "v3.5" can tell 160.'
+            )
+
+    def encode(self, y: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Return the class codes as the numbers that the network reads."""
+        return self.strata(y).astype(np.float32)
+
+    def split_targets(
+        self, context: npt.NDArray[np.float32], query: npt.NDArray[np.float32], seed: int
+    ) -> SplitTargets:
+        """Recode the classes of the context to a random order of 0 ... K-1.
+
+        The networks expect dense codes in the context. A query row of a class that the context
+        lacks cannot be answered and is `IGNORED`. Without the random order a small network
+        memorises which code means what in this table instead of reading the context.
+        """
+        present = np.unique(context).astype(np.int64)
+        code = np.full(len(self.classes), IGNORED, dtype=np.float32)
+        code[present] = np.random.default_rng(seed).permutation(len(present))
+        offset = None
+        if self.weights is not None:
+            offset = np.zeros(len(self.classes), dtype=np.float32)
+            offset[code[present].astype(np.int64)] = np.log(self.weights[present])
+        return SplitTargets(code[context.astype(np.int64)], code[query.astype(np.int64)], offset)
+
+    def loss(
+        self,
+        logits: torch.Tensor,
+        context: torch.Tensor,
+        query: torch.Tensor,
+        weight: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return the mean over splits of the cross-entropy over the classes of the context."""
+        absent = torch.ones(logits.shape[1:], dtype=torch.bool, device=logits.device)  # (B, L)
+        absent.scatter_(1, context.T.long(), False)
+        losses = torch.nn.functional.cross_entropy(
+            logits.float().masked_fill(absent, -torch.inf).movedim(-1, 1),
+            query.long(),
+            ignore_index=IGNORED,
+            reduction="none",
+        )  # (Q, B)
+        answered = (query != IGNORED).float()
+        return _mean_over_splits(losses, answered if weight is None else answered * weight)
+
+    def decide(self, predictions: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Weigh probabilities of shape (n_rows, n_classes) by the class weights."""
+        if self.weights is None:
+            return predictions
+        weighted = predictions * self.weights
+        return weighted / weighted.sum(axis=1, keepdims=True)
+
+
+def _weights_by_class(
+    given: Mapping[Any, float], classes: npt.NDArray[Any]
+) -> npt.NDArray[np.float64]:
+    """Return the weights of classes: of a key's own value, else of what is written like it.
+
+    The keys of JSON are always text, and those of a YAML file often numbers where the labels are
+    text. Classes that are not named weigh 1. scikit-learn takes every key for a number that can be
+    one, so that "01" and "1" are the same class to it.
+    """
+    if not all(isinstance(weight, Real) for weight in given.values()):
+        raise ValueError(f"class_weight={dict(given)!r} must hold positive numbers.")
+    labels, found = classes.tolist(), {}
+    for key, weight in given.items():
+        same = [label for label in labels if key == label]
+        same = same or [label for label in labels if _written_alike(key, label)]
+        if len(same) != 1 or same[0] in found:
+            problem = "names one class twice" if same else "is no class of y"
+            some = ", ".join(map(repr, labels[:20])) + (", ..." if len(labels) > 20 else "")
+            raise ValueError(
+                f"class_weight={dict(given)!r}: the key {key!r} {problem}; the classes are {some}."
+            )
+        found[same[0]] = weight
+    return np.array([found.get(label, 1.0) for label in labels], dtype=np.float64)
+
+
+def _written_alike(key: Any, label: Any) -> bool:
+    if isinstance(label, bool) or isinstance(key, bool):
+        return str(key).lower() == str(label).lower()
+    if isinstance(label, (int, float)):
+        try:
+            return float(key) == label
+        except (TypeError, ValueError):
+            return False
+    return str(key) == str(label)
+
+
+class Regression:
+    """A real-valued target, predicted as a distribution over buckets.
+
+    Parameters
+    ----------
+    distribution : callable
+        ``distribution(logits, y)`` returns the negative log density, element by element; TabPFN's
+        bar distribution over the standardised target.
+    """
+
+    kind: Final = "regression"
+    default_scoring = "neg_root_mean_squared_error"
+
+    def __init__(
+        self, distribution: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
+    ) -> None:
+        self.distribution = distribution
+
+    def strata(self, y: npt.NDArray[Any]) -> Rows:
+        """Return the decile of each row."""
+        return target_bins(y)
+
+    def check_network(self, max_classes: int, name: str) -> None:
+        """Accept any network: what it was loaded with has a distribution."""
+
+    def encode(self, y: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Standardise, as TabPFN does before its own target transforms."""
+        return ((y - y.mean()) / y.std()).astype(np.float32)
+
+    def among(self, y: npt.NDArray[Any]) -> Regression:
+        """Return the task of a part of the rows."""
+        return Regression()
+
+    def split_targets(
+        self, context: npt.NDArray[np.float32], query: npt.NDArray[np.float32], seed: int
+    ) -> SplitTargets:
+        """Standardise by the context, as TabPFN would if these were all its rows."""
+        mean, std = context.mean(), context.std()
+        std = std if std > 0 else np.float32(1)
+        return SplitTargets((context - mean) / std, (query - mean) / std)
+
+    def loss(
+        self,
+        logits: torch.Tensor,
+        context: torch.Tensor,
+        query: torch.Tensor,
+        weight: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return the mean negative log density of the query targets."""
+        assert self.distribution is not None
+        losses = self.distribution(logits.float(), query)
+        return losses.mean() if weight is None else _mean_over_splits(losses, weight)
+
+    def decide(self, predictions: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the means as they are."""
+        return predictions
+
+
+def _mean_over_splits(losses: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Return the mean over splits of the weighted means over rows, of losses (Q, B)."""
+    totals = weight.sum(0)
+    return ((losses * weight).sum(0) / totals.where(totals > 0, 1.0)).mean()

@@ -1,0 +1,73 @@
+"""``finetune-tabpfn fit``: fine-tune on a file and save the fitted estimator."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import joblib
+
+from finetune_tabpfn._estimators import ESTIMATORS
+from finetune_tabpfn.cli._options import (
+    TABLE_FORMATS,
+    Commands,
+    add_json,
+    add_missing_values,
+    add_task,
+    answer,
+    hold_out_scores,
+)
+from finetune_tabpfn.data._io import infer_task, read_table, split_target
+from finetune_tabpfn.models._export import describe
+from finetune_tabpfn.runs._options import add_parameters, chosen_parameters
+from finetune_tabpfn.runs._run import ended_by_ctrl_c
+from finetune_tabpfn.utils._files import save_whole
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "fit",
+        help="fine-tune on a file and save the fitted estimator",
+        description="Fine-tune a base model to the table in a file and save the fitted estimator "
+        "for `predict` and `export`. `run` does more: tests, curve, history, all from one YAML.",
+        usage="finetune-tabpfn fit DATA --target COLUMN --out FILE [options]",
+    )
+    parser.add_argument("data", type=Path, metavar="DATA", help=TABLE_FORMATS)
+    parser.add_argument("--target", required=True, help="name of the column to predict")
+    parser.add_argument("--out", type=Path, required=True, help="file for the estimator (.joblib)")
+    add_task(parser)
+    add_missing_values(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_json(parser)
+    add_parameters(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Fine-tune on a file and save the fitted estimator."""
+    table = read_table(arguments.data, missing_values=arguments.missing_values)
+    X, y = split_target(table, arguments.target)
+    task = infer_task(y) if arguments.task == "auto" else arguments.task
+    estimator = ESTIMATORS[task](**chosen_parameters(arguments), verbose=not arguments.quiet)
+    with ended_by_ctrl_c(estimator):
+        estimator.fit(X, y)
+    save_whole(arguments.out, lambda part: joblib.dump(estimator, part))
+    answer(
+        arguments,
+        f"{task} of {arguments.target!r}: {len(X)} rows, {X.shape[1]} columns, "
+        f"base model {estimator.base_model_.name}\n"
+        f"{hold_out_scores(estimator)}\n"
+        f"{estimator.n_steps_} steps, stopped by {estimator.stop_reason_}\n"
+        f"saved {arguments.out}",
+        {
+            "task": task,
+            "target": arguments.target,
+            "rows": len(X),
+            "columns": X.shape[1],
+            **describe(estimator),
+            "deployed_weights": estimator.deployed_weights_,
+            "n_steps": estimator.n_steps_,
+            "path": arguments.out,
+        },
+    )

@@ -1,0 +1,134 @@
+"""``finetune-tabpfn run``: everything from one configuration file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from finetune_tabpfn.cli._options import Commands, add_json, answer
+from finetune_tabpfn.runs._config import RunConfig, load_config, sections
+from finetune_tabpfn.runs._dry_run import Plan, plan
+from finetune_tabpfn.runs._fields import REQUIRED, parse_value
+from finetune_tabpfn.runs._options import add_option
+from finetune_tabpfn.runs._run import execute, make_estimator
+from finetune_tabpfn.runs._tables import read_tables
+
+DESCRIPTION = """\
+Fine-tune, test and save as a YAML file says (docs/configuration.md), into a folder of its own:
+output.folder/experiment/TIME/ with the configuration, metrics, history, curve and model. The link
+`best` beside it points to the best run of the experiment."""
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "run",
+        help="fine-tune, test and save as a YAML file says",
+        description=DESCRIPTION,
+        usage="finetune-tabpfn run CONFIG [options]",
+    )
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="YAML file")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.NAME=VALUE",
+        dest="overrides",
+        help="override the file; may be given several times",
+    )
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--validate-config", action="store_true", help="only check the file and print it in full"
+    )
+    instead.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="only say what would run on what, with a forecast of time and memory: loads table "
+        "and base model, trains nothing, writes nothing",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_json(parser)
+    for section, fields in sections().items():
+        group = parser.add_argument_group(f"{section}, over the file")
+        for field in fields.values():
+            default = "" if field.default is REQUIRED else f" [{field.default}]"
+            describe = field.description + default
+            add_option(group, field.name, describe, argparse.SUPPRESS, parse=field.parse)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do what the file says, or only check or forecast it."""
+    config = load_config(arguments.config, _overrides(arguments))
+    if arguments.validate_config:
+        answer(arguments, config.to_yaml().rstrip(), config.to_settings())
+    elif arguments.dry_run:
+        tables = read_tables(config)
+        planned = plan(make_estimator(config, tables), tables)
+        answer(arguments, _forecast(config, planned), planned.to_dict())
+    else:
+        result = execute(config, progress=not arguments.quiet)
+        answer(arguments, _summary(result), result)
+
+
+def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what the command line says over the file: ``--set`` first, then the plain flags."""
+    fields = {field.path: field for keys in sections().values() for field in keys.values()}
+    chosen = {}
+    for assignment in arguments.overrides:
+        place, equals, value = assignment.partition("=")
+        if not equals:
+            raise ValueError(f"--set {assignment!r} must be SECTION.NAME=VALUE.")
+        chosen[place] = fields[place].parse(value) if place in fields else parse_value(value)
+    for place, field in fields.items():
+        if hasattr(arguments, field.name):
+            chosen[place] = getattr(arguments, field.name)
+    return chosen
+
+
+def _forecast(config: RunConfig, planned: Plan) -> str:
+    rows = ", ".join(f"{number} {name}" for name, number in planned.rows.items())
+    classes = f" with {planned.n_classes} classes" if planned.n_classes else ""
+    folds = f", in {planned.n_folds} folds" if planned.n_folds > 1 else ""
+    return (
+        f"{planned.task} of {config.data.target!r}{classes}: {planned.columns} columns; "
+        f"rows: {rows}\n"
+        f"base model {planned.base_model}, licence {planned.licence}\n"
+        f"on {planned.device} in {planned.precision}: steps of {planned.batch_size} x "
+        f"{planned.context_rows} context and {planned.query_rows} query rows, "
+        f"{planned.steps_per_round} to a round, {planned.max_steps} at most{folds}\n"
+        f"a step takes about {planned.step_seconds:.2g} s, a validation "
+        f"{planned.validation_seconds:.2g} s; the fit {planned.most_seconds:.0f} s at most, "
+        f"less where it stops early\n"
+        f"memory: about {planned.memory_mb / 1e3:.1f} GB\n"
+        f"would write to {Path(config.output.folder) / str(config.output.experiment)}"
+    )
+
+
+def _summary(result: dict[str, Any]) -> str:
+    rows = ", ".join(f"{number} {name}" for name, number in result["rows"].items())
+    best = "the best run" if result["best"] == result["folder"] else f"best: {result['best'].name}"
+    return (
+        f"{result['task']} of {result['target']!r}: {result['columns']} columns; rows: {rows}; "
+        f"base model {result['base_model']['name']}\n\n"
+        f"{_scores(result)}\n\n"
+        f"deployed: {result['deployed_weights']}; {result['n_steps']} steps, stopped by "
+        f"{result['stop_reason']}; {result['seconds']:.0f} s\n"
+        f"saved {result['folder']} ({best} of {result['experiment']!r})"
+    )
+
+
+def _scores(result: dict[str, Any]) -> str:
+    """Return base and deployed side by side."""
+    columns = {}
+    for name in ("base", "deployed"):
+        hold_out, test = result["hold_out"], result["test"]
+        scores = {f"hold-out {result['scoring']}": hold_out[name]["score"]} if hold_out else {}
+        if test:
+            scores |= {f"test {key}": value for key, value in test[name].items() if key != "score"}
+        columns[name] = scores
+    table = pd.DataFrame(columns)
+    return "nothing was scored" if table.empty else table.to_string(float_format="{:.4f}".format)

@@ -1,0 +1,1 @@
+"""Tables: checks of what comes in, columns, files, row numbers."""

@@ -1,0 +1,209 @@
+"""Tables in files: CSV, Parquet and JSON, and what kind of target a column is."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from finetune_tabpfn.utils._files import save_whole
+from finetune_tabpfn.utils._warn import warn
+
+MAX_CLASSES_OF_INTEGERS = 20
+# what R, numpy, pandas and spreadsheets write for a missing number
+MISSING_NUMBERS = ("NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>")
+
+
+def read_table(
+    path: str | Path,
+    *,
+    text: Collection[str] = (),
+    missing_values: Sequence[Any] = (),
+) -> pd.DataFrame:
+    """Read a table.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        ".csv" (or ".csv.gz"), ".parquet", ".json" (a list of records), ".jsonl" (a record per
+        line); ".json" files of a record per line are read as well. Blank cells are missing; among
+        the numbers of a CSV so are "NA" and its like, with a warning. Of two columns of one name
+        in a CSV the second is called "name.1".
+    text : collection of str
+        Columns whose cells are text whatever they look like, in a CSV that does not say it.
+    missing_values : sequence of str or number
+        Cells that stand for missing ones, in every column.
+
+    Raises
+    ------
+    ValueError
+        When there is no such file, or it is not what its name says, or holds no rows.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file.")
+    kind = _kind(path)
+    words = [str(value) for value in missing_values]
+    try:
+        if kind == "csv":
+            table = _read_csv(path, text, words)
+        else:
+            table = _blank_as_missing(READERS[kind](path), words)
+    except Exception as error:  # parsers raise anything on a broken file
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ValueError(f"{path} cannot be read as {kind}: {reason}") from error
+    if table.empty:
+        raise ValueError(f"{path} holds no rows.")
+    return table.rename(columns=str)
+
+
+def _read_csv(path: Path, text: Collection[str], words: Sequence[str]) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        # rows with more cells than the first line names columns
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        table = pd.read_csv(
+            path,
+            skipinitialspace=True,
+            index_col=False,
+            dtype=dict.fromkeys(text, str),
+            # what is a class or a level in one file must not be missing in another
+            keep_default_na=False,
+            na_values=["", *words],
+            low_memory=False,  # or a column is numbers in one part of a file and text in another
+        )
+    found = {}
+    for name in table.columns.difference(list(text)):
+        column = table[name]
+        is_word = column.isin(MISSING_NUMBERS)
+        if is_word.any() and _are_numbers(column[~is_word]):
+            found[name] = column[is_word].iloc[0]
+            table[name] = pd.to_numeric(column.mask(is_word))
+    if found:
+        some = ", ".join(f"{word!r} in {name!r}" for name, word in found.items())
+        warn(
+            f"{path} has words among numbers that are read as missing ({some}); give them as "
+            "missing_values to say so."
+        )
+    return table
+
+
+def _are_numbers(column: pd.Series) -> bool:
+    """Tell whether the cells of a CSV that are not blank are numbers, and there are some."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    return bool(numbers.notna().any() and (numbers.notna() == column.notna()).all())
+
+
+def _read_json(path: Path) -> pd.DataFrame:
+    return _read_json_lines(path) if _has_a_record_per_line(path) else _records(_json(path))
+
+
+def _read_json_lines(path: Path) -> pd.DataFrame:
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return _records([json.loads(line) for line in lines if line.strip()])
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _records(records: Any) -> pd.DataFrame:
+    """Return a table of records; text stays text and numbers stay numbers, whatever their names."""
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise ValueError("it is no list of records")
+    return pd.DataFrame.from_records(records)
+
+
+def _blank_as_missing(table: pd.DataFrame, words: Sequence[str]) -> pd.DataFrame:
+    """Make blank cells, and those that stand for missing ones, missing."""
+    numbers = [float(word) for word in words if _is_number(word)]
+    for name, column in table.items():
+        if pd.api.types.is_numeric_dtype(column.dtype):
+            unwanted = column.isin(numbers) if numbers else None
+        elif pd.api.types.is_object_dtype(column.dtype) or isinstance(column.dtype, pd.StringDtype):
+            unwanted = column.map(
+                lambda cell: isinstance(cell, str) and (not cell.strip() or cell in words)
+            ).astype(bool)
+        else:
+            continue
+        if unwanted is not None and unwanted.any():
+            table[name] = column.mask(unwanted).infer_objects()
+    return table
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    "csv": partial(_read_csv, text=(), words=()),
+    "parquet": pd.read_parquet,
+    "json": _read_json,
+    "jsonl": _read_json_lines,
+}
+
+
+def write_table(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table in the format that the file's name says, whole or not at all."""
+    path = Path(path)
+    kind = _kind(path)
+
+    def write(part: Path) -> None:
+        if kind == "csv":
+            table.to_csv(part, index=False)
+        elif kind == "parquet":
+            table.to_parquet(part, index=False)
+        else:
+            table.to_json(
+                part,
+                orient="records",
+                lines=kind == "jsonl",
+                date_format="iso",  # as numbers, dates could not be told from other numbers
+                double_precision=15,
+            )
+
+    save_whole(path, write)
+
+
+def split_target(table: pd.DataFrame, target: str) -> tuple[pd.DataFrame, pd.Series]:
+    """Return the features and the target column of a table."""
+    if target not in table.columns:
+        columns = ", ".join(map(str, table.columns[:20]))
+        raise ValueError(f"There is no column {target!r}; the columns are {columns}.")
+    return table.drop(columns=target), table[target]
+
+
+def infer_task(y: pd.Series) -> Literal["classification", "regression"]:
+    """Return the task that a target suggests.
+
+    Text, booleans and categories are classes. Numbers are classes when they are whole and take
+    at most 20 different values, else a quantity.
+    """
+    if isinstance(y.dtype, pd.CategoricalDtype) or not pd.api.types.is_numeric_dtype(y):
+        return "classification"
+    values = y.dropna()
+    whole = pd.api.types.is_bool_dtype(y) or bool((values % 1 == 0).all())
+    return (
+        "classification" if whole and values.nunique() <= MAX_CLASSES_OF_INTEGERS else "regression"
+    )
+
+
+def _kind(path: Path) -> str:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    for suffix in reversed(suffixes):
+        if suffix[1:] in READERS:
+            return suffix[1:]
+    raise ValueError(f"{path} has none of the endings .csv, .parquet, .json, .jsonl.")
+
+
+def _has_a_record_per_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(64).lstrip().startswith(b"{")

@@ -1,0 +1,230 @@
+"""The splits of every step as batches, cut to what the device's memory holds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from finetune_tabpfn._tabpfn import Batch, PreparedTable
+from finetune_tabpfn.data._sampling import SplitSampler
+
+PROBE_ROWS = 64
+MEMORY_SHARE = 0.7  # of the free memory, for the activations of one pass
+
+
+class SplitBatches:
+    """What the training loop trains on: `batch_size` splits per step, one member at a time.
+
+    Parameters
+    ----------
+    table : PreparedTable
+    sampler : SplitSampler
+    batch_size : int
+        Splits per step.
+    passes : int
+        Forward passes that a step spreads them over; the gradient is the same, the memory less.
+    """
+
+    def __init__(
+        self, table: PreparedTable, sampler: SplitSampler, batch_size: int, passes: int
+    ) -> None:
+        self.table, self.sampler = table, sampler
+        self.batch_size, self.passes = batch_size, min(passes, batch_size)
+        self.recompute = False
+
+    def __call__(self, step: int) -> Iterator[tuple[float, Batch]]:
+        """Yield the passes of a step: (share of the step's splits, batch)."""
+        splits = [self.sampler.draw(step, n) for n in range(self.batch_size)]
+        member = step % len(self.table.members)
+        for part in np.array_split(np.arange(self.batch_size), self.passes):
+            yield (
+                len(part) / self.batch_size,
+                self.table.batch([splits[n] for n in part], member),
+            )
+
+    @property
+    def splits_together(self) -> int:
+        """Splits of the largest pass."""
+        return -(-self.batch_size // self.passes)
+
+    @property
+    def split_rows(self) -> int:
+        """Context and query rows of a split."""
+        return self.sampler.context_size + self.sampler.query_size
+
+    def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+        """Return the loss of one pass."""
+        return self.table.loss(model, batch, recompute=self.recompute)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the measures so far have come to."""
+        sizes = {"context_size": self.sampler.context_size, "query_size": self.sampler.query_size}
+        return {
+            "passes": self.passes,
+            "recompute": self.recompute,
+            "sizes": sizes,
+            "validation_context": self.table.validation_context,
+        }
+
+    @settings.setter
+    def settings(self, settings: Mapping[str, Any]) -> None:
+        self.passes, self.recompute = settings["passes"], settings["recompute"]
+        self.sampler = dataclasses.replace(self.sampler, **settings["sizes"])
+        self.table.validation_context = settings["validation_context"]
+
+    def shrink(self) -> str | None:
+        """Take the next measure against running out of memory; say which, or None if none is left.
+
+        First those that leave the gradient as it is.
+        """
+        if not self.recompute:
+            self.recompute = True
+            return "activations are computed again in the backward pass"
+        if self.passes < self.batch_size:
+            self.passes = min(2 * self.passes, self.batch_size)
+            return f"a step of {self.batch_size} splits now takes {self.passes} passes"
+        context, query = self.sampler.context_size // 2, self.sampler.query_size // 2
+        if min(context, query) < PROBE_ROWS // 4:
+            return None
+        self.sampler = dataclasses.replace(self.sampler, context_size=context, query_size=query)
+        return f"splits now have {context} context rows and {query} query rows"
+
+    def fit_memory(self, model: nn.Module, available: int | None) -> list[str]:
+        """Shrink until the activations of a pass fit the memory that is free.
+
+        Parameters
+        ----------
+        model : torch.nn.Module
+        available : int or None
+            Bytes; None leaves everything as it is.
+
+        Returns
+        -------
+        list of str
+            The measures taken.
+        """
+        measures: list[str] = []
+        while available is not None and self.pass_bytes(model) > MEMORY_SHARE * available:
+            measure = self.shrink()
+            if measure is None:
+                break
+            measures.append(measure)
+        return measures
+
+    def pass_bytes(self, model: nn.Module) -> float:
+        """Forecast the bytes that one pass keeps for its backward pass, from a small one."""
+        rows = self.split_rows
+        share = min(1.0, PROBE_ROWS / rows)
+        small = dataclasses.replace(
+            self.sampler,
+            context_size=max(1, int(share * self.sampler.context_size)),
+            query_size=max(1, int(share * self.sampler.query_size)),
+        )
+        batch = self.table.batch([small.draw(0, 0)], member=0)
+        with saved_bytes(model) as kept:
+            loss = self.loss(model, batch)
+        del loss
+        return sum(kept.values()) * self.splits_together * rows / len(batch.x)
+
+
+class RoundRobin:
+    """Batches of several tables, a step from each in turn.
+
+    Parameters
+    ----------
+    parts : sequence of SplitBatches
+        Their tables hold the same network.
+    """
+
+    def __init__(self, parts: Sequence[SplitBatches]) -> None:
+        self.parts = parts
+
+    def __call__(self, step: int) -> Iterator[tuple[float, tuple[int, Batch]]]:
+        """Yield the passes of a step: (share of its splits, (number of the table, batch))."""
+        turn, number = divmod(step, len(self.parts))
+        for share, batch in self.parts[number](turn):
+            yield share, (number, batch)
+
+    def loss(self, model: nn.Module, numbered: tuple[int, Batch]) -> torch.Tensor:
+        """Return the loss of one pass."""
+        number, batch = numbered
+        return self.parts[number].loss(model, batch)
+
+    @property
+    def step_rows(self) -> int:
+        """Rows that a step sends through the network, the mean over tables."""
+        return round(
+            sum(part.batch_size * part.split_rows for part in self.parts) / len(self.parts)
+        )
+
+    @property
+    def settings(self) -> list[dict[str, Any]]:
+        """What the measures so far have come to, for each table."""
+        return [part.settings for part in self.parts]
+
+    @settings.setter
+    def settings(self, settings: Sequence[Mapping[str, Any]]) -> None:
+        for part, its in zip(self.parts, settings, strict=True):
+            part.settings = its
+
+    def shrink(self) -> str | None:
+        """Take the next measure against running out of memory, for every table that has one."""
+        measures = [part.shrink() for part in self.parts]
+        return next((measure for measure in measures if measure is not None), None)
+
+    def fit_memory(self, model: nn.Module, available: int | None) -> list[str]:
+        """Shrink each until the activations of a pass fit the memory that is free."""
+        measures = [part.fit_memory(model, available) for part in self.parts]
+        return [measure for its in measures for measure in its]
+
+
+@contextmanager
+def saved_bytes(model: nn.Module) -> Iterator[dict[int, int]]:
+    """Collect what autograd keeps for the backward pass: bytes by storage, parameters aside."""
+    parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        yield kept
+
+
+def available_memory(device: torch.device) -> int | None:
+    """Return the bytes that can still be taken on a device, None where nobody tells."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    known = [bytes_ for bytes_ in (_memory_of_machine(), _memory_of_container()) if bytes_]
+    return min(known, default=None)
+
+
+def _memory_of_machine() -> int | None:
+    """Return Linux's estimate of what can be taken without swapping."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    sizes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]
+    return 1024 * sizes[0] if sizes else None
+
+
+def _memory_of_container() -> int | None:
+    """Return what the control group's limit leaves, None without a limit."""
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = ((group / f"memory.{name}").read_text() for name in ("max", "current"))
+    except OSError:
+        return None
+    return None if limit.strip() == "max" else int(limit) - int(used)

@@ -1,0 +1,1 @@
+"""The training loop, what stands around it, and its state on disk. It knows torch alone."""

@@ -1,0 +1,531 @@
+"""What is shown of a run."""
+
+import io
+import json
+import shutil
+import struct
+import sys
+import time
+from contextlib import nullcontext
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from joblib import parallel_backend
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from tabpfn import TabPFNClassifier
+from torch import nn
+
+from finetune_tabpfn import (
+    Callback,
+    FinetunedTabPFNClassifier,
+    FinetunedTabPFNRegressor,
+    Logger,
+    plot_history,
+)
+from finetune_tabpfn.loggers._plot import save_curve
+from finetune_tabpfn.loggers._registry import ProgressBar
+from finetune_tabpfn.training._loop import Evaluation, Round, TrainState
+
+NAME = "finetunedtabpfnclassifier"
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return FinetunedTabPFNClassifier(
+        base_model="mini", max_steps=6, eval_interval=2, n_estimators=1, random_state=0
+    ).fit(*load_iris(return_X_y=True))
+
+
+def test_the_curve_shows_what_happened(fitted):
+    scores, losses, rates = plot_history(fitted)
+    lines = {line.get_label(): line for line in scores.get_lines()}
+    assert list(lines["round"].get_ydata()) == fitted.history_["score"].tolist()
+    assert set(lines["base model"].get_ydata()) == {fitted.base_score_}
+    assert list(lines["best round"].get_xdata()) == [fitted.best_step_]
+    assert "mini: max_steps" in scores.get_title()
+    assert "neg_log_loss" in scores.get_ylabel()
+    trained = fitted.history_.iloc[1:]
+    assert list(losses.get_lines()[0].get_ydata()) == trained["train_loss"].tolist()
+    assert list(rates.get_lines()[0].get_ydata()) == trained["learning_rate"].tolist()
+
+
+def test_the_curve_of_a_run_that_scored_nothing(fitted, tmp_path):
+    class Unscored:
+        history_ = fitted.history_.iloc[:0]
+        base_score_, best_step_, stop_reason_ = float("nan"), 0, "too few rows"
+        scoring_, base_model_ = fitted.scoring_, fitted.base_model_
+
+    save_curve(Unscored(), tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").stat().st_size > 1000
+
+
+def test_the_curve_of_the_base_model_alone(tmp_path):
+    model = fit(max_steps=0)
+    assert len(model.history_) == 1
+    save_curve(model, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").stat().st_size > 1000
+
+
+def test_the_progress_bar():
+    out = io.StringIO()
+    bar = ProgressBar(total=20, file=out)
+    state = TrainState(nn.Linear(1, 1))
+    bar.on_train_begin(state)
+    state.history = [Round(0, 0, 0.0, float("nan"), -0.5, 0.0)]
+    state.best = Evaluation(-0.5)
+    bar.after_round(state)
+    for state.step in range(1, 11):
+        state.losses = [0.25]
+        bar.after_step(state)
+    state.stop_reason = "early_stopping"
+    bar.on_train_end(state)
+    shown = out.getvalue()
+    assert "10/20" in shown
+    assert "loss 0.25, score -0.5, best -0.5 at 0" in shown
+    assert "early_stopping" in shown
+
+
+def test_history_is_a_frame_of_numbers(fitted):
+    assert all(pd.api.types.is_numeric_dtype(dtype) for dtype in fitted.history_.dtypes)
+
+
+# --- records of a fit ---------------------------------------------------------------------------
+
+
+def fit(tmp_path=None, estimator=FinetunedTabPFNClassifier, data=load_iris, **parameters):
+    common = {"base_model": "mini", "max_steps": 4, "eval_interval": 2, "n_estimators": 1}
+    common |= {"random_state": 0, "device": "cpu", "log_dir": tmp_path}
+    return estimator(**{**common, **parameters}).fit(*data(return_X_y=True))
+
+
+def records(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_line_of_json_for_every_step_and_round(tmp_path):
+    model = fit(tmp_path, loggers="jsonl")
+    lines = records(tmp_path / "log.jsonl")
+    events = [line["event"] for line in lines]
+    assert events == ["fit", "round", "step", "step", "round", "step", "step", "round", "end"]
+    assert lines[0]["task"] == "classification"
+    assert (lines[0]["rows"], lines[0]["columns"]) == (150, 4)
+    assert lines[0]["parameters"]["max_steps"] == 4
+    assert lines[0]["licence"] == "Apache-2.0"
+    rounds = [line for line in lines if line["event"] == "round"]
+    assert [line["score"] for line in rounds] == model.history_["score"].tolist()
+    assert rounds[0]["train_loss"] is None  # JSON has no NaN
+    for name in ("log_loss", "accuracy", "roc_auc", "peak_memory_mb", "learning_rate"):
+        assert all(line[name] >= 0 for line in rounds)
+    assert all(line["grad_norm"] > 0 for line in lines if line["event"] == "step")
+    assert lines[-1]["stop_reason"] == "max_steps"
+
+
+def test_rows_of_a_table_for_every_step_and_round(tmp_path):
+    model = fit(tmp_path / "new", FinetunedTabPFNRegressor, load_diabetes, loggers=["csv"])
+    table = pd.read_csv(tmp_path / "new" / "log.csv")
+    rounds = table[table["event"] == "round"]
+    np.testing.assert_allclose(rounds["score"], model.history_["score"])
+    np.testing.assert_allclose(rounds["rmse"], -rounds["score"])
+    assert rounds[["mae", "r2"]].notna().all(axis=None)
+    assert len(table[table["event"] == "step"]) == 4
+
+
+def test_a_second_fit_replaces_the_first_ones_records_and_folds_are_numbered(tmp_path):
+    fit(tmp_path, loggers="jsonl")
+    fit(tmp_path, loggers="jsonl", n_folds=2, max_steps=2)
+    lines = records(tmp_path / "log.jsonl")
+    assert [line["event"] for line in lines].count("fit") == 1
+    assert {line["fold"] for line in lines if line["event"] == "round"} == {0, 1}
+
+
+def test_a_fold_has_one_number_in_the_records_and_in_the_history(tmp_path):
+    X, y = np.arange(40.0)[:, None] % 7, np.r_[np.full(30, 1.0), np.arange(10.0)]
+    first_constant = [(np.arange(30), np.arange(30, 40)), (np.arange(10, 40), np.arange(10))]
+    common = {"validation": Splits(first_constant), "n_folds": 2, "loggers": ["jsonl", "csv"]}
+    with pytest.warns(UserWarning, match="constant target"):
+        model = fit(tmp_path, FinetunedTabPFNRegressor, lambda return_X_y: (X, y), **common)
+    lines = records(tmp_path / "log.jsonl")
+    found = [line["fold"] for line in lines if line["event"] == "round"]
+    assert found == model.history_["fold"].tolist() == [1, 1, 1]
+    assert set(pd.read_csv(tmp_path / "log.csv")["fold"]) == {1}
+
+
+class Splits:
+    def __init__(self, splits):
+        self.splits = splits
+
+    def split(self, X, y=None, groups=None):
+        return iter(self.splits)
+
+    def get_n_splits(self, X=None, y=None, groups=None):
+        return len(self.splits)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_search_has_a_folder_for_each_fit(n_jobs, tmp_path):
+    X, y = load_iris(return_X_y=True)
+    model = FinetunedTabPFNClassifier(
+        base_model="mini",
+        max_steps=1,
+        n_estimators=1,
+        random_state=0,
+        loggers=["jsonl", "csv"],
+        log_dir=tmp_path,
+    )
+    search = GridSearchCV(make_pipeline(model), {f"{NAME}__learning_rate": [1e-5, 1e-4]}, cv=2)
+    with parallel_backend("threading", n_jobs=n_jobs):
+        search.fit(X, y)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"fit-{n}" for n in range(1, 6)]
+    begun = [records(tmp_path / f"fit-{n}" / "log.jsonl") for n in range(1, 6)]
+    assert all((tmp_path / f"fit-{n}" / "log.csv").is_file() for n in range(1, 6))
+    assert all([line["event"] for line in fit].count("fit") == 1 for fit in begun)
+    rates = [fit[0]["parameters"]["learning_rate"] for fit in begun]
+    assert sorted(rates[:4]) == [1e-5, 1e-5, 1e-4, 1e-4]
+    assert rates[4] == search.best_params_[f"{NAME}__learning_rate"]
+    assert [fit[0]["rows"] for fit in begun] == [75] * 4 + [150]
+
+
+def test_a_killed_run_leaves_what_had_happened(tmp_path):
+    class Killed(BaseException):
+        pass
+
+    class Kills(Callback):
+        def after_step(self, state):
+            if state.step == 3:
+                raise Killed
+
+    with pytest.raises(Killed):
+        fit(tmp_path, loggers="jsonl", callbacks=[Kills()])
+    steps = [line["step"] for line in records(tmp_path / "log.jsonl") if line["event"] == "step"]
+    assert steps == [1, 2, 3]
+
+
+def test_a_fit_that_goes_on_adds_to_its_records(tmp_path):
+    common = {"loggers": ["jsonl", "csv"], "checkpoint_dir": tmp_path / "state", "resume": True}
+    fit(tmp_path, max_steps=2, **common)
+    fit(tmp_path, max_steps=6, **common)
+    lines = records(tmp_path / "log.jsonl")
+    assert [line["resumed"] for line in lines if line["event"] == "fit"] == [False, True]
+    table = pd.read_csv(tmp_path / "log.csv")
+    steps = table[table["event"] == "step"]["step"].tolist()
+    assert steps == [line["step"] for line in lines if line["event"] == "step"]
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_several_loggers_and_ones_own(tmp_path):
+    class Scores(Logger):
+        def on_fit_begin(self, run):
+            self.seen = [run["task"]]
+
+        def after_round(self, state):
+            self.seen.append(state.history[-1].score)
+            return "this would stop a callback's run, not a logger's"
+
+        def on_fit_end(self, estimator):
+            self.seen.append(estimator.best_score_)
+
+    scores = Scores()
+    model = fit(tmp_path, loggers=["jsonl", "csv", "plot", scores])
+    assert scores.seen == ["classification", *model.history_["score"], model.best_score_]
+    assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl", "log.csv", "curve.png"}
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("hook", ["on_fit_begin", "before_step", "after_round", "on_fit_end"])
+def test_a_logger_that_fails_warns_once_and_harms_nothing(hook):
+    broken = type("Broken", (Logger,), {hook: lambda self, _: 1 / 0})
+    with pytest.warns(UserWarning, match=f"Broken failed in {hook}.*division") as caught:
+        model = fit(loggers=broken())
+    assert len([one for one in caught if "Broken" in str(one.message)]) == 1
+    assert model.n_steps_ == 4
+
+
+def test_a_disk_that_cannot_be_written_harms_nothing(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.warns(UserWarning, match="JsonLines failed in on_fit_begin"):
+        assert fit(tmp_path / "file" / "below", loggers="jsonl").n_steps_ == 4
+
+
+def test_logging_changes_no_weights(tmp_path):
+    X = load_iris().data
+    quiet, logged = fit(), fit(tmp_path, loggers=["jsonl", "csv", "plot", "progress"])
+    np.testing.assert_array_equal(quiet.predict_proba(X), logged.predict_proba(X))
+
+
+def test_names_that_mean_nothing_and_missing_folders_get_a_sentence():
+    with pytest.raises(
+        ValueError, match="loggers='jsnol' is none of progress, jsonl, csv, plot, tensor"
+    ):
+        fit(loggers="jsnol")
+    for no_logger in (5, Logger):
+        with pytest.raises(ValueError, match=r"loggers=.* is no object with a method of finetune_"):
+            fit(loggers=[no_logger])
+    with pytest.raises(ValueError, match="loggers='csv' needs a folder to write to: log_dir="):
+        fit(loggers=["csv"])
+
+
+def test_an_installed_plugin_is_found_by_its_name(tmp_path, monkeypatch):
+    """A distribution as pip would install it: a module and its entry point."""
+    (tmp_path / "shouting.py").write_text(
+        "from finetune_tabpfn import Logger\n"
+        "class Shout(Logger):\n"
+        "    def __init__(self, folder):\n"
+        "        self.folder = folder\n"
+        "    def on_fit_end(self, estimator):\n"
+        "        (self.folder / 'shout.txt').write_text(estimator.stop_reason_.upper())\n"
+    )
+    installed = tmp_path / "shouting-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: shouting\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text(
+        "[finetune_tabpfn.loggers._registry]\nshout = shouting:Shout\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    fit(tmp_path, loggers="shout")
+    assert (tmp_path / "shout.txt").read_text() == "MAX_STEPS"
+
+
+def wandb_records(folder):
+    """Read the file of an offline run, whose frame is LevelDB's log: blocks of 32 KiB."""
+    internal = pytest.importorskip("wandb.proto.wandb_internal_pb2")
+    (file,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    data, place, whole = file.read_bytes(), 7, b""
+    while place + 7 <= len(data):
+        if 32768 - place % 32768 < 7:  # no room for a head: the rest of the block is empty
+            place += 32768 - place % 32768
+            continue
+        _, length, kind = struct.unpack_from("<IHB", data, place)
+        if place + 7 + length > len(data):
+            return  # it is being written
+        whole += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            record = internal.Record()
+            record.ParseFromString(whole)
+            whole = b""
+            yield record
+
+
+def test_an_offline_run_of_wandb_holds_it_all(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+
+    def values(items):
+        return {
+            item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items
+        }
+
+    def of(kind):
+        return [record for record in found if record.WhichOneof("record_type") == kind]
+
+    model = fit(tmp_path, loggers="wandb")
+    found, deadline = [], time.monotonic() + 30
+    while not of("exit") and time.monotonic() < deadline:  # a process of wandb's own writes it
+        found = list(wandb_records(tmp_path))
+
+    config = values(of("run")[0].run.config.update)
+    parameters = config.get("parameters") or {"max_steps": config["parameters/max_steps"]}
+    assert parameters["max_steps"] == 4
+    assert config["rows"] == 150
+    rows = [values(record.history.item) for record in of("history")]
+    scores = [row["round/score"] for row in rows if "round/score" in row]
+    np.testing.assert_allclose(scores, model.history_["score"])
+    assert len([row for row in rows if "step/train_loss" in row]) == 4
+    summary = {k: v for record in of("summary") for k, v in values(record.summary.update).items()}
+    assert summary["best_score"] == pytest.approx(model.best_score_)
+    assert summary["stop_reason"] == "max_steps"
+
+
+def test_the_network_as_an_artifact_of_wandb_on_request(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_LOG_MODEL", "end")
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))
+    model = fit(tmp_path, loggers="wandb")
+    found, deadline = [], time.monotonic() + 30
+    while not found and time.monotonic() < deadline:
+        records = list(wandb_records(tmp_path))
+        found = [r for r in records if r.WhichOneof("record_type") == "request"] and [
+            r.request.log_artifact.artifact
+            for r in records
+            if r.request.WhichOneof("request_type") == "log_artifact"
+        ]
+        found += [r.artifact for r in records if r.WhichOneof("record_type") == "artifact"]
+    (artifact,) = found
+    assert artifact.type == "model"
+    (entry,) = artifact.manifest.contents
+    assert entry.path == "mini-classifier-v3.safetensors"
+    X, y = load_iris(return_X_y=True)
+    path = shutil.copy(entry.local_path, tmp_path / entry.path)
+    plain = TabPFNClassifier(
+        model_path=path,
+        n_estimators=1,
+        device="cpu",
+        random_state=0,
+        inference_precision=torch.float32,  # as ours on a processor
+    )
+    np.testing.assert_allclose(plain.fit(X, y).predict_proba(X), model.predict_proba(X), atol=1e-6)
+
+
+class Fails(Callback):
+    def __init__(self, error=ZeroDivisionError):
+        self.error = error
+
+    def after_round(self, state):
+        if state.step == 2:
+            raise self.error("on purpose")
+
+
+def test_records_of_a_fit_that_fails_say_so(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path, loggers=["jsonl", "csv"], callbacks=[Fails()])
+    last = records(tmp_path / "log.jsonl")[-1]
+    assert last == {"event": "failed", "error": "ZeroDivisionError: on purpose"}
+    assert set(pd.read_csv(tmp_path / "log.csv")["event"]) == {"step", "round"}
+
+
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+def test_a_run_of_mlflow_ends_as_failed(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(SystemExit):
+        fit(tmp_path, loggers="mlflow", callbacks=[Fails(SystemExit)])
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("finetune-tabpfn").experiment_id])
+    assert run.info.status == "FAILED"
+    assert run.data.tags["error"] == "SystemExit: on purpose"
+
+
+def test_an_offline_run_of_wandb_ends_as_failed(tmp_path, monkeypatch):
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path, loggers="wandb", callbacks=[Fails()])
+    assert wandb.run is None
+    codes, deadline = [], time.monotonic() + 30
+    while not codes and time.monotonic() < deadline:
+        codes = [
+            record.exit.exit_code
+            for record in wandb_records(tmp_path)
+            if record.WhichOneof("record_type") == "exit"
+        ]
+    assert codes == [1]
+
+
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+def test_a_run_of_mlflow_holds_it_all(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    model = fit(tmp_path, loggers="mlflow")
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "finetune-tabpfn"]
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["parameters.max_steps"] == "4"
+    assert run.data.params["rows"] == "150"
+    scores = client.get_metric_history(run.info.run_id, "round/score")
+    assert [metric.step for metric in scores] == model.history_["step"].tolist()
+    np.testing.assert_allclose([metric.value for metric in scores], model.history_["score"])
+    assert len(client.get_metric_history(run.info.run_id, "step/train_loss")) == 4
+    assert run.data.metrics["best_score"] == pytest.approx(model.best_score_)
+    assert run.data.tags["stop_reason"] == "max_steps"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A database of MLflow, which takes seconds to make."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'of-the-user.db'}"
+
+
+@pytest.fixture
+def mlflow(store, monkeypatch):
+    """MLflow as a user has set it up, and as it was before afterwards."""
+    library = pytest.importorskip("mlflow")
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(library.tracking.fluent, "_active_experiment_id", None)
+    library.set_tracking_uri(store)
+    yield library
+    library.set_tracking_uri(None)
+
+
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+@pytest.mark.parametrize("ends", [None, ZeroDivisionError])
+def test_an_open_run_of_mlflow_holds_the_fit_as_a_nested_one(ends, mlflow, tmp_path):
+    mine = mlflow.set_experiment(f"mine, {ends}").experiment_id
+    fails = [Fails(ends)] if ends else []
+    with mlflow.start_run() as around:
+        mlflow.log_metric("before", 1)
+        with pytest.raises(ends) if ends else nullcontext():
+            fit(tmp_path / "logs", loggers="mlflow", callbacks=fails)
+        assert mlflow.active_run().info.run_id == around.info.run_id
+        mlflow.log_metric("after", 2)
+    client = mlflow.MlflowClient()
+    (nested,) = (run for run in client.search_runs([mine]) if run.info.run_id != around.info.run_id)
+    assert nested.data.tags["mlflow.parentRunId"] == around.info.run_id
+    assert nested.info.status == ("FAILED" if ends else "FINISHED")
+    assert nested.data.params["parameters.max_steps"] == "4"
+    outer = client.get_run(around.info.run_id)
+    assert (outer.info.status, outer.data.metrics) == ("FINISHED", {"before": 1, "after": 2})
+    assert not (tmp_path / "logs").exists()
+
+
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+def test_the_users_experiment_of_mlflow_is_used(mlflow, tmp_path):
+    mine = mlflow.set_experiment("mine").experiment_id
+    fit(tmp_path / "logs", loggers="mlflow")
+    assert mlflow.active_run() is None
+    (run,) = mlflow.MlflowClient().search_runs([mine])
+    assert (run.info.status, "mlflow.parentRunId" in run.data.tags) == ("FINISHED", False)
+
+
+@pytest.mark.parametrize("ends", [None, ZeroDivisionError])
+def test_an_open_run_of_wandb_is_logged_into_and_stays_open(ends, tmp_path, monkeypatch):
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    fails = [Fails(ends)] if ends else []
+    with wandb.init(project="mine", dir=tmp_path, config={"lr": 1}) as mine:
+        mine.log({"own": 1})
+        with pytest.raises(ends) if ends else nullcontext():
+            fit(tmp_path / "logs", loggers="wandb", callbacks=fails)
+        assert wandb.run is mine
+        mine.log({"own": 2})
+        summary, config = dict(mine.summary), dict(mine.config)
+    assert not (tmp_path / "logs").exists()
+    assert (summary["own"], config["lr"]) == (2, 1)
+    assert config["finetune_tabpfn"]["parameters"]["max_steps"] == 4
+    assert summary["finetune_tabpfn/step/train_loss"] > 0
+    if ends:
+        assert summary["finetune_tabpfn/error"] == "ZeroDivisionError: on purpose"
+    else:
+        assert summary["finetune_tabpfn/stop_reason"] == "max_steps"
+        assert summary["finetune_tabpfn/round/step"] == 4
+
+
+def test_the_curves_for_tensorboard(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    model = fit(tmp_path, loggers=["tensorboard"])
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    scores = events.Scalars("round/score")
+    assert [event.step for event in scores] == model.history_["step"].tolist()
+    np.testing.assert_allclose(
+        [event.value for event in scores], model.history_["score"], rtol=1e-6
+    )
+    assert len(events.Scalars("step/train_loss")) == 4
+
+
+def test_a_missing_library_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ImportError, match="loggers='wandb' needs the library wandb: pip install"):
+        fit(loggers="wandb")
