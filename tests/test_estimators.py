@@ -373,7 +373,8 @@ def test_running_out_of_memory_halves_the_work_and_goes_on(error):
     with pytest.warns(UserWarning, match="Out of memory") as caught:
         model = classifier(callbacks=[Crowded()]).fit(X, y)
     assert model.n_steps_ == 4
-    assert {warning.filename for warning in caught} == {__file__}
+    own = [warning for warning in caught if "memory" in str(warning.message)]  # torch has its own
+    assert {warning.filename for warning in own} == {__file__}
 
 
 def test_a_validation_that_runs_out_of_memory_shows_fewer_rows_and_the_training_goes_on():
@@ -944,7 +945,7 @@ def test_wrong_tables(arguments, message):
     [
         ({"X_val": X4}, "y_val is None; X_val and y_val go together"),
         ({"y_val": Y4}, "X_val is None; X_val and y_val go together"),
-        ({"X_val": X4[:, :3], "y_val": Y4}, "X has 3 features, but"),
+        ({"X_val": X4[:, :3], "y_val": Y4}, "X_val has 3 columns and X has 4"),
         ({"X_val": X4[:2], "y_val": ["a", "z"]}, "y_val holds the label 'z'"),
         ({"sample_weight": np.ones(5)}, r"sample_weight has the shape \(5,\); X has 20 rows"),
         ({"sample_weight": -np.ones(20)}, "sample_weight must hold finite numbers"),

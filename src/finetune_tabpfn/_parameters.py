@@ -260,9 +260,7 @@ def explaining(function: Called) -> Called:
     Its signature stays as it is. What is a parameter of the estimators, and none of the function,
     is said to belong into its `finetuning_config`.
     """
-    signature = inspect.signature(function).parameters.values()
-    names = [argument.name for argument in signature]
-    by_name = all(argument.kind is argument.KEYWORD_ONLY for argument in list(signature)[1:])
+    names = list(inspect.signature(function).parameters)
 
     @functools.wraps(function)
     def explained(*values: Any, **arguments: Any) -> Any:
@@ -272,7 +270,7 @@ def explaining(function: Called) -> Called:
             called = type(values[0]).__name__
             if function.__name__ != "__init__":
                 called = f"{called}.{function.__name__}"
-            elif by_name and values[1:]:
+            elif values[1:]:
                 raise TypeError(
                     f"{called} takes its parameters by name, such as base_model={values[1]!r}."
                 )

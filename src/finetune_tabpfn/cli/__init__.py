@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 INTERRUPTED = 130  # exit status, as shells have it
 
@@ -21,15 +21,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if is_program:
             # no exception: imports of torch and others may turn one into another, or lose it
-            signal.signal(signal.SIGINT, _leave)
+            on_ctrl_c(_leave)
         from finetune_tabpfn.cli._program import main as run  # takes seconds: torch comes with it
 
         return run(argv)
     except KeyboardInterrupt:
         if is_program:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
+            on_ctrl_c(signal.SIG_IGN)  # once is enough
         print(_MESSAGE, file=sys.stderr)
         return INTERRUPTED
+
+
+def on_ctrl_c(answer: Any) -> None:
+    """Say what Ctrl-C does from now on, unless a shell lets a job in the background ignore it."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, answer)
 
 
 _MESSAGE = "finetune-tabpfn: interrupted"

@@ -27,6 +27,7 @@ from finetune_tabpfn.cli import (
     _run,
     _schema,
     _synth,
+    on_ctrl_c,
 )
 from finetune_tabpfn.utils._text import nearest
 
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     if argv is None:
         keeps = arguments.run in (_fit.run, _run.run)
-        signal.signal(signal.SIGINT, signal.default_int_handler if keeps else _stop)
+        on_ctrl_c(signal.default_int_handler if keeps else _stop)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
