@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from finetune_tabpfn.data._columns import tidy_columns
 from finetune_tabpfn.data._dates import order_of, read_dates, read_timespans
 from finetune_tabpfn.data._kinds import Columns
 
@@ -50,6 +51,27 @@ def read(columns, cells, **options):
 )
 def test_kinds(cells, expected):
     assert kind(cells) == expected
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        ([datetime.date(2024, 1, 2)], "dates"),
+        ([datetime.datetime(2024, 1, 2, 3)], "dates"),
+        ([datetime.datetime(2024, 1, 2, 3, tzinfo=datetime.timezone.utc)], "dates"),
+        ([datetime.timedelta(hours=3)], "timespans"),
+        ([1, None], "numbers"),
+        ([True, None], "booleans"),
+        (["a", None], "text"),
+    ],
+)
+def test_types_of_pyarrow(cells, expected):
+    pa = pytest.importorskip("pyarrow")
+    column = pd.Series(cells, dtype=pd.ArrowDtype(pa.array(cells).type))
+    tidy = tidy_columns(pd.DataFrame({"t": column}))
+    columns = Columns.of(tidy)
+    assert columns.columns[0].kind == expected
+    assert read(columns, column).iloc[0] == tidy["t"].iloc[0]
 
 
 def test_text_is_turned_back_exactly():

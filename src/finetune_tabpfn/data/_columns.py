@@ -5,6 +5,7 @@ docs/inputs.md has a table of what happens to which kind of input.
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 import numpy as np
@@ -78,13 +79,24 @@ def _tidy(column: pd.Series) -> pd.Series:
         refuse_odd_cells(column)
     if isinstance(dtype, pd.IntervalDtype):
         return as_text(column)
+    if _is_arrow_time(dtype):
+        return _tidy_objects(column.astype(object))
     return _tidy_objects(column) if pd.api.types.is_object_dtype(dtype) else column
 
 
+def _is_arrow_time(dtype: Any) -> bool:
+    """Tell whether a type is one of pyarrow's dates or timespans, which skrub does not take."""
+    return isinstance(dtype, pd.ArrowDtype) and issubclass(
+        dtype.type, (datetime.date, datetime.timedelta)
+    )
+
+
 def plain(column: pd.Series) -> pd.Series:
-    """Return a column without categories or intervals: their values, intervals as text."""
+    """Return a column without categories, intervals or pyarrow's dates: their values."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = pd.Series(column.astype(object).array, index=column.index, name=column.name)
+    if _is_arrow_time(column.dtype):
+        return column.astype(object)
     return as_text(column) if isinstance(column.dtype, pd.IntervalDtype) else column
 
 
