@@ -77,7 +77,7 @@ def test_lora_trains_every_architecture(version, random_checkpoint, tmp_path):
     model.save_adapter(tmp_path)
     again = FinetunedTabPFNClassifier(base_model=tmp_path, max_steps=0, **common)
     np.testing.assert_allclose(
-        again.fit(X[::2], y[::2]).predict_proba(X), model.predict_proba(X), atol=1e-6
+        again.fit(X[::2], y[::2]).predict_proba(X), model.predict_proba(X), atol=1e-5
     )
 
 

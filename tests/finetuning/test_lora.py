@@ -76,7 +76,7 @@ def test_an_adapter_alone_gives_the_fine_tuned_model_back(tmp_path):
     again = FinetunedTabPFNClassifier(
         base_model=tmp_path / "adapter", max_steps=0, n_estimators=2, random_state=0, device="cpu"
     ).fit(X[::2], Y[::2])
-    np.testing.assert_allclose(again.predict_proba(X), model.predict_proba(X), atol=1e-6)
+    np.testing.assert_allclose(again.predict_proba(X), model.predict_proba(X), atol=1e-5)
     assert again.base_model_.licence == "Apache-2.0"
 
 
@@ -98,7 +98,7 @@ def test_an_adapter_of_a_file_is_found_from_any_folder(tmp_path, monkeypatch, ra
     monkeypatch.chdir(tmp_path)
     model.save_adapter("adapter")
     again = tuned(base_model="adapter", max_steps=0, tuning="full")
-    np.testing.assert_allclose(again.predict_proba(X), model.predict_proba(X), atol=1e-6)
+    np.testing.assert_allclose(again.predict_proba(X), model.predict_proba(X), atol=1e-5)
 
 
 @pytest.mark.slow
@@ -123,7 +123,7 @@ def test_an_adapter_is_sent_to_a_colleague_together_with_its_base(tmp_path, rand
     assert saved["base_model_name_or_path"] == "../first"
     mine.rename(theirs)
     again = tuned(base_model=theirs / "second", max_steps=0, tuning="full")
-    np.testing.assert_allclose(again.predict_proba(X), second.predict_proba(X), atol=1e-6)
+    np.testing.assert_allclose(again.predict_proba(X), second.predict_proba(X), atol=1e-5)
 
 
 @pytest.mark.parametrize("beside", ["", ".."])
@@ -142,7 +142,7 @@ def test_a_base_that_was_moved_is_looked_for_beside_its_adapter(
         tuned(base_model=adapter)
     (tmp_path / path.name).rename(adapter / beside / path.name)
     again = tuned(base_model=adapter, max_steps=0, tuning="full")
-    np.testing.assert_allclose(again.predict_proba(X), model.predict_proba(X), atol=1e-6)
+    np.testing.assert_allclose(again.predict_proba(X), model.predict_proba(X), atol=1e-5)
 
 
 def test_an_adapter_of_another_task_is_said_to_be_one(tmp_path):
