@@ -31,43 +31,43 @@ from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
 from finetune_tabpfn.training._loop import (
     Callback,
     TrainState,
-    average_decay,
     copy_weights,
+    ema_decay_at,
     mix_weights,
 )
 
 DECAY = 0.95
-KEPT = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)  # of the rounds of a run
+KEPT = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)  # of the evaluations of a run
 SHARES = (0.25, 0.5, 1.0)  # of the tuned weights, mixed with the base's
 
 
 class Recorder(Callback):
-    """Keeps the weights of every round, raw and averaged over the steps."""
+    """Keeps the weights of every evaluation, raw and averaged over the steps."""
 
     def on_train_begin(self, state: TrainState) -> None:
         """Begin with the base's weights."""
-        self.rounds: list[tuple[int, dict[str, Any]]] = []
+        self.evaluations: list[tuple[int, dict[str, Any]]] = []
         self.scores: list[float] = []
         self.base = copy_weights(state.model)
         self.mean = copy_weights(state.model)
 
     def after_step(self, state: TrainState) -> None:
         """Move the average on."""
-        decay = average_decay(state.step - 1, DECAY)
+        decay = ema_decay_at(state.step - 1, DECAY)
         self.mean = mix_weights(copy_weights(state.model), self.mean, decay)
 
-    def after_round(self, state: TrainState) -> None:
+    def after_evaluation(self, state: TrainState) -> None:
         """Keep both."""
-        if state.history[-1].round:
+        if state.history[-1].evaluation:
             weights = {"raw": copy_weights(state.model), "ema": self.mean}
-            self.rounds.append((state.step, weights))
+            self.evaluations.append((state.step, weights))
             self.scores.append(state.history[-1].score)
 
     def mean_of_best(self, count: int) -> dict[str, Any]:
-        """Return the mean of the averages of the rounds that scored best."""
+        """Return the mean of the averages of the evaluations that scored best."""
         mean: dict[str, Any] = {}
         for taken, place in enumerate(np.argsort(self.scores)[::-1][:count]):
-            weights = self.rounds[place][1]["ema"]
+            weights = self.evaluations[place][1]["ema"]
             mean = mix_weights(mean, weights, 1 / (taken + 1)) if mean else weights
         return mean
 
@@ -83,7 +83,7 @@ def run(table: Table, seed: int, arguments: Any) -> dict[str, Any]:
     estimator = FinetunedTabPFNClassifier if classes else FinetunedTabPFNRegressor
     model = estimator(
         base_model="mini",
-        early_stopping=False,
+        patience=None,
         max_steps=arguments.steps,
         learning_rate=arguments.learning_rate,
         callbacks=[recorder],
@@ -106,9 +106,9 @@ def run(table: Table, seed: int, arguments: Any) -> dict[str, Any]:
 def candidates(recorder: Recorder) -> dict[str, dict[str, Any]]:
     """Return the weights to predict with, as "kind step share"."""
     named = {"base": recorder.base}
-    last = len(recorder.rounds) - 1
+    last = len(recorder.evaluations) - 1
     for number in dict.fromkeys(round(share * last) for share in KEPT if last >= 0):
-        step, weights = recorder.rounds[number]
+        step, weights = recorder.evaluations[number]
         for kind, share in itertools.product(weights, SHARES):
             if share == 1.0 or kind == "ema":
                 named[f"{kind} {step} {share}"] = mix_weights(recorder.base, weights[kind], share)

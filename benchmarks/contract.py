@@ -33,7 +33,7 @@ CANCER = tuple(part[:200] for part in load_breast_cancer(return_X_y=True))
 
 
 def ours(**parameters: Any) -> Ours:
-    """Return our classifier, two short rounds."""
+    """Return our classifier, two short evaluations."""
     quick = {"base_model": "mini", "max_steps": 2, "n_estimators": 2, "device": "cpu"}
     return Ours(**{**quick, **parameters})
 
@@ -139,7 +139,7 @@ def passes_scikit_learns_checks(make: Make) -> str:
 
 
 def tells_its_history(make: Make) -> bool:
-    """Look for a record of the rounds on the fitted estimator."""
+    """Look for a record of the evaluations on the fitted estimator."""
     return len(make().fit(*IRIS).history_) > 1
 
 
@@ -173,7 +173,7 @@ CHECKS: dict[str, Callable[[Make], Any]] = {
     "a negative `time_limit` is refused": lambda make: refuses(make, time_limit=-5),
     "`X_val` without `y_val` is refused": refuses_half_a_validation_set,
     "finite predictions after a learning rate of 0.9": deploys_finite_weights_after_an_absurd_rate,
-    "a record of the rounds": tells_its_history,
+    "a record of the evaluations": tells_its_history,
     "a pickle holds one copy of the weights": holds_one_copy_of_the_weights,
     "`check_estimator`": passes_scikit_learns_checks,
 }

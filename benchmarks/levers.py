@@ -162,8 +162,8 @@ LEVERS = {
         {"learning_rate": 2 * MINI_RATE},
         lambda steps: loop(schedule=partial(cosine, steps=steps)),
     ),
-    "no retreat": Lever({"retreat_rounds": 0}),
-    "retreat after 3 rounds": Lever({"retreat_rounds": 3}),
+    "no retreat": Lever({"plateau_patience": 0}),
+    "retreat after 3 evaluations": Lever({"plateau_patience": 3}),
     "learning_rate auto": Lever({"learning_rate": "auto"}),
     "warm-up of 20 steps": Lever(replaced=lambda steps: loop(schedule=partial(warm_up, steps=20))),
     "query share .2": Lever(replaced=lambda steps: patch.object(_defaults, "QUERY_SHARE", 0.2)),
@@ -185,7 +185,7 @@ LEVERS = {
     "no moving average": Lever({"ema_decay": 0.0}),
     "average at full decay": Lever(
         replaced=lambda steps: patch(
-            "finetune_tabpfn.training._loop.average_decay", lambda step, most: most
+            "finetune_tabpfn.training._loop.ema_decay_at", lambda step, most: most
         )
     ),
     "moving average .9": Lever({"ema_decay": 0.9}),

@@ -70,13 +70,16 @@ def main() -> None:
         fit(X, y, 2)
         fits = [fit(X, y, arguments.steps) for _ in range(arguments.repeats)]
     whole = median(seconds for seconds, _, _ in fits)
-    rounds = fits[0][2]
+    evaluations = fits[0][2]
     print(f"\n{platform.platform()}, {arguments.threads} threads, torch {torch.__version__}")
     print(
-        f"{arguments.rows:,} x 20 rows, {arguments.steps} steps, {rounds} rounds, {whole:.1f} s; "
-        f"medians of {arguments.repeats} fits\n"
+        f"{arguments.rows:,} x 20 rows, {arguments.steps} steps, {evaluations} evaluations, "
+        f"{whole:.1f} s; medians of {arguments.repeats} fits\n"
     )
-    print("| logger | once (s) | a step (ms) | a round (ms) | share of the fit |\n|" + 5 * "---|")
+    print(
+        "| logger | once (s) | a step (ms) | an evaluation (ms) | share of the fit |\n|"
+        + 5 * "---|"
+    )
     total = 0.0
     for name in OWN:
         took = {hook: median(hooks[name][hook] for _, hooks, _ in fits) for hook in LOGGER_HOOKS}
@@ -84,24 +87,24 @@ def main() -> None:
         total += once + step + round_
         print(
             f"| {name} | {once:.2f} | {1000 * step / arguments.steps:.2f} "
-            f"| {1000 * round_ / rounds:.2f} | {(once + step + round_) / whole:.2%} |"
+            f"| {1000 * round_ / evaluations:.2f} | {(once + step + round_) / whole:.2%} |"
         )
     print(f"| all | | | | {total / whole:.2%} |")
 
 
 STEP = ("before_step", "after_step")
-ROUND = ("before_validation", "after_round")
+ROUND = ("before_evaluation", "after_evaluation")
 
 
 def fit(X: Any, y: Any, steps: int) -> tuple[float, dict[str, dict[str, float]], int]:
-    """Return the seconds of a fit, those in the hooks of each logger, and its rounds."""
+    """Return the seconds of a fit, those in the hooks of each logger, and its evaluations."""
     with tempfile.TemporaryDirectory() as folder:
         loggers = {name: Timed(name, Path(folder)) for name in OWN}
         model = FinetunedTabPFNClassifier(
             base_model="mini",
             device="cpu",
             max_steps=steps,
-            early_stopping=False,
+            patience=None,
             random_state=0,
             precision="fp32",
             loggers=list(loggers.values()),

@@ -43,7 +43,7 @@ def run(path: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     return {"table": path.stem, "preview": short, "full": full}
 
 
-def rows_of(cell: dict[str, Any]) -> list[dict[str, Any]]:
+def take_rows(cell: dict[str, Any]) -> list[dict[str, Any]]:
     """Return a row per metric, and one for the combined delta."""
     short, full = cell["preview"], cell["full"]
     pairs = {
@@ -120,7 +120,7 @@ def main() -> None:
             cells.append(run(paths[name], arguments))
             with arguments.out.open("a") as file:
                 file.write(json.dumps(cells[-1]) + "\n")
-    rows = pd.DataFrame([row for cell in cells for row in rows_of(cell)])
+    rows = pd.DataFrame([row for cell in cells for row in take_rows(cell)])
     print(f"\n{rows.round(4).to_string(index=False)}\n\n{judge(rows)}")
     print(f"\n{platform.platform()}, {arguments.threads} threads, torch {torch.__version__}")
 

@@ -24,12 +24,9 @@ import pandas as pd
 import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
 
-from finetune_tabpfn import (
-    Callback,
-    FinetunedTabPFNClassifier,
-    FinetunedTabPFNRegressor,
-    fine_tune_base_model,
-)
+from finetune_tabpfn import Callback, fine_tune_base_model
+from finetune_tabpfn._estimators import new_estimator
+from finetune_tabpfn._tasks import Kind
 
 SHORT: dict[str, Any] = {"base_model": "mini", "max_steps": 12, "eval_interval": 4}
 SHORT |= {"n_estimators": 2, "random_state": 0, "min_gain_se": 0.0}
@@ -45,22 +42,22 @@ class Interrupts(Callback):
             raise KeyboardInterrupt
 
 
-def fitted(kind: type, X: Any, y: Any, fit: dict[str, Any] | None = None, **changes: Any) -> Any:
+def fitted(kind: Kind, X: Any, y: Any, fit: dict[str, Any] | None = None, **changes: Any) -> Any:
     """Return a fitted estimator and what it predicts."""
-    model = kind(**{**SHORT, **changes}).fit(X, y, **(fit or {}))
+    model = new_estimator(kind, {**SHORT, **changes}).fit(X, y, **(fit or {}))
     return model, model.predict_proba(X) if hasattr(model, "predict_proba") else model.predict(X)
 
 
 def classifier(fit: dict[str, Any] | None = None, rows: int = 250, **changes: Any) -> Any:
     """Fit a classifier to some rows of a table."""
     X, y = CANCER[0][:rows], CANCER[1][:rows]
-    return fitted(FinetunedTabPFNClassifier, X, y, fit, **changes)
+    return fitted("classification", X, y, fit, **changes)
 
 
 def regressor(fit: dict[str, Any] | None = None, rows: int = 250, **changes: Any) -> Any:
     """Fit a regressor to some rows of a table."""
     X, y = DIABETES[0][:rows], DIABETES[1][:rows]
-    return fitted(FinetunedTabPFNRegressor, X, y, fit, **changes)
+    return fitted("regression", X, y, fit, **changes)
 
 
 def mixed() -> Any:
@@ -76,14 +73,14 @@ def mixed() -> Any:
         }
     )
     y = np.where((X["category"] == "a") ^ X["flag"], "yes", "no")
-    return fitted(FinetunedTabPFNClassifier, X, y)
+    return fitted("classification", X, y)
 
 
 def resumed() -> Any:
     """Fit in two goes."""
     with tempfile.TemporaryDirectory() as folder:
-        classifier(max_steps=6, **CHECKPOINTS(folder, False))
-        return classifier(**CHECKPOINTS(folder, True))
+        classifier(max_steps=6, checkpoint=folder)
+        return classifier(checkpoint=folder, resume=True)
 
 
 def related() -> Any:
@@ -95,11 +92,6 @@ def related() -> Any:
         return classifier(base_model=path, max_steps=4)
 
 
-def CHECKPOINTS(folder: str, resume: bool) -> dict[str, Any]:  # noqa: N802
-    """Return the parameters that write checkpoints."""
-    return {"checkpoint_dir": folder, "resume": resume}
-
-
 OWN = {"X_val": CANCER[0][300:400], "y_val": CANCER[1][300:400]}
 SPLITS = {"batch_size": 3, "gradient_accumulation_steps": 2, "query_size": 40}
 WEIGHT = np.linspace(0.1, 2, 250)
@@ -107,7 +99,7 @@ FITS: dict[str, Callable[[], Any]] = {
     "classifier": classifier,
     "regressor": regressor,
     "classifier to its own end": lambda: classifier(max_steps=300, patience=2),
-    "regressor to its own end": lambda: regressor(max_steps=300, patience=2, retreat_rounds=1),
+    "regressor to its own end": lambda: regressor(max_steps=300, patience=2, plateau_patience=1),
     "every kind of column": mixed,
     "folds": lambda: classifier(n_folds=2),
     "LoRA": lambda: regressor(tuning="lora", lora_dropout=0.1),

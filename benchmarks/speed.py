@@ -69,7 +69,7 @@ GROWTH = (
 
 def ours(path: Path, arguments: Any, **parameters: Any) -> FinetunedTabPFNClassifier:
     """Return our estimator, which makes all its steps."""
-    fixed = {"early_stopping": False, "random_state": 0, "device": arguments.device}
+    fixed = {"patience": None, "random_state": 0, "device": arguments.device}
     return FinetunedTabPFNClassifier(
         base_model=path, max_steps=arguments.steps, **fixed, **parameters
     )
@@ -219,7 +219,7 @@ def steps_of(
     one = argparse.Namespace(**{**vars(arguments), "steps": 1})
     given = {"context": sizes.context, "query": sizes.query, "splits": 1}
     work = {kind: bare(path, X, y, one, **given, **extra) for kind, extra in kinds.items()}
-    # the first round warms up
+    # the first evaluation warms up
     return sizes.context + sizes.query, alternate(work, arguments.repeats + 1)
 
 

@@ -47,7 +47,7 @@ def measure(path: Path, X: Any, y: Any, task: str, limit: float) -> dict[str, An
     started = time.monotonic()
     estimator(**common, max_steps=0, time_limit=limit).fit(X, y)
     alone = time.monotonic() - started
-    model = estimator(**common, time_limit=limit, max_steps=10**6, early_stopping=False)
+    model = estimator(**common, time_limit=limit, max_steps=10**6, patience=None)
     started = time.monotonic()
     model.fit(X, y)
     taken = time.monotonic() - started
@@ -57,7 +57,7 @@ def measure(path: Path, X: Any, y: Any, task: str, limit: float) -> dict[str, An
         "kept": "yes" if taken <= 1.05 * limit + 1 else "NO",
         "without steps (s)": round(alone, 1),
         "steps": model.n_steps_,
-        "rounds": max(0, len(model.history_) - 1),
+        "evaluations": max(0, len(model.history_) - 1),
         "deployed": model.deployed_weights_,
     }
 

@@ -26,5 +26,5 @@ for name, model in [("base", base), ("fine-tuned", tuned)]:
     accuracy = accuracy_score(y_test, model.classes_[proba.argmax(axis=1)])
     print(f"{name:>10}: log-loss {log_loss(y_test, proba):.3f}, accuracy {accuracy:.3f}")
 
-print(f"\n{tuned.n_steps_} steps, stopped by {tuned.stop_reason_}; a row per round:")
+print(f"\n{tuned.n_steps_} steps, stopped by {tuned.stop_reason_}; a row per evaluation:")
 print(tuned.history_.round(3).to_string(index=False))

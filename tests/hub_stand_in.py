@@ -12,7 +12,7 @@ TOKEN = "hf_of_the_tests"
 
 
 class StandIn(ThreadingHTTPServer):
-    """Answers the requests that huggingface_hub makes to read and to write dataset files."""
+    """Predictions the requests that huggingface_hub makes to read and to write dataset files."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)

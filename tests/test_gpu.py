@@ -51,7 +51,9 @@ def test_a_time_limit_leaves_room_for_training(change):
 @pytest.fixture(scope="module")
 def two_folds():
     X, y = CANCER
-    return classifier(max_steps=20, n_folds=2, min_gain_se=0.0).fit(X[:400], y[:400]), X[400:]
+    return classifier(max_steps=20, n_folds=2, training={"min_gain_se": 0.0}).fit(
+        X[:400], y[:400]
+    ), X[400:]
 
 
 def test_a_copy_stays_on_the_card_and_predicts_alike(two_folds):
@@ -129,7 +131,7 @@ def test_little_memory_asks_for_less_and_trains_all_the_same(share):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it says what it asks less of
-            model = classifier(max_steps=5, early_stopping=False).fit(X, y)
+            model = classifier(max_steps=5, patience=None).fit(X, y)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert model.n_steps_ == 5

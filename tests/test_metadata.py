@@ -59,8 +59,8 @@ def test_equal_weights_change_nothing():
 
 def test_weights_change_what_is_learned():
     weight = np.where(Y == 1, 50.0, 1.0)
-    plain = classifier(max_steps=10, early_stopping=False).fit(X, NAMES)
-    weighted = classifier(max_steps=10, early_stopping=False).fit(X, NAMES, sample_weight=weight)
+    plain = classifier(max_steps=10, patience=None).fit(X, NAMES)
+    weighted = classifier(max_steps=10, patience=None).fit(X, NAMES, sample_weight=weight)
     assert plain.base_score_ != weighted.base_score_  # the score is weighted
     assert plain.history_.train_loss.iloc[-1] != weighted.history_.train_loss.iloc[-1]
 
@@ -131,7 +131,7 @@ def test_weights_find_their_class_by_value_and_else_as_it_is_written(kind):
     [
         (
             {"maybe": 2},
-            r"class_weight={'maybe': 2}: the key 'maybe' is no class of y.* 'no', 'yes'",
+            r"class_weight={'maybe': 2}: the key 'maybe' is not a class of y.* 'no', 'yes'",
         ),
         ({"yes": "much"}, "class_weight={'yes': 'much'} must hold positive numbers"),
     ],
@@ -181,16 +181,33 @@ def test_groups_may_be_text_and_one_group_alone_trains_nothing():
 def test_the_last_rows_are_held_out():
     table = np.column_stack([X, np.arange(200)])
     seen = Recorder()
-    classifier(validation="time", validation_fraction=0.25, scoring=seen).fit(table, NAMES)
-    assert seen.X[:, -1].tolist() == list(range(150, 200))
+    classifier(validation=TimeSeriesSplit(2, test_size=10), scoring=seen).fit(table, NAMES)
+    assert seen.X[:, -1].tolist() == list(range(180, 190))
 
 
-@pytest.mark.parametrize("given", [{"validation": 0.3}, {"validation_fraction": 0.3}])
-def test_rows_to_validate_on_and_a_share_of_them_contradict_each_other(given):
-    with pytest.raises(
-        ValueError, match=r"validation.*=0.3 holds rows out of X, but X_val is given"
+@pytest.mark.parametrize("way", [0.3, 20, [1, 2, 3]])
+def test_rows_to_validate_on_and_rows_to_hold_out_contradict_each_other(way):
+    with pytest.raises(ValueError, match=r"validation=.* holds rows out of X, but X_val is given"):
+        classifier(validation=way).fit(X, Y, X_val=X, y_val=Y)
+
+
+def test_rows_are_held_out_by_their_number_or_their_numbers():
+    table, last = np.column_stack([X, np.arange(200)]), np.arange(150, 200)
+    mask = np.isin(np.arange(200), last)
+    for way in (last, mask, last.tolist()):
+        seen = Recorder()
+        classifier(validation=way, scoring=seen).fit(table, NAMES)
+        assert seen.X[:, -1].tolist() == last.tolist()
+    seen = Recorder()
+    classifier(validation=30, scoring=seen).fit(table, NAMES)
+    assert len(seen.X) == 30
+    for way, message in (
+        ([1, 999], "must name rows to hold out by numbers from 0 to 199"),
+        (300, "holds out as many rows as there are"),
+        (np.ones(200, bool), "leaves one side of the split empty"),
     ):
-        classifier(**given).fit(X, Y, X_val=X, y_val=Y)
+        with pytest.raises(ValueError, match=message):
+            classifier(validation=way).fit(table, NAMES)
 
 
 NAMED = pd.DataFrame(X, columns=[f"column {n}" for n in range(X.shape[1])])

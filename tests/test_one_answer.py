@@ -38,7 +38,7 @@ def models():
         (FinetunedTabPFNRegressor, load_diabetes, 2),
     ):
         X, rows, y, _ = halves(load)
-        fitted[kind] = kind(**SHORT, min_gain_se=0.0, n_folds=n_folds).fit(X, y), rows
+        fitted[kind] = kind(**SHORT, training={"min_gain_se": 0.0}, n_folds=n_folds).fit(X, y), rows
     return fitted
 
 
@@ -130,7 +130,7 @@ def test_a_busy_machine_changes_nothing(models):
     for neighbour in neighbours:
         neighbour.start()
     try:
-        busy = FinetunedTabPFNClassifier(**SHORT, min_gain_se=0.0).fit(X, y)
+        busy = FinetunedTabPFNClassifier(**SHORT, training={"min_gain_se": 0.0}).fit(X, y)
     finally:
         stop.set()
         for neighbour in neighbours:

@@ -1,4 +1,4 @@
-"""scikit-learn's own callbacks see the rounds of a fit (scikit-learn 1.9 and newer)."""
+"""scikit-learn's own callbacks see the evaluations of a fit (scikit-learn 1.9 and newer)."""
 
 import numpy as np
 import pytest
@@ -38,14 +38,16 @@ class Diary:
         self.lines.append(f"end {context.task_name} {context.task_id}")
         if fitted_estimator is not None:
             self.fitted.append(fitted_estimator.predict_proba(X))
-        return context.task_name == "round" and context.task_id == self.stop_at
+        return context.task_name == "evaluation" and context.task_id == self.stop_at
 
 
 def test_a_fit_is_a_task_and_every_round_its_subtask():
     diary = Diary()
     model = classifier().set_callbacks(diary).fit(X, NAMES)
-    rounds = [line for n in range(3) for line in (f"begin round {n}", f"end round {n}")]
-    assert diary.lines == ["setup", "begin fit 0", *rounds, "end fit 0", "teardown"]
+    evaluations = [
+        line for n in range(3) for line in (f"begin evaluation {n}", f"end evaluation {n}")
+    ]
+    assert diary.lines == ["setup", "begin fit 0", *evaluations, "end fit 0", "teardown"]
     assert not np.array_equal(diary.fitted[0], diary.fitted[1])  # the weights of the moment
     np.testing.assert_array_equal(diary.fitted[-1], model.predict_proba(X))
 
@@ -76,9 +78,9 @@ def test_scoring_monitor_has_a_score_for_every_round():
     monitor = sklearn_callback.ScoringMonitor(scoring="neg_log_loss")
     model = classifier().set_callbacks(monitor).fit(X, NAMES)
     log = monitor.get_logs().data_as_pandas
-    rounds = log[log["task_name"] == "round"]
-    assert len(rounds) == len(model.history_)
-    assert rounds["neg_log_loss"].nunique() > 1
+    evaluations = log[log["task_name"] == "evaluation"]
+    assert len(evaluations) == len(model.history_)
+    assert evaluations["neg_log_loss"].nunique() > 1
 
 
 def test_the_progress_bar_shows_rounds_below_a_search(capsys):
@@ -90,13 +92,13 @@ def test_the_progress_bar_shows_rounds_below_a_search(capsys):
 
 def test_callbacks_are_kept_by_clone_and_ours_work_beside_them():
     class Counter:
-        rounds = 0
+        evaluations = 0
 
-        def after_round(self, state):
-            self.rounds += 1
+        def after_evaluation(self, state):
+            self.evaluations += 1
 
     ours, theirs = Counter(), Diary()
     model = clone(classifier().set_callbacks(theirs)).set_params(callbacks=[ours])
     model.fit(X, NAMES)
-    assert ours.rounds == 3
-    assert "end round 2" in model._skl_callbacks[0].lines
+    assert ours.evaluations == 3
+    assert "end evaluation 2" in model._skl_callbacks[0].lines

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from finetune_tabpfn._api import fine_tune_tabpfn
     from finetune_tabpfn._estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
     from finetune_tabpfn._multi_table import fine_tune_base_model
+    from finetune_tabpfn.finetuning._settings import Checkpoint, LoRA
     from finetune_tabpfn.loggers._base import Logger
     from finetune_tabpfn.loggers._plot import plot_history
     from finetune_tabpfn.training._loop import Callback
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Callback",
+    "Checkpoint",
     "FinetunedTabPFNClassifier",
     "FinetunedTabPFNRegressor",
+    "LoRA",
     "Logger",
     "__version__",
     "fine_tune_base_model",
@@ -28,8 +31,10 @@ __all__ = [
 
 _HOMES = {
     "Callback": "training._loop",
+    "Checkpoint": "finetuning._settings",
     "FinetunedTabPFNClassifier": "_estimators",
     "FinetunedTabPFNRegressor": "_estimators",
+    "LoRA": "finetuning._settings",
     "Logger": "loggers._base",
     "fine_tune_base_model": "_multi_table",
     "fine_tune_tabpfn": "_api",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +11,8 @@ import pandas as pd
 import torch
 
 from finetune_tabpfn import _tabpfn
-from finetune_tabpfn._estimators import ESTIMATORS
-from finetune_tabpfn._parameters import Parameters, explaining
+from finetune_tabpfn._estimators import SETTINGS, new_estimator
+from finetune_tabpfn._parameters import explaining
 from finetune_tabpfn.data._io import infer_task
 from finetune_tabpfn.loggers._level import messages
 from finetune_tabpfn.loggers._plot import save_curve
@@ -117,8 +116,8 @@ def fine_tune_tabpfn(
     show_training_curve : bool, default=False
         Whether to draw the training curve: a PNG beside the checkpoint, under the same name.
     logger_level : int or str, default=None
-        Level of the logger "finetune_tabpfn" during the call, such as "INFO" for a line per round.
-        Messages go to standard error unless logging is set up.
+        Level of the logger "finetune_tabpfn" during the call, such as "INFO" for a line per
+        evaluation. Messages go to standard error unless logging is set up.
     use_wandb : bool, default=False
         Whether to record the fit as a run of Weights & Biases.
     random_seed : int, default=None
@@ -170,9 +169,9 @@ def fine_tune_tabpfn(
     }
     if use_wandb:
         parameters["loggers"] = [*_as_list(parameters.get("loggers")), "wandb"]
-    make = ESTIMATORS["classification" if n_classes else "regression"]
+    estimator = new_estimator("classification" if n_classes else "regression", parameters)
     with messages(logger_level):
-        estimator = make(**parameters).fit(X_train, y_train, X_val=X_val, y_val=y_val)
+        estimator.fit(X_train, y_train, X_val=X_val, y_val=y_val)
     _warn_of_version(estimator.base_model_.path, path)
     save_model(estimator, path)
     if show_training_curve:
@@ -236,7 +235,7 @@ def _classes_of(y: Any, task_type: TaskType | None) -> int:
 
 def _checked_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters in `finetuning_config`; raise for a name that none has."""
-    names = list(inspect.signature(Parameters).parameters)
+    names = SETTINGS
     for name in config:
         if name in OWN_ARGUMENTS:
             raise ValueError(

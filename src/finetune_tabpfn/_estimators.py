@@ -2,55 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.base import ClassifierMixin, RegressorMixin, is_classifier
 from sklearn.utils import Tags
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from finetune_tabpfn import _tabpfn
-from finetune_tabpfn._parameters import Parameters, documented, explaining
-from finetune_tabpfn._scoring import HoldOutScore, name_of
+from finetune_tabpfn._nested import NESTED, assemble, flat
+from finetune_tabpfn._parameters import Parameters, documented, explaining, extending
+from finetune_tabpfn._planning import PlannedFit, plan_fit, random_seed
+from finetune_tabpfn._scoring import name_of
 from finetune_tabpfn._sklearn_callbacks import CallbackSupportMixin, FitTask, with_callbacks
-from finetune_tabpfn._tasks import Classification, Kind, Regression, Task
-from finetune_tabpfn.data._kinds import Columns
-from finetune_tabpfn.data._sampling import batches, rows_of
-from finetune_tabpfn.data._validation import (
-    LabelledTable,
-    Table,
-    check_groups,
-    check_shape,
-    check_table,
-    check_target,
-    check_weight,
-    fingerprint,
-    positions_of,
-)
+from finetune_tabpfn._tasks import Classification, Kind
+from finetune_tabpfn.data._fit_input import FitInput, read_input
+from finetune_tabpfn.data._sampling import batches, take_rows
+from finetune_tabpfn.data._validation import Table, check_shape, fingerprint
 from finetune_tabpfn.finetuning import _defaults
-from finetune_tabpfn.finetuning._fine_tune import fine_tune
-from finetune_tabpfn.finetuning._problem import Course, NothingToTrainError, prepare_course
-from finetune_tabpfn.finetuning._selection import Outcome
-from finetune_tabpfn.finetuning._validation_split import check_same_columns, hold_outs
+from finetune_tabpfn.finetuning._budget import Timer
+from finetune_tabpfn.finetuning._fit import fine_tune_folds
+from finetune_tabpfn.finetuning._selection import FineTuningResult
+from finetune_tabpfn.finetuning._settings import Checkpoint
 from finetune_tabpfn.loggers._registry import Loggers
 from finetune_tabpfn.models import _base_models, _export
-from finetune_tabpfn.training._callbacks import Timer
-from finetune_tabpfn.training._checkpoints import Checkpoints, FoldCheckpoints
-from finetune_tabpfn.training._loop import Round, gradients
+from finetune_tabpfn.training._checkpoints import Checkpoints
+from finetune_tabpfn.training._loop import HistoryRow, gradients
 from finetune_tabpfn.utils._warn import warn
 
 
 class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
     """What both estimators share."""
 
-    _kind: Kind
     _is_clone = False
 
     @explaining
@@ -95,252 +85,90 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
             the end. In between it ends the fit's preparing or training, and what was best until
             then is deployed with a warning: the base model, if no step has been made.
         Exception
-            What a callback or a scorer raised. If a round had scored above the base model, the
-            estimator is fitted with the best one's weights all the same, and the exception
-            has it as its attribute `best_so_far`.
+            What a callback or a scorer raised. If an evaluation had scored above the base model,
+            the estimator is fitted with the best one's weights all the same, and the exception has
+            it as its attribute `best_so_far`.
         """
         timer = Timer(self.time_limit)
         self._validate_params()
         loggers = Loggers(self.loggers, self.log_dir, bool(self.verbose), self._is_clone)
-        checkpoints = Checkpoints(self.checkpoint_dir, self.resume, self.checkpoint_interval)
-        table, validation = self._check_tables(X, y, sample_weight, groups, X_val, y_val)
-        progress = FitTask.begin(self, table)
-        task = self._task(table, validation)
-        self.scoring_ = name_of(task, self.scoring)
-        seed = checkpoints.seed(random_seed(self.random_state))
-        blueprint = self._load_base_model(task, table, seed, timer)
-        folds = hold_outs(table, validation, task, self, seed)
-        checkpoints.begin(lambda: self._identity(seed, table, validation))
-        loggers.begin(self._run(task, table) | {"resumed": checkpoints.resumed})
-        listeners = (progress, loggers)
+        checkpoints = self._checkpoints()
+        given = self._read(X, y, sample_weight, groups, X_val, y_val)
+        progress = FitTask.begin(self, given.table)
+        fit = plan_fit(self, given, checkpoints.seed(random_seed(self.random_state)), timer)
+        self._take_over(fit)
+        checkpoints.begin(lambda: self._identity(fit, given))
+        loggers.begin(self._described(fit) | {"resumed": checkpoints.resumed})
         with loggers.told_of_failure():
-            outcomes = self._tune(
-                task, blueprint, table, folds, listeners, checkpoints, seed, timer
-            )
-            self._record(outcomes)
-            self._raise_error(outcomes)
+            results, self.predictors_ = fine_tune_folds(fit, checkpoints, (progress, loggers))
+            self.predictor_ = self.predictors_[0]
+            self._record(results)
+            self._raise_error(results)
             progress.end()
         loggers.end(self)
         return self
 
-    def _check_tables(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        groups: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
-    ) -> tuple[LabelledTable, LabelledTable | None]:
+    def _read(self, X: Any, *others: Any) -> FitInput:
         """Check everything that came in and note the features."""
-        table = self._labelled(check_table(X, min_rows=2), y, "")
+        given = read_input(
+            X,
+            *others,
+            numeric=not is_classifier(self),
+            categorical_features=self.categorical_features,
+        )
         validate_data(self, X, skip_check_array=True)
-        table = replace(
-            table,
-            weight=check_weight(sample_weight, n_rows=len(table.y)),
-            groups=check_groups(groups, n_rows=len(table.y)),
-        )
-        if table.weight is not None:
-            table = table.rows(np.flatnonzero(table.weight))
-        categorical = positions_of(self.categorical_features, table.X) or ()
-        self.columns_ = Columns.of(table.X, categorical=categorical)
-        table = replace(table, X=self.columns_.read(table.X))
-        if X_val is None and y_val is None:
-            return table, None
-        if X_val is None or y_val is None:
-            missing = "X_val" if X_val is None else "y_val"
-            raise ValueError(f"{missing} is None; X_val and y_val go together.")
-        rows = check_shape(X_val, name="X_val")
-        names = getattr(self, "feature_names_in_", None)
-        check_same_columns(X_val, rows.shape[1], self.n_features_in_, names)
-        return table, self._labelled(self.columns_.read(rows, "X_val"), y_val, "_val")
+        self.columns_ = given.columns
+        return given
 
-    def _labelled(self, X: Table, y: Any, suffix: str) -> LabelledTable:
-        numeric = self._kind == "regression"
-        y = check_target(y, n_rows=len(X), numeric=numeric, name=f"y{suffix}", table=f"X{suffix}")
-        return LabelledTable(X, y)
+    def _checkpoints(self) -> Checkpoints:
+        """Return where the state of the training goes."""
+        if isinstance(self.checkpoint, Checkpoint):
+            kept = self.checkpoint
+            return Checkpoints(kept.folder, kept.resume, kept.every)
+        return Checkpoints(self.checkpoint)
 
-    def _task(self, table: LabelledTable, validation: LabelledTable | None) -> Task:
-        """Return the task of the target."""
-        raise NotImplementedError
+    def _take_over(self, fit: PlannedFit) -> None:
+        """Set the attributes that are known before the training."""
+        self.base_model_ = fit.base_model
+        self.scoring_ = name_of(fit.task, self.scoring)
 
-    def _load_base_model(
-        self,
-        task: Task,
-        table: LabelledTable,
-        seed: int,
-        timer: Timer,
-        specs: _tabpfn.Specs | None = None,
-    ) -> _tabpfn.Blueprint:
-        """Return the plan of the predictor around the base model, loaded unless it is given."""
-        device = _defaults.device(self.device)
-        self.base_model_ = _base_models.resolve(
-            self.base_model, task.kind, download_timeout=timer.remaining
-        )
-        specs = specs or self.base_model_.load(task.kind, device)
-        halved = _defaults.half_precision_inference(
-            self.precision, device, sum(weight.numel() for weight in specs.model.parameters())
-        )
-        blueprint = _tabpfn.Blueprint(
-            kind=task.kind,
-            specs=specs,
-            n_estimators=self.n_estimators,
-            device=device,
-            categorical_features=positions_of(self.categorical_features, table.X),
-            random_state=seed,
-            precision="auto" if halved else "fp32",
-            max_context=_defaults.max_context(device),
-            fit_mode=self.fit_mode,
-        )
-        task.check_network(blueprint.max_classes, self.base_model_.name)
-        return blueprint
-
-    def _identity(
-        self, seed: int, table: LabelledTable, validation: LabelledTable | None
-    ) -> dict[str, Any]:
+    def _identity(self, fit: PlannedFit, given: FitInput) -> dict[str, Any]:
         """Return what a checkpoint must agree with."""
-        started = _export.describe_start(self)
-        return {"seed": seed, "data": fingerprint(table, validation), **started}
+        data = fingerprint(given.table, given.validation)
+        return {"seed": fit.seed, "data": data, **_export.describe_start(self, fit.base_model)}
 
-    def _run(self, task: Task, table: LabelledTable) -> dict[str, Any]:
+    def _described(self, fit: PlannedFit) -> dict[str, Any]:
         """Return what loggers are told of the fit before it."""
-        rows, columns = table.X.shape
-        sizes = {"task": task.kind, "rows": rows, "columns": columns}
-        return {**sizes, **_export.describe_start(self)}
+        n_rows, n_columns = fit.table.X.shape
+        sizes = {"task": fit.task.kind, "rows": n_rows, "columns": n_columns}
+        return {**sizes, **_export.describe_start(self, fit.base_model)}
 
-    def _tune(
-        self,
-        task: Task,
-        blueprint: _tabpfn.Blueprint,
-        table: LabelledTable,
-        folds: list[tuple[LabelledTable, LabelledTable | None]],
-        listeners: tuple[FitTask, Loggers],
-        checkpoints: Checkpoints,
-        seed: int,
-        timer: Timer,
-    ) -> list[Outcome]:
-        """Fine-tune for every fold and fit a predictor with each one's weights to all rows."""
-        self.predictors_: list[_tabpfn.TabPFN] = []
-        outcomes: list[Outcome] = []
-        for number, (training, held_out) in enumerate(folds):
-            plan = blueprint if len(folds) == 1 else blueprint.copy(seed + number)
-            moment = partial(_predictor_of_the_moment, plan, table)
-            try:
-                outcome = self._fine_tune(
-                    task,
-                    plan,
-                    training,
-                    held_out,
-                    len(table.y),
-                    number,
-                    [guest for listener in listeners for guest in listener.guests(moment)],
-                    checkpoints.fold(number),
-                    seed + number,
-                    timer.share(len(folds) - number),
-                )
-            except KeyboardInterrupt:  # before its training
-                if outcomes:
-                    outcomes[-1] = replace(outcomes[-1], stop_reason="interrupted")
-                    break
-                outcome = Outcome.untouched("interrupted")
-            self.predictors_.append(plan.deploy(outcome.weights, table.X, table.y))
-            outcomes.append(outcome)
-            reason = outcome.stop_reason
-            out_of_time = reason == "time_limit" and not outcome.n_steps
-            if outcome.error is not None or reason == "interrupted" or out_of_time:
-                break
-        self.predictor_ = self.predictors_[0]
-        return outcomes
-
-    def _fine_tune(
-        self,
-        task: Task,
-        blueprint: _tabpfn.Blueprint,
-        training: LabelledTable,
-        validation: LabelledTable | None,
-        n_rows: int,
-        fold: int,
-        guests: list[object],
-        checkpoints: FoldCheckpoints,
-        seed: int,
-        timer: Timer,
-    ) -> Outcome:
-        """Prepare the rows once and train on them, unless there is nothing to train on."""
-        try:
-            course = self._course(task, blueprint, training, validation, timer)
-        except NothingToTrainError as nothing:
-            return Outcome.untouched(str(nothing))
-        return fine_tune(
-            [course],
-            self,
-            guests=guests,
-            checkpoints=checkpoints,
-            seed=seed,
-            timer=timer,
-            # what is still to come is preparing again, with all rows
-            finish_seconds=0.2 + 1.2 * course.seconds * n_rows / len(training.y),
-            fold=fold,
-        )
-
-    def _course(
-        self,
-        task: Task,
-        blueprint: _tabpfn.Blueprint,
-        training: LabelledTable,
-        validation: LabelledTable | None,
-        timer: Timer,
-    ) -> Course:
-        """Prepare the rows once; raises NothingToTrainError."""
-        task = task.among(training.y)
-        weight, score = self._weights(training), None
-        if validation is not None:
-            of_rows = self._weights(validation)
-            score = HoldOutScore(task, self.scoring, validation.X, validation.y, of_rows)
-        return prepare_course(blueprint, task, training, validation, score, weight, timer)
-
-    def _first_course(
-        self, seed: int, timer: Timer, specs: _tabpfn.Specs | None, *rows: Any
-    ) -> tuple[Course, _tabpfn.Blueprint]:
-        """Go the steps of `fit`, with its arguments, up to the training of its first fold.
-
-        Around the network of `specs`, if given.
-        """
-        table, validation = self._check_tables(*rows)
-        task = self._task(table, validation)
-        blueprint = self._load_base_model(task, table, seed, timer, specs)
-        training, held_out = hold_outs(table, validation, task, self, seed)[0]
-        return self._course(task, blueprint, training, held_out, timer), blueprint
-
-    def _weights(self, table: LabelledTable) -> npt.NDArray[np.float64] | None:
-        """Return the weights of rows in the loss and in the score."""
-        return table.weight
-
-    def _record(self, outcomes: list[Outcome]) -> None:
+    def _record(self, results: list[FineTuningResult]) -> None:
         """Set the fitted attributes and say what the user should know."""
         rows = [
             {"fold": fold} | row.flat()
-            for fold, outcome in enumerate(outcomes)
-            for row in outcome.history
+            for fold, result in enumerate(results)
+            for row in result.history
         ]
-        self.history_ = pd.DataFrame(rows, columns=None if rows else ["fold", *Round.NAMES])
-        self.base_score_ = float(np.mean([outcome.base_score for outcome in outcomes]))
-        self.best_score_ = float(np.mean([outcome.score for outcome in outcomes]))
-        self.best_step_ = int(np.median([outcome.best_step for outcome in outcomes]))
-        self.n_steps_ = sum(outcome.n_steps for outcome in outcomes)
-        self.learning_rate_ = float(np.median([outcome.learning_rate for outcome in outcomes]))
-        self._adapters = [outcome.adapter for outcome in outcomes if outcome.adapter is not None]
-        self.stop_reason_ = _all_different(outcome.stop_reason for outcome in outcomes)
-        self.deployed_weights_ = _all_different(outcome.deployed for outcome in outcomes)
-        for warning in dict.fromkeys(outcome.warning for outcome in outcomes):
+        self.history_ = pd.DataFrame(rows, columns=None if rows else ["fold", *HistoryRow.NAMES])
+        self.base_score_ = float(np.mean([result.base_score for result in results]))
+        self.best_score_ = float(np.mean([result.score for result in results]))
+        self.best_step_ = int(np.median([result.best_step for result in results]))
+        self.n_steps_ = sum(result.n_steps for result in results)
+        self.learning_rate_ = float(np.median([result.learning_rate for result in results]))
+        self._adapters = [result.adapter for result in results if result.adapter is not None]
+        self.stop_reason_ = _join_unique(result.stop_reason for result in results)
+        self.deployed_weights_ = _join_unique(result.deployed for result in results)
+        for warning in dict.fromkeys(result.warning for result in results):
             if warning:
                 warn(warning)
 
-    def _raise_error(self, outcomes: list[Outcome]) -> None:
+    def _raise_error(self, results: list[FineTuningResult]) -> None:
         """Raise what ended the training, now that the estimator is fitted with what was best."""
-        for outcome in outcomes:
-            if outcome.error is not None:
-                outcome.error.best_so_far = self  # type: ignore[attr-defined]
-                raise outcome.error
+        for result in results:
+            if result.error is not None:
+                result.error.best_so_far = self  # type: ignore[attr-defined]
+                raise result.error
 
     def get_embeddings(self, X: Any) -> npt.NDArray[np.floating[Any]]:
         """Return what the fine-tuned network makes of rows before it predicts.
@@ -389,7 +217,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
             base_model=base.reference_from(Path(folder)),
             base_path="" if base.name in _base_models.NAMES else str(base.place),
             base_sha256=base.sha256,
-            task=self._kind,
+            task="classification" if is_classifier(self) else "regression",
         )
         adapter.save(Path(folder))
 
@@ -408,7 +236,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         size = _defaults.rows_at_once(n_columns, n_context)
         if n_rows <= size:
             return predict(rows)
-        return _joined([predict(rows_of(rows, some)) for some in batches(n_rows, size)])
+        return _joined([predict(take_rows(rows, some)) for some in batches(n_rows, size)])
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -442,6 +270,16 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
 
 
 @documented(
+    parameters="""\
+class_weight : dict or "balanced", default=None
+        What an error on a class costs, relative to the others; "balanced" is inverse to the
+        share of the class. Weighs the loss and the validation score, and multiplies the
+        predicted probabilities. Classes that are not named weigh 1; a key is the label itself or,
+        as in JSON, the label as it is written.
+    balanced_contexts : bool, default=False
+        Whether the contexts of training are filled with all classes alike, which gives rare
+        ones more rows to be read from.
+    """,
     attributes="""\
 classes_ : ndarray of shape (n_classes,)
     class_weight_ : ndarray of shape (n_classes,) or None
@@ -459,7 +297,23 @@ classes_ : ndarray of shape (n_classes,)
 class FinetunedTabPFNClassifier(ClassifierMixin, _FinetunedTabPFN):
     """A TabPFN classifier that adapts its network to the table in `fit`."""
 
-    _kind = "classification"
+    _parameter_constraints = {  # noqa: RUF012 - scikit-learn's name and form
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "balanced_contexts": ["boolean"],
+        **Parameters._parameter_constraints,
+    }
+
+    @extending(Parameters)
+    def __init__(
+        self,
+        *,
+        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
+        balanced_contexts: bool = False,
+        **shared: Any,
+    ) -> None:
+        super().__init__(**shared)
+        self.class_weight = class_weight
+        self.balanced_contexts = balanced_contexts
 
     def predict_proba(self, X: Any) -> npt.NDArray[np.floating[Any]]:
         """Predict class probabilities.
@@ -496,22 +350,10 @@ class FinetunedTabPFNClassifier(ClassifierMixin, _FinetunedTabPFN):
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
 
-    def _weights(self, table: LabelledTable) -> npt.NDArray[np.float64] | None:
-        if self.class_weight_ is None:
-            return table.weight
-        weight = self.class_weight_[np.searchsorted(self.classes_, table.y)]
-        return weight if table.weight is None else weight * table.weight
-
-    def _task(self, table: LabelledTable, validation: LabelledTable | None) -> Task:
-        task = Classification.of(table.y, self.class_weight)
-        self.classes_, self.class_weight_ = task.classes, task.weights
-        unseen = np.empty(0) if validation is None else np.setdiff1d(validation.y, task.classes)
-        if len(unseen):
-            raise ValueError(
-                f"y_val holds the label {unseen.tolist()[0]!r}, which y does not; every label to "
-                "validate on needs training rows."
-            )
-        return task
+    def _take_over(self, fit: PlannedFit) -> None:
+        super()._take_over(fit)
+        assert isinstance(fit.task, Classification)
+        self.classes_, self.class_weight_ = fit.task.classes, fit.task.weights
 
 
 @documented(
@@ -526,8 +368,6 @@ class FinetunedTabPFNClassifier(ClassifierMixin, _FinetunedTabPFN):
 )
 class FinetunedTabPFNRegressor(RegressorMixin, _FinetunedTabPFN):
     """A TabPFN regressor that adapts its network to the table in `fit`."""
-
-    _kind = "regression"
 
     def predict(
         self, X: Any, *, output_type: str = "mean", quantiles: list[float] | None = None
@@ -553,15 +393,6 @@ class FinetunedTabPFNRegressor(RegressorMixin, _FinetunedTabPFN):
             rows,
         )
 
-    def _task(self, table: LabelledTable, validation: LabelledTable | None) -> Task:
-        for name, off in (("class_weight", None), ("balanced_contexts", False)):
-            if getattr(self, name) != off:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} is for classification; a regressor needs "
-                    f"{off}."
-                )
-        return Regression()
-
 
 ESTIMATORS: dict[str, type[Any]] = {  # by task
     "classification": FinetunedTabPFNClassifier,
@@ -569,13 +400,25 @@ ESTIMATORS: dict[str, type[Any]] = {  # by task
 }
 
 
-def random_seed(random_state: int | np.random.RandomState | None) -> int:
-    """Return the seed of a fit; numpy's global state is not touched, even for None."""
-    if isinstance(random_state, np.random.RandomState):
-        return int(random_state.randint(2**31 - 1))
-    if random_state is None:
-        return int(np.random.default_rng().integers(2**31 - 1))
-    return int(random_state)
+# every setting by a name of its own
+SETTINGS = [*flat(FinetunedTabPFNClassifier().get_params(deep=False)), *NESTED]
+
+
+def new_estimator(task: Kind, settings: Mapping[str, Any]) -> Any:
+    """Return an estimator from settings that each have a name of their own, as in a file.
+
+    Parameters
+    ----------
+    task : {"classification", "regression"}
+    settings : mapping
+
+    Raises
+    ------
+    ValueError
+        For a setting that the task does not have.
+    """
+    kind = ESTIMATORS[task]
+    return kind(**assemble(settings, kind))
 
 
 def _joined(parts: list[Any]) -> Any:
@@ -592,11 +435,5 @@ def _joined(parts: list[Any]) -> Any:
     return first  # what does not depend on the rows
 
 
-def _predictor_of_the_moment(plan: _tabpfn.Blueprint, table: LabelledTable) -> dict[str, Any]:
-    """Return the attributes of an estimator whose fit had stopped now."""
-    predictor = plan.snapshot(table.X, table.y)
-    return {"predictor_": predictor, "predictors_": [predictor]}
-
-
-def _all_different(words: Iterable[str]) -> str:
+def _join_unique(words: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(words))

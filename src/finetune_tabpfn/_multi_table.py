@@ -9,22 +9,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
 
-from finetune_tabpfn import _tabpfn
-from finetune_tabpfn._estimators import ESTIMATORS, random_seed
+from finetune_tabpfn._estimators import ESTIMATORS
+from finetune_tabpfn._nested import assemble
+from finetune_tabpfn._planning import PlannedFit, plan_fit, random_seed
 from finetune_tabpfn._scoring import name_of
 from finetune_tabpfn._tasks import Kind
-from finetune_tabpfn.finetuning._fine_tune import fine_tune
-from finetune_tabpfn.finetuning._problem import Course
-from finetune_tabpfn.finetuning._selection import Outcome
+from finetune_tabpfn.data._fit_input import read_input
+from finetune_tabpfn.finetuning._budget import Timer
+from finetune_tabpfn.finetuning._fine_tune import Surroundings, fine_tune
+from finetune_tabpfn.finetuning._problem import FineTuningProblem
+from finetune_tabpfn.finetuning._selection import FineTuningResult
 from finetune_tabpfn.models import _export
-from finetune_tabpfn.training._callbacks import Timer
-from finetune_tabpfn.training._loop import Round, gradients
+from finetune_tabpfn.training._loop import HistoryRow, gradients
 from finetune_tabpfn.utils._text import unknown_name
 
 NOT_HERE = (
-    "checkpoint_dir", "checkpoint_interval", "log_dir", "loggers", "n_folds", "resume", "verbose",
+    "checkpoint", "checkpoint_every", "log_dir", "loggers", "n_folds", "resume", "verbose",
 )  # fmt: skip
 
 
@@ -37,11 +38,11 @@ class RelatedFit:
     path : pathlib.Path
         The new base model: for ``base_model=path``, or `model_path` of a plain TabPFN estimator.
     history : pandas.DataFrame
-        A row per round. score_0, score_1, ... are the tables' own scores; score is their mean,
+        A row per evaluation. score_0, score_1, ... are the tables' own scores; score is their mean,
         each relative to the size of the base model's, which makes the first one -1 or 1.
     base_scores, scores : list of float
-        Of the untouched base model and of the best round on the hold-out of each table.
-    deployed : {"base", "best round", "average"}
+        Of the untouched base model and of the best evaluation on the hold-out of each table.
+    deployed : {"base", "best", "interpolated"}
         Which weights were written.
     stop_reason : str
     """
@@ -77,9 +78,9 @@ def fine_tune_base_model(
         "v3" (or "v2.5", ...) in it where the base model's name has it.
     task : {"classification", "regression"}
     **parameters
-        Of the estimators, by name, but for those of checkpoints, of loggers (verbose among
-        them) and n_folds. `callbacks` hear of the training; `max_steps` counts the steps on all
-        tables together.
+        Of the estimators, by name, those of `training` by their own names as well; but none of
+        checkpoints, of loggers (verbose among them), and no n_folds. `callbacks` hear of the
+        training; `max_steps` counts the steps on all tables together.
 
     Returns
     -------
@@ -113,20 +114,28 @@ def fine_tune_base_model(
     if not len(tables):
         raise ValueError("tables=[] holds no table; a list of pairs (X, y) will do.")
     timer, seed = Timer(estimator.time_limit), random_seed(estimator.random_state)
-    courses, specs = [], None
+    fits: list[PlannedFit] = []
+    problems: list[FineTuningProblem] = []
     for number, table in enumerate(tables):
-        worker = clone(estimator)
+        specs = fits[0].blueprint.specs if fits else None
         try:
             X, y = table
-            course, plan = worker._first_course(seed + number, timer, specs, X, y)
+            given = read_input(
+                X,
+                y,
+                numeric=task == "regression",
+                categorical_features=estimator.categorical_features,
+            )
+            fit = plan_fit(estimator, given, seed + number, timer, specs)
+            problems.append(fit.problem())
         except (TypeError, ValueError) as error:
             raise ValueError(f"tables[{number}] cannot be used: {error}") from error
-        courses.append(course)
-        specs = plan.specs
-    outcome = fine_tune(courses, estimator, seed=seed, timer=timer, finish_seconds=1.0)
-    written = _write(path, worker, plan.specs, courses, outcome)
-    if outcome.error is not None:
-        raise outcome.error
+        fits.append(fit)
+    around = Surroundings(seed=seed, timer=timer, finish_seconds=1.0)
+    result = fine_tune(problems, estimator.settings(), around)
+    written = _write(path, estimator, fits[0], problems, result)
+    if result.error is not None:
+        raise result.error
     return written
 
 
@@ -139,11 +148,12 @@ def _estimator(task: Kind, parameters: dict[str, Any]) -> Any:
             raise ValueError(
                 f"{name}={parameters[name]!r} is for a fit to one table; leave it out."
             )
+    own = assemble(parameters, ESTIMATORS[task])
     names = [name for name in ESTIMATORS[task]._get_param_names() if name not in NOT_HERE]
-    for name in parameters:
+    for name in own:
         if name not in names:
             raise ValueError(unknown_name("fine_tune_base_model is given", name, names))
-    estimator = ESTIMATORS[task](**parameters)
+    estimator = ESTIMATORS[task](**own)
     estimator._validate_params()
     if estimator.validation is None:
         raise ValueError(
@@ -156,28 +166,29 @@ def _estimator(task: Kind, parameters: dict[str, Any]) -> Any:
 def _write(
     path: Path,
     estimator: Any,
-    specs: _tabpfn.Specs,
-    courses: Sequence[Course],
-    outcome: Outcome,
+    fit: PlannedFit,
+    problems: Sequence[FineTuningProblem],
+    result: FineTuningResult,
 ) -> RelatedFit:
     """Write the base model with where it comes from, and return what it came to."""
-    if outcome.weights is not None:
-        specs.model.load_state_dict(outcome.weights)
-    rows = [row.flat() for row in outcome.history]
-    history = pd.DataFrame(rows, columns=None if rows else list(Round.NAMES))
-    origin = _export.describe_start(estimator) | {
-        "tables": [{"rows": c.table.n_rows + c.table.n_held_out} for c in courses],
-        "scoring": name_of(courses[0].table.task, estimator.scoring),
-        "base_score": outcome.base_score,
-        "best_score": outcome.score,
-        "best_step": outcome.best_step,
-        "stop_reason": outcome.stop_reason,
+    specs = fit.blueprint.specs
+    if result.weights is not None:
+        specs.model.load_state_dict(result.weights)
+    rows = [row.flat() for row in result.history]
+    history = pd.DataFrame(rows, columns=None if rows else list(HistoryRow.NAMES))
+    origin = _export.describe_start(estimator, fit.base_model) | {
+        "tables": [{"rows": c.table.n_rows + c.table.n_held_out} for c in problems],
+        "scoring": name_of(problems[0].table.task, estimator.scoring),
+        "base_score": result.base_score,
+        "best_score": result.score,
+        "best_step": result.best_step,
+        "stop_reason": result.stop_reason,
         "date": _export.now(),
     }
     _export.write_network(path, specs, origin)
-    names = [f"score_{n}" for n in range(len(courses))] if len(courses) > 1 else ["score"]
+    names = [f"score_{n}" for n in range(len(problems))] if len(problems) > 1 else ["score"]
     first, best = (
         [float(history[name][row]) for name in names] if len(history) else [np.nan] * len(names)
         for row in (0, int(history["score"].argmax()) if len(history) else 0)
     )
-    return RelatedFit(path, history, first, best, outcome.deployed, outcome.stop_reason)
+    return RelatedFit(path, history, first, best, result.deployed, result.stop_reason)

@@ -12,9 +12,11 @@ from typing import Any, Literal, Protocol, TypeVar
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
 
+from finetune_tabpfn._nested import NESTED, check_nested, with_one
 from finetune_tabpfn._scoring import Scoring
+from finetune_tabpfn.finetuning._settings import Checkpoint, LoRA, Settings, Training
 from finetune_tabpfn.training._loop import HOOKS
 from finetune_tabpfn.utils._text import nearest, unknown_name
 
@@ -30,17 +32,13 @@ base_model : str or path, default="auto"
         mini models, about 6e-5 for TabPFN v2, 1e-5 for the largest. "auto" tries that, 0.3 and 3
         times that for 20 steps each, in at most 0.3 of the time limit, and takes what scores
         best on the hold-out; another than the usual one only where the difference is more than
-        luck (`min_gain_se`).
-    tuning : {"full", "last_layers", "head", "norm", "lora"}, default="full"
-        Which weights are trained: all; the last two blocks and the head; the head alone; the
-        normalisations' scales and all biases; low-rank updates of all linear layers (LoRA, Hu et
-        al. 2022), which needs the library peft.
-    lora_rank : int, default=8
-        Of `tuning="lora"`: rank of the updates.
-    lora_alpha : int, default=16
-        Of `tuning="lora"`: the updates are scaled by ``lora_alpha / lora_rank``.
-    lora_dropout : float, default=0.0
-        Of `tuning="lora"`: share of the inputs of the updates that is dropped in training.
+        luck (`min_gain_se` of `training`).
+    tuning : str, LoRA or peft.LoraConfig, default="full"
+        "full", "last_layers", "head", "norm" or "lora": which weights are trained. All;
+        the last two blocks and the head; the head alone; the normalisations' scales and all
+        biases; low-rank updates of all linear layers (LoRA, Hu et al. 2022), which needs the
+        library peft. ``LoRA(rank=8, alpha=16, dropout=0.0)`` is "lora" with settings of its own;
+        peft's own configuration serves as well.
     batch_size : int or "auto", default="auto"
         Splits of context and query rows per optimizer update. "auto" is one on a CPU; on a GPU,
         which is as soon done with several small ones, as many as come to 8,192 rows, at most 8.
@@ -50,35 +48,25 @@ base_model : str or path, default="auto"
         Seconds for the whole of `fit`: loading, preparing, training, validation and the final
         fit of the predictor. None sets no limit.
     eval_interval : int or "auto", default="auto"
-        Steps per round; the hold-out is scored after each round. "auto" is 10, or more where
-        the validation would take more than about 15 % of the work.
-    early_stopping : bool, default=True
-        Whether to end when the score has stopped improving. The best weights are kept in any
-        case.
+        Steps per evaluation; the hold-out is scored after each evaluation. "auto" is 10, or more
+        where the validation would take more than about 15 % of the work.
     patience : int, default=9
-        Rounds without an improvement before early stopping ends the run; grows to half of the
-        best round.
-    retreat_rounds : int, default=4
-        Rounds without an improvement after which the run goes back to the best weights and on
-        with a third of the learning rate; 0 never does.
-    min_delta : float, default=1e-4
-        A round improves when its score exceeds the best one by more than this share of it.
+        Evaluations without an improvement before the run ends; grows to half of the best
+        evaluation. None: no early stopping. The best weights are kept in any case.
     scoring : str or callable, default=None
         Any scorer or scorer name of scikit-learn, greater is better. None is
         "neg_log_loss" for classification and "neg_root_mean_squared_error" for regression.
         Whatever it is, class probabilities whose log-loss on the hold-out is above the base
-        model's are not deployed, unless `min_gain_se` is 0.
-    validation : "random", "time", float, splitter or None, default="random"
-        Which rows are held out, unless `X_val` is given. "random": stratified by class or by
-        the target's deciles; with `groups`, whole groups. "time": the last rows. A float is
-        "random" with this share of the rows. Of a splitter of scikit-learn, the first split.
-        None holds none out: all rows train for exactly `max_steps` steps, or until the time limit,
-        and the averaged weights of the last one are deployed. Nothing is scored, so nothing stops
-        early, goes back or is kept as best (`early_stopping`, `patience`, `retreat_rounds`,
-        `min_delta`, `min_gain_se` and `scoring` do nothing), and nothing promises that the result
-        is no worse than the base model.
-    validation_fraction : float, default=None
-        Share of the rows to hold out for "random" and "time". None is .2, at most 2,048 rows.
+        model's are not deployed, unless `min_gain_se` of `training` is 0.
+    validation : "random", "time", float, int, splitter, array-like or None, default="random"
+        Which rows are held out, unless `X_val` is given. "random": a fifth, at most 2,048 rows,
+        stratified by class or by the target's deciles; with `groups`, whole groups. "time": the
+        last rows, as many. A float is "random" with this share of the rows, an int with this
+        number. Of a splitter of scikit-learn, the first split. An array names the rows by their
+        numbers or as a mask. None holds none out: all rows train for exactly `max_steps` steps,
+        or until the time limit, and the averaged weights of the last one are deployed. Nothing is
+        scored, so nothing stops early, goes back or is kept as best (`patience` and `scoring` do
+        nothing), and nothing promises that the result is no worse than the base model.
     n_folds : int, default=1
         With 2 or more, that many folds are held out in turn; the network is fine-tuned for each
         of them, and the predictions of all are averaged (bagging). Takes as many times as long,
@@ -97,33 +85,6 @@ base_model : str or path, default="auto"
     context_size : int, default=None
         Context rows of a split. None: what the table and the device allow, at most 10,000 on a
         GPU and 1,024 together with the query rows on a CPU.
-    query_size : int, default=None
-        Query rows of a split. None: 40 % of the split's rows, at most 1,024.
-    class_weight : dict or "balanced", default=None
-        What an error on a class costs, relative to the others; "balanced" is inverse to the
-        share of the class. Weighs the loss and the validation score, and multiplies the
-        predicted probabilities. Classes that are not named weigh 1; a key is the label itself or,
-        as in JSON, the label as it is written. Classification only.
-    balanced_contexts : bool, default=False
-        Whether the contexts of training are filled with all classes alike, which gives rare
-        ones more rows to be read from. Classification only.
-    weight_decay : float, default=0.0
-        Of AdamW.
-    ema_decay : float, default=0.95
-        Share of itself that the exponential moving average of the weights keeps at a step; less
-        in the first 75 steps, so that a short run is not averaged away. The average is what is
-        validated and deployed; 0 does without.
-    min_gain_se : float, default=0.5
-        What counts as a gain on the hold-out, in standard errors that are estimated by
-        resampling its rows; less is taken for luck. On n rows it is ``sqrt(1 + 200 / n)`` times
-        as much. Deployed is the best round, on fewer than 100 rows the weights half-way from the
-        base model to it; the base where these do not gain over it. 0 deploys the best round
-        wherever it scores higher than the base.
-    max_grad_norm : float or None, default=1.0
-        The gradient is scaled down to this norm; None leaves it alone.
-    gradient_accumulation_steps : int, default=1
-        Forward and backward passes that an update spreads its `batch_size` splits over: the
-        same gradient with less memory.
     precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
         Type of the forward and backward pass in training. "auto" is fp32 for networks smaller
         than v2; for others bf16 (fp16 on older cards) on CUDA and bf16 on CPUs with units for it.
@@ -137,31 +98,27 @@ base_model : str or path, default="auto"
     random_state : int, RandomState or None, default=None
         An int makes the fit reproducible: bitwise on a CPU, with the same number of threads,
         when no `time_limit` cuts it.
+    training : mapping, default=None
+        Advanced settings of the training by name, `Training` has the list: weight_decay (0.0),
+        max_grad_norm (1.0), ema_decay (0.95), plateau_patience (4), min_delta (1e-4),
+        min_gain_se (0.5), query_size (None), gradient_accumulation_steps (1). A search reaches
+        them as ``training__ema_decay``.
     callbacks : sequence, default=None
         Objects with methods of `finetune_tabpfn.Callback`. A hook that returns a text ends the
         run with that reason, one that returns anything else that is true with the name of its
         class. What a hook raises reaches you, once the best weights so far are safe.
     loggers : str, object or sequence of them, default=None
-        What records the fit: "progress", "jsonl" and "csv" (a record per step and round, written
-        as they come), "plot" (training curve as PNG), "wandb", "tensorboard", "mlflow", names of
-        the entry-point group "finetune_tabpfn.loggers", or objects with methods of
+        What records the fit: "progress", "jsonl" and "csv" (a record per step and evaluation,
+        written as they come), "plot" (training curve as PNG), "wandb", "tensorboard", "mlflow",
+        names of the entry-point group "finetune_tabpfn.loggers", or objects with methods of
         `finetune_tabpfn.Logger`. One that fails warns once and does not harm the fit.
     log_dir : str or pathlib.Path, default=None
         Folder for what the loggers write. A clone, of which searches and cross-validation fit
         many, writes its files into a folder of its own in it: "fit-1", "fit-2", ...
-    checkpoint_dir : str or pathlib.Path, default=None
+    checkpoint : str, pathlib.Path or Checkpoint, default=None
         Folder for the state of the training: the newest checkpoints, whole or not at all. One
-        folder for one fit.
-    checkpoint_interval : int, default=1
-        Rounds between two checkpoints; a round that improves is written in any case.
-    resume : bool or "auto", default=False
-        Whether to go on from the newest checkpoint in `checkpoint_dir`: on a CPU to the very
-        weights that the uninterrupted fit would have come to. Where there is none yet the fit
-        begins. False refuses a folder that holds checkpoints. True refuses those of another
-        table, other parameters or another base model, and damaged ones; "auto" then begins anew
-        or goes on from the one before, with a warning. What only decides how long the training
-        goes on, or what is recorded, may differ: `max_steps`, `time_limit`, `patience`,
-        `early_stopping`, `callbacks`, `loggers` and the like.
+        folder for one fit. ``Checkpoint(folder, every=1, resume=False)`` says how often, and that
+        a fit goes on from what the folder holds.
     verbose : bool or int, default=False
         Whether to show a progress bar, as the logger "progress" does."""
 
@@ -171,16 +128,16 @@ predictor_ : TabPFNClassifier or TabPFNRegressor
     predictors_ : list
         One for each fold; the predictions of all are averaged. `predictor_` is the first.
     history_ : pandas.DataFrame
-        A row per round: fold, round, step, seconds, train_loss, score, learning_rate; of the
-        hold-out also log_loss, accuracy and roc_auc, or rmse, mae, r2 and nll (mean negative log
-        density). Round 0 is the untouched base model.
+        A row per evaluation: fold, evaluation, step, seconds, train_loss, score, learning_rate; of
+        the hold-out also log_loss, accuracy and roc_auc, or rmse, mae, r2 and nll (mean negative
+        log density). Evaluation 0 is the untouched base model.
     base_score_, best_score_ : float
         Score on the hold-out of the base model and of the deployed weights, the mean over folds.
         NaN when the time limit left no room to score, the table is too small to hold rows out,
         or `validation` is None. With all the context rows that are deployed, where something was
-        to be decided and time allowed; the rounds of a large table have fewer.
+        to be decided and time allowed; the evaluations of a large table have fewer.
     best_step_ : int
-        Step of the best round; 0 when the base model was best. The median over folds.
+        Step of the best evaluation; 0 when the base model was best. The median over folds.
     n_steps_ : int
         Optimizer updates that were made, in all folds, without those that tried a learning rate.
     learning_rate_ : float
@@ -190,10 +147,10 @@ predictor_ : TabPFNClassifier or TabPFNRegressor
         "diverged: ...", "no score: ..." (a scorer that returned NaN), "failed: ..." (an exception,
         which `fit` raised), "too few rows", "constant target", "constant columns", or
         what a callback said.
-    deployed_weights_ : {"base", "best round", "average", "last round"}
-        What the hold-out spoke for: the base model's weights, those of the best round, or the
-        average of the two. Without a hold-out those of the last round, or the base model's where
-        the training diverged.
+    deployed_weights_ : {"base", "best", "interpolated", "last"}
+        What the hold-out spoke for: the base model's weights, those of the best evaluation, or the
+        average of the two. Without a hold-out those of the last evaluation, or the base model's
+        where the training diverged.
     base_model_ : BaseModel
         Name, path, licence and hash of the base model that was used.
     scoring_ : str
@@ -238,14 +195,14 @@ class Splitter(Protocol):
 
 
 def documented(
-    *, attributes: str = "", example: str
+    *, parameters: str = "", attributes: str = "", example: str
 ) -> Callable[[type[Estimator]], type[Estimator]]:
     """Complete a class docstring that is one line by the shared parameters and attributes."""
 
     def complete(estimator: type[Estimator]) -> type[Estimator]:
         estimator.__doc__ = _DOCSTRING.format(
             summary=estimator.__doc__,
-            parameters=PARAMETERS,
+            parameters=parameters + PARAMETERS,
             attributes=attributes + ATTRIBUTES,
             example=example,
         )
@@ -282,6 +239,23 @@ def explaining(function: Called) -> Called:
     return explained  # type: ignore[return-value]
 
 
+def extending(base: type[Any]) -> Callable[[Called], Called]:
+    """Let a constructor have the parameters of its base class as well, in its signature too."""
+
+    def extend(init: Called) -> Called:
+        own = inspect.signature(init)
+        shared = [
+            parameter
+            for name, parameter in inspect.signature(base.__init__).parameters.items()
+            if name != "self"
+        ]
+        mine = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        init.__signature__ = own.replace(parameters=[*mine, *shared])  # type: ignore[attr-defined]
+        return explaining(init)
+
+    return extend
+
+
 def _unknown_argument(called: str, name: str, names: Sequence[str]) -> str:
     """Return the sentence for an argument that a function does not have."""
     config = "finetuning_config"
@@ -294,53 +268,43 @@ def _unknown_argument(called: str, name: str, names: Sequence[str]) -> str:
 
 
 class Parameters(BaseEstimator):
-    """Names, defaults and permitted values of the parameters."""
+    """Names, defaults and permitted values of the parameters that both estimators have."""
 
     _parameter_constraints: dict[str, list[Any] | str] = {  # noqa: RUF012 - scikit-learn's name and form
         "base_model": [str, Path],
         "learning_rate": [Interval(Real, 0, 1, closed="neither"), StrOptions({"auto"}), None],
-        "tuning": [StrOptions({"full", "last_layers", "head", "norm", "lora"})],
-        "lora_rank": [Interval(Integral, 1, None, closed="left")],
-        "lora_alpha": [Interval(Integral, 1, None, closed="left")],
-        "lora_dropout": [Interval(Real, 0, 1, closed="left")],
+        "tuning": [
+            StrOptions({"full", "last_layers", "head", "norm", "lora"}),
+            LoRA,
+            HasMethods(["to_dict"]),
+        ],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "max_steps": [Interval(Integral, 0, None, closed="left")],
         "time_limit": [Interval(Real, 0, None, closed="neither"), None],
         "eval_interval": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "early_stopping": ["boolean"],
-        "patience": [Interval(Integral, 1, None, closed="left")],
-        "retreat_rounds": [Interval(Integral, 0, None, closed="left")],
-        "min_delta": [Interval(Real, 0, None, closed="left")],
+        "patience": [Interval(Integral, 1, None, closed="left"), None],
         "scoring": [str, callable, None],
         "validation": [
             StrOptions({"random", "time"}),
-            Interval(Real, 0, 1, closed="neither"),
+            Interval(RealNotInt, 0, 1, closed="neither"),
+            Interval(Integral, 1, None, closed="left"),
             HasMethods(["split", "get_n_splits"]),
+            "array-like",
             None,
         ],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
         "n_folds": [Interval(Integral, 1, None, closed="left")],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "fit_mode": [StrOptions({"fit_preprocessors", "fit_with_cache"})],
         "context_size": [Interval(Integral, 1, None, closed="left"), None],
-        "query_size": [Interval(Integral, 1, None, closed="left"), None],
-        "class_weight": [dict, StrOptions({"balanced"}), None],
-        "balanced_contexts": ["boolean"],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "ema_decay": [Interval(Real, 0, 1, closed="left")],
-        "min_gain_se": [Interval(Real, 0, None, closed="left")],
-        "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "gradient_accumulation_steps": [Interval(Integral, 1, None, closed="left")],
         "precision": [StrOptions({"auto", "fp32", "bf16", "fp16"})],
         "categorical_features": ["array-like", None],
         "device": [str, torch.device],
         "random_state": ["random_state"],
+        "training": [dict, None],
         "callbacks": [list, tuple, None],
         "loggers": "no_validation",
         "log_dir": [str, Path, None],
-        "checkpoint_dir": [str, Path, None],
-        "checkpoint_interval": [Interval(Integral, 1, None, closed="left")],
-        "resume": ["boolean", StrOptions({"auto"})],
+        "checkpoint": [str, Path, Checkpoint, None],
         "verbose": ["verbose"],
     }
 
@@ -350,88 +314,62 @@ class Parameters(BaseEstimator):
         *,
         base_model: str | Path = "auto",
         learning_rate: float | Literal["auto"] | None = None,
-        tuning: Literal["full", "last_layers", "head", "norm", "lora"] = "full",
-        lora_rank: int = 8,
-        lora_alpha: int = 16,
-        lora_dropout: float = 0.0,
+        tuning: Literal["full", "last_layers", "head", "norm", "lora"] | LoRA | Any = "full",
         batch_size: int | Literal["auto"] = "auto",
         max_steps: int = 500,
         time_limit: float | None = None,
         eval_interval: int | Literal["auto"] = "auto",
-        early_stopping: bool = True,
-        patience: int = 9,
-        retreat_rounds: int = 4,
-        min_delta: float = 1e-4,
+        patience: int | None = 9,
         scoring: Scoring = None,
-        validation: Literal["random", "time"] | float | Splitter | None = "random",
-        validation_fraction: float | None = None,
+        validation: Literal["random", "time"] | float | int | Splitter | Any | None = "random",
         n_folds: int = 1,
         n_estimators: int = 4,
         fit_mode: Literal["fit_preprocessors", "fit_with_cache"] = "fit_preprocessors",
         context_size: int | None = None,
-        query_size: int | None = None,
-        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
-        balanced_contexts: bool = False,
-        weight_decay: float = 0.0,
-        ema_decay: float = 0.95,
-        min_gain_se: float = 0.5,
-        max_grad_norm: float | None = 1.0,
-        gradient_accumulation_steps: int = 1,
         precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
         categorical_features: Sequence[int] | Sequence[str] | Sequence[bool] | None = None,
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | None = None,
+        training: Mapping[str, Any] | None = None,
         callbacks: Sequence[object] | None = None,
         loggers: str | object | Sequence[str | object] | None = None,
         log_dir: str | Path | None = None,
-        checkpoint_dir: str | Path | None = None,
-        checkpoint_interval: int = 1,
-        resume: bool | Literal["auto"] = False,
+        checkpoint: str | Path | Checkpoint | None = None,
         verbose: bool | int = False,
     ) -> None:
         self.base_model = base_model
         self.learning_rate = learning_rate
         self.tuning = tuning
-        self.lora_rank = lora_rank
-        self.lora_alpha = lora_alpha
-        self.lora_dropout = lora_dropout
         self.batch_size = batch_size
         self.max_steps = max_steps
         self.time_limit = time_limit
         self.eval_interval = eval_interval
-        self.early_stopping = early_stopping
         self.patience = patience
-        self.retreat_rounds = retreat_rounds
-        self.min_delta = min_delta
         self.scoring = scoring
         self.validation = validation
-        self.validation_fraction = validation_fraction
         self.n_folds = n_folds
         self.n_estimators = n_estimators
         self.fit_mode = fit_mode
         self.context_size = context_size
-        self.query_size = query_size
-        self.class_weight = class_weight
-        self.balanced_contexts = balanced_contexts
-        self.weight_decay = weight_decay
-        self.ema_decay = ema_decay
-        self.min_gain_se = min_gain_se
-        self.max_grad_norm = max_grad_norm
-        self.gradient_accumulation_steps = gradient_accumulation_steps
         self.precision = precision
         self.categorical_features = categorical_features
         self.device = device
         self.random_state = random_state
+        self.training = training
         self.callbacks = callbacks
         self.loggers = loggers
         self.log_dir = log_dir
-        self.checkpoint_dir = checkpoint_dir
-        self.checkpoint_interval = checkpoint_interval
-        self.resume = resume
+        self.checkpoint = checkpoint
         self.verbose = verbose
 
     def set_params(self, **parameters: Any) -> Parameters:
         """Set parameters by name.
+
+        Parameters
+        ----------
+        **parameters
+            Those of the constructor; ``training__<name>``, ``tuning__<name>`` (of `LoRA`) and
+            ``checkpoint__<name>`` set one of several.
 
         Returns
         -------
@@ -443,39 +381,50 @@ class Parameters(BaseEstimator):
             For a name that no parameter has; the message says which is the nearest.
         """
         names = list(self.get_params(deep=False))
-        for name in parameters:
-            if name not in names:
+        whole: dict[str, Any] = {}
+        for name, value in parameters.items():
+            outer, _, inner = name.partition("__")
+            if outer not in names or (inner and outer not in NESTED):
                 raise ValueError(unknown_name(f"{type(self).__name__} is given", name, names))
-        super().set_params(**parameters)
+            if inner:
+                value = with_one(outer, whole.get(outer, getattr(self, outer)), inner, value)
+            whole[outer] = value
+        super().set_params(**whole)
         return self
+
+    def settings(self) -> Settings:
+        """Return what the fine-tuning of a network reads."""
+        return Settings(
+            learning_rate=self.learning_rate,
+            tuning=self.tuning,
+            batch_size=self.batch_size,
+            max_steps=self.max_steps,
+            eval_interval=self.eval_interval,
+            patience=self.patience,
+            precision=self.precision,
+            fit_mode=self.fit_mode,
+            context_size=self.context_size,
+            balanced_contexts=getattr(self, "balanced_contexts", False),
+            training=Training(**(self.training or {})),
+            callbacks=tuple(self.callbacks or ()),
+        )
 
     def _validate_params(self) -> None:
         """Raise, in one sentence, for what is not permitted or contradicts itself."""
         _check_callbacks(self.callbacks)
         super()._validate_params()
-        self._check_validation()
-
-    def _check_validation(self) -> None:
-        """Refuse two answers to the question which rows are held out."""
-        way, fraction = self.validation, self.validation_fraction
-        if way is None:
-            for name, off in (("n_folds", 1), ("validation_fraction", None)):
-                value = getattr(self, name)
-                if value != off:
-                    raise ValueError(
-                        f"validation=None holds no rows out, which {name}={value} asks for; leave "
-                        "one of them out."
-                    )
-        if fraction is not None and not isinstance(way, str):
+        check_nested(self)
+        if self.validation is None and self.n_folds > 1:
             raise ValueError(
-                f"validation={way!r} says which rows are held out and validation_fraction="
-                f'{fraction} how many; give one of them, or validation="time" with a fraction.'
+                f"validation=None holds no rows out, which n_folds={self.n_folds} asks for; leave "
+                "one of them out."
             )
-        if self.n_folds > 1 and (fraction is not None or isinstance(way, Real)):
-            name, value = ("validation_fraction", fraction) if fraction else ("validation", way)
+        if self.n_folds > 1 and not (
+            isinstance(self.validation, str) or hasattr(self.validation, "split")
+        ):
             raise ValueError(
                 f"n_folds={self.n_folds} holds out 1/{self.n_folds} of the rows in turn, which "
-                f"{name}={value} contradicts; leave one of them out."
+                f"validation={self.validation!r} contradicts; leave one of them out."
             )
 
 
@@ -491,6 +440,6 @@ def _check_callbacks(callbacks: Any) -> None:
     for callback in callbacks:
         if isinstance(callback, type) or not any(hasattr(callback, hook) for hook in HOOKS):
             raise ValueError(
-                f"callbacks holds {callback!r}, which is no object with a method of "
+                f"callbacks holds {callback!r}, which is not an object with a method of "
                 f"finetune_tabpfn.Callback: {', '.join(HOOKS)}."
             )

@@ -21,7 +21,7 @@ from sklearn.metrics import (
 )
 
 from finetune_tabpfn._tasks import Classification, Task
-from finetune_tabpfn.data._sampling import Rows, rows_of
+from finetune_tabpfn.data._sampling import Indices, take_rows
 from finetune_tabpfn.training._loop import NoScoreError
 
 Scoring = str | Callable[[Any, Any, Any], float] | None
@@ -176,13 +176,13 @@ class HoldOutScore:
         proper = HoldOutScore(self.task, None, self.X, self.y, self.sample_weight)
         return proper(predictions) >= proper(reference)
 
-    def _of_rows(self, rows: Rows) -> HoldOutScore:
+    def _of_rows(self, rows: Indices) -> HoldOutScore:
         weight = self.sample_weight
         return HoldOutScore(
             self.task,
             self.scoring,
             # scikit-learn's own scorers hand X to the estimator, which has its answers ready
-            self.X if isinstance(self.scoring, str) else rows_of(self.X, rows),
+            self.X if isinstance(self.scoring, str) else take_rows(self.X, rows),
             self.y[rows],
             None if weight is None else weight[rows],
         )
@@ -224,7 +224,7 @@ def name_of(task: Task, scoring: Scoring) -> str:
 
 
 class _Classifier(ClassifierMixin, BaseEstimator):
-    """Answers a scorer from probabilities that have been computed already."""
+    """Predictions a scorer from probabilities that have been computed already."""
 
     def __init__(self, classes: npt.NDArray[Any], proba: Predictions) -> None:
         self.classes, self.proba = classes, proba
@@ -241,7 +241,7 @@ class _Classifier(ClassifierMixin, BaseEstimator):
 
 
 class _Regressor(RegressorMixin, BaseEstimator):
-    """Answers a scorer from values that have been computed already."""
+    """Predictions a scorer from values that have been computed already."""
 
     def __init__(self, mean: Predictions) -> None:
         self.mean = mean

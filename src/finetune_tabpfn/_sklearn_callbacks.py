@@ -1,4 +1,4 @@
-"""scikit-learn's own callbacks (1.9 and newer): a fit is a task, each round its subtask."""
+"""scikit-learn's own callbacks (1.9 and newer): a fit is a task, each evaluation its subtask."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class FitTask:
         data = {"X": table.X, "y": table.y, "metadata": weight}
         if not hasattr(estimator, "_init_callback_context"):
             return cls(estimator, None, data)
-        context = estimator._init_callback_context(max_subtasks=_most_rounds(estimator))
+        context = estimator._init_callback_context(max_subtasks=_most_evaluations(estimator))
         context.call_on_fit_task_begin(estimator=estimator, **data)
         return cls(estimator, context, data)
 
-    def guests(self, attributes: Callable[[], dict[str, Any]]) -> list[Callback]:
-        """Return the guest of the training loop that reports its rounds, if anybody listens.
+    def callbacks(self, attributes: Callable[[], dict[str, Any]]) -> list[Callback]:
+        """Return the callback that reports the evaluations, if anybody listens.
 
         Parameters
         ----------
@@ -76,43 +76,43 @@ class FitTask:
 
 
 class _Rounds(Callback):
-    """Reports every round as a subtask of the fit."""
+    """Reports every evaluation as a subtask of the fit."""
 
     def __init__(self, fit: FitTask, attributes: Callable[[], dict[str, Any]]) -> None:
         self.fit, self.attributes = fit, attributes
-        self.round: Any = None
+        self.evaluation: Any = None
 
     def after_step(self, state: TrainState) -> None:
-        """Begin a round with its first step; not before it, which another guest may prevent."""
+        """Begin an evaluation with its first step; not before it, which a callback may prevent."""
         self._begin()
 
-    def before_validation(self, state: TrainState) -> None:
-        """Begin round 0, which has no steps."""
+    def before_evaluation(self, state: TrainState) -> None:
+        """Begin evaluation 0, which has no steps."""
         self._begin()
 
-    def after_round(self, state: TrainState) -> str | None:
-        """End the round; a callback may stop the fit."""
-        stop = self.round.call_on_fit_task_end(
+    def after_evaluation(self, state: TrainState) -> str | None:
+        """End the evaluation; a callback may stop the fit."""
+        stop = self.evaluation.call_on_fit_task_end(
             estimator=self.fit.estimator,
             **self.fit.data,
             reconstruction_attributes=self.attributes,
         )
-        self.round = None
+        self.evaluation = None
         return "stopped by a callback of scikit-learn" if stop else None
 
     def on_train_end(self, state: TrainState) -> None:
-        """End a round that was cut."""
-        if self.round is not None:
-            self.round.call_on_fit_task_end(estimator=self.fit.estimator, **self.fit.data)
+        """End an evaluation that was cut."""
+        if self.evaluation is not None:
+            self.evaluation.call_on_fit_task_end(estimator=self.fit.estimator, **self.fit.data)
 
     def _begin(self) -> None:
-        if self.round is None:
-            self.round = self.fit.context.subcontext(task_name="round")
-            self.round.call_on_fit_task_begin(estimator=self.fit.estimator, **self.fit.data)
+        if self.evaluation is None:
+            self.evaluation = self.fit.context.subcontext(task_name="evaluation")
+            self.evaluation.call_on_fit_task_begin(estimator=self.fit.estimator, **self.fit.data)
 
 
-def _most_rounds(parameters: Parameters) -> int:
-    """Return how many rounds a fit can have: per fold round 0, full ones, one that is cut."""
+def _most_evaluations(parameters: Parameters) -> int:
+    """Return the most evaluations of a fit: for each fold the base, full ones, one cut short."""
     interval = parameters.eval_interval
-    steps = _defaults.ROUND_STEPS if isinstance(interval, str) else interval
+    steps = _defaults.EVAL_INTERVAL if isinstance(interval, str) else interval
     return parameters.n_folds * (math.ceil(parameters.max_steps / steps) + 2)

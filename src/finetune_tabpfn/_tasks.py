@@ -1,27 +1,25 @@
-"""What differs between classification and regression: targets and loss.
+"""What differs between classification and regression: the targets.
 
-A task turns the user's target into numbers, the targets of a split into what the network is
-shown and asked, and the network's answer into a loss. Shape letters: N context rows, Q query
-rows, B splits in one forward pass, L outputs of the network (classes or buckets).
+A task turns the user's target into numbers, and the targets of a split into what the network is
+shown and asked. Shape letters: N context rows, Q query rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from finetune_tabpfn.data._sampling import Rows, target_bins
+from finetune_tabpfn._losses import IGNORED
+from finetune_tabpfn.data._sampling import Indices, target_bins
 
 Kind = Literal["classification", "regression"]
-IGNORED = -100  # target of a query row that no loss is taken of, as in torch's cross-entropy
 
 
 @dataclass(frozen=True)
@@ -50,11 +48,16 @@ class Task(Protocol):
         ...
 
     @property
+    def loss(self) -> str:
+        """The name of what training minimises, among `LOSSES`."""
+        ...
+
+    @property
     def default_scoring(self) -> str:
         """The name of the scorer to use when the user names none."""
         ...
 
-    def strata(self, y: npt.NDArray[Any]) -> Rows:
+    def strata(self, y: npt.NDArray[Any]) -> Indices:
         """Return the strata by which the hold-out is drawn, shape (n_rows,)."""
         ...
 
@@ -76,23 +79,10 @@ class Task(Protocol):
         """Return the targets of one split as it shows and asks them."""
         ...
 
-    def loss(
-        self,
-        logits: torch.Tensor,
-        context: torch.Tensor,
-        query: torch.Tensor,
-        weight: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Return the loss of a pass, a scalar.
-
-        Parameters
-        ----------
-        logits : Tensor of shape (Q, B, L)
-        context : Tensor of shape (N, B)
-        query : Tensor of shape (Q, B)
-        weight : Tensor of shape (Q, B), optional
-            Of the query rows.
-        """
+    def row_weights(
+        self, y: npt.NDArray[Any], weight: npt.NDArray[np.float64] | None
+    ) -> npt.NDArray[np.float64] | None:
+        """Return the weights of rows in the loss and in the score, from the user's own."""
         ...
 
     def decide(self, predictions: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -115,6 +105,7 @@ class Classification:
     """
 
     kind: Final = "classification"
+    loss: Final = "cross_entropy"
     default_scoring = "neg_log_loss"
 
     def __init__(
@@ -153,7 +144,7 @@ class Classification:
             self.classes[held], None if self.weights is None else self.weights[held]
         )
 
-    def strata(self, y: npt.NDArray[Any]) -> Rows:
+    def strata(self, y: npt.NDArray[Any]) -> Indices:
         """Return the class codes."""
         return np.searchsorted(self.classes, y).astype(np.int64)
 
@@ -187,24 +178,14 @@ class Classification:
             offset[code[present].astype(np.int64)] = np.log(self.weights[present])
         return SplitTargets(code[context.astype(np.int64)], code[query.astype(np.int64)], offset)
 
-    def loss(
-        self,
-        logits: torch.Tensor,
-        context: torch.Tensor,
-        query: torch.Tensor,
-        weight: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Return the mean over splits of the cross-entropy over the classes of the context."""
-        absent = torch.ones(logits.shape[1:], dtype=torch.bool, device=logits.device)  # (B, L)
-        absent.scatter_(1, context.T.long(), False)
-        losses = torch.nn.functional.cross_entropy(
-            logits.float().masked_fill(absent, -torch.inf).movedim(-1, 1),
-            query.long(),
-            ignore_index=IGNORED,
-            reduction="none",
-        )  # (Q, B)
-        answered = (query != IGNORED).float()
-        return _mean_over_splits(losses, answered if weight is None else answered * weight)
+    def row_weights(
+        self, y: npt.NDArray[Any], weight: npt.NDArray[np.float64] | None
+    ) -> npt.NDArray[np.float64] | None:
+        """Return the weights of the rows' classes, times the user's own."""
+        if self.weights is None:
+            return weight
+        of_classes = self.weights[self.strata(y)]
+        return of_classes if weight is None else of_classes * weight
 
     def decide(self, predictions: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Weigh probabilities of shape (n_rows, n_classes) by the class weights."""
@@ -212,6 +193,39 @@ class Classification:
             return predictions
         weighted = predictions * self.weights
         return weighted / weighted.sum(axis=1, keepdims=True)
+
+
+def task_of(
+    kind: Kind,
+    y: npt.NDArray[Any],
+    y_val: npt.NDArray[Any] | None = None,
+    class_weight: Mapping[Any, float] | str | None = None,
+) -> Task:
+    """Return the task of a target.
+
+    Parameters
+    ----------
+    kind : {"classification", "regression"}
+    y : ndarray of shape (n_rows,)
+    y_val : ndarray of shape (n_val_rows,), optional
+        Of the user's own rows to validate on.
+    class_weight : mapping or "balanced", optional
+
+    Raises
+    ------
+    ValueError
+        For a target that holds no classes, or a label to validate on that no row to learn from has.
+    """
+    if kind == "regression":
+        return Regression()
+    task = Classification.of(y, class_weight)
+    unseen = np.empty(0) if y_val is None else np.setdiff1d(y_val, task.classes)
+    if len(unseen):
+        raise ValueError(
+            f"y_val holds the label {unseen.tolist()[0]!r}, which y does not; every label to "
+            "validate on needs training rows."
+        )
+    return task
 
 
 def _weights_by_class(
@@ -230,7 +244,7 @@ def _weights_by_class(
         same = [label for label in labels if key == label]
         same = same or [label for label in labels if _written_alike(key, label)]
         if len(same) != 1 or same[0] in found:
-            problem = "names one class twice" if same else "is no class of y"
+            problem = "names one class twice" if same else "is not a class of y"
             some = ", ".join(map(repr, labels[:20])) + (", ..." if len(labels) > 20 else "")
             raise ValueError(
                 f"class_weight={dict(given)!r}: the key {key!r} {problem}; the classes are {some}."
@@ -251,24 +265,13 @@ def _written_alike(key: Any, label: Any) -> bool:
 
 
 class Regression:
-    """A real-valued target, predicted as a distribution over buckets.
-
-    Parameters
-    ----------
-    distribution : callable
-        ``distribution(logits, y)`` returns the negative log density, element by element; TabPFN's
-        bar distribution over the standardised target.
-    """
+    """A real-valued target, predicted as a distribution over buckets."""
 
     kind: Final = "regression"
+    loss: Final = "negative_log_density"
     default_scoring = "neg_root_mean_squared_error"
 
-    def __init__(
-        self, distribution: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
-    ) -> None:
-        self.distribution = distribution
-
-    def strata(self, y: npt.NDArray[Any]) -> Rows:
+    def strata(self, y: npt.NDArray[Any]) -> Indices:
         """Return the decile of each row."""
         return target_bins(y)
 
@@ -291,24 +294,12 @@ class Regression:
         std = std if std > 0 else np.float32(1)
         return SplitTargets((context - mean) / std, (query - mean) / std)
 
-    def loss(
-        self,
-        logits: torch.Tensor,
-        context: torch.Tensor,
-        query: torch.Tensor,
-        weight: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Return the mean negative log density of the query targets."""
-        assert self.distribution is not None
-        losses = self.distribution(logits.float(), query)
-        return losses.mean() if weight is None else _mean_over_splits(losses, weight)
+    def row_weights(
+        self, y: npt.NDArray[Any], weight: npt.NDArray[np.float64] | None
+    ) -> npt.NDArray[np.float64] | None:
+        """Return the user's own weights."""
+        return weight
 
     def decide(self, predictions: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the means as they are."""
         return predictions
-
-
-def _mean_over_splits(losses: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Return the mean over splits of the weighted means over rows, of losses (Q, B)."""
-    totals = weight.sum(0)
-    return ((losses * weight).sum(0) / totals.where(totals > 0, 1.0)).mean()

@@ -37,15 +37,15 @@ def test_weights_move_and_predictions_stay_finite(version, kind, random_checkpoi
         n_estimators=2,
         batch_size=2,
         precision="fp32",
-        scoring=_always_better(),  # so that the last round is what is deployed
-        min_gain_se=0.0,
+        scoring=_always_better(),  # so that the last evaluation is what is deployed
+        training={"min_gain_se": 0.0},
         random_state=0,
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=RuntimeWarning)
         model.fit(X, y)
         expected = predict(model, X)
-    assert model.deployed_weights_ in ("best round", "average")
+    assert model.deployed_weights_ in ("best", "interpolated")
     assert np.isfinite(expected).all()
 
     moved = _moved(path, kind, model)
@@ -65,7 +65,12 @@ def test_weights_move_and_predictions_stay_finite(version, kind, random_checkpoi
 @pytest.mark.parametrize("version", VERSIONS)
 def test_lora_trains_every_architecture(version, random_checkpoint, tmp_path):
     X, y = load_iris(return_X_y=True)
-    common = {"n_estimators": 1, "device": "cpu", "random_state": 0, "min_gain_se": 0.0}
+    common = {
+        "n_estimators": 1,
+        "device": "cpu",
+        "random_state": 0,
+        "training": {"min_gain_se": 0.0},
+    }
     model = FinetunedTabPFNClassifier(
         base_model=random_checkpoint(version, "classification"),
         tuning="lora", learning_rate=0.005, max_steps=4, eval_interval=2,
@@ -95,7 +100,7 @@ def test_only_the_chosen_weights_are_trained(version, tuning, random_checkpoint)
         n_estimators=1,
         precision="fp32",
         scoring=_always_better(),
-        min_gain_se=0.0,
+        training={"min_gain_se": 0.0},
         random_state=0,
     ).fit(X, y)
     moved = _moved(path, "classification", model)
@@ -115,8 +120,8 @@ def test_only_the_chosen_weights_are_trained(version, tuning, random_checkpoint)
 
 
 def _always_better():
-    rounds = iter(range(1000))
-    return lambda estimator, X, y: float(next(rounds))
+    evaluations = iter(range(1000))
+    return lambda estimator, X, y: float(next(evaluations))
 
 
 def _moved(path, kind, model):

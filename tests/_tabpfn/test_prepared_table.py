@@ -69,7 +69,7 @@ def test_members_that_subsample_rows(kind, random_checkpoint, mixed_table):
 def test_a_brief_validation_is_that_of_a_table_with_fewer_rows(kind, mixed_table):
     path = _base_models.mini(kind).path
     plan, table, y = prepared(path, kind, mixed_table, n_estimators=1, validation_context=40)
-    (few,) = table.brief
+    (few,) = table.reduced
     rows = few.context_rows.numpy()
     assert table.is_cut
     assert len(set(rows)) == 40
@@ -78,7 +78,7 @@ def test_a_brief_validation_is_that_of_a_table_with_fewer_rows(kind, mixed_table
         assert set(y[rows]) == set(y[TRAIN])  # no class is missing
     expected = table.members[0].context_y.numpy()[rows]
     np.testing.assert_array_equal(few.context_y.numpy(), expected)
-    assert np.corrcoef(table.predict(brief=True).ravel(), table.predict().ravel())[0, 1] > 0.5
+    assert np.corrcoef(table.predict(reduced=True).ravel(), table.predict().ravel())[0, 1] > 0.5
     whole = plain_predictions(plan, mixed_table[0], y)
     np.testing.assert_allclose(table.predict(), whole, rtol=1e-4, atol=1e-5)
 
@@ -87,7 +87,7 @@ def test_a_small_table_is_validated_as_it_is_deployed(mixed_table):
     path = _base_models.mini("regression").path
     _, table, _ = prepared(path, "regression", mixed_table, validation_context=110)
     assert not table.is_cut
-    np.testing.assert_array_equal(table.predict(brief=True), table.predict())
+    np.testing.assert_array_equal(table.predict(reduced=True), table.predict())
 
 
 def test_a_regression_target_goes_through_the_members_own_transform(random_checkpoint, mixed_table):
@@ -181,13 +181,13 @@ def test_a_validation_that_runs_out_of_memory_shows_fewer_context_rows(mixed_tab
     _, table, _ = prepared(_base_models.mini(kind).path, kind, mixed_table)
     memory = Memory(table.network, tables=1, rows=100)
     with pytest.warns(UserWarning, match="Out of memory") as caught:
-        found = table.predict(brief=True)
-    assert "rounds are scored with 55 context rows" in str(caught[-1].message)
+        found = table.predict(reduced=True)
+    assert "evaluations are scored with 55 context rows" in str(caught[-1].message)
     assert found.shape == (40, 2)
     assert table.is_cut
     memory.rows = 80  # scores of fewer rows still would not compare with the first one
     with pytest.raises(torch.OutOfMemoryError):
-        table.predict(brief=True)
+        table.predict(reduced=True)
 
 
 def test_measures_against_running_out_of_memory(mixed_table):

@@ -137,7 +137,7 @@ def test_ctrl_c_during_a_demonstration_ends_it(monkeypatch, capsys):
             ["fit", "{data}", "--target", "kind", "--out", "m.joblib", "--learning-rate", "-1"],
             "The 'learning_rate' parameter of FinetunedTabPFNClassifier must be",
         ),
-        (["predict", "{data}", "{data}", "--out", "p.csv"], "is no fitted estimator"),
+        (["predict", "{data}", "{data}", "--out", "p.csv"], "is not a fitted estimator"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(arguments, message, flowers, call):
@@ -151,8 +151,11 @@ def test_what_cannot_be_done_is_one_sentence(arguments, message, flowers, call):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--lerning-rate=1e-4", "--lerning-rate is no option here; did you mean --learning-rate?"),
-        ("--zzz", "--zzz is no option here; `finetune-tabpfn fit --help` lists them all"),
+        (
+            "--lerning-rate=1e-4",
+            "--lerning-rate is not an option here; did you mean --learning-rate?",
+        ),
+        ("--zzz", "--zzz is not an option here; `finetune-tabpfn fit --help` lists them all"),
     ],
 )
 def test_an_option_that_does_not_exist_suggests_the_nearest(option, message, capsys):

@@ -238,7 +238,7 @@ def test_checking_a_file_prints_it_in_full(folder, tmp_path, capsys):
         (["--learning-rate", "2"], "finetuning.learning_rate=2 must be a number above 0"),
         (["--path", "no.csv"], "no.csv is not a file"),
         (["--target", "king"], "There is no column 'king'"),
-        (["--group", "farm"], "data.group: 'farm' is no column of"),
+        (["--group", "farm"], "data.group: 'farm' is not a column of"),
         (["--test-path", "{folder}/less.csv"], "lacks the column 'sepal length (cm)'"),
         (["--validation-path", "{folder}/new.csv"], "holds the label 'lily', which"),
         (["--base-model", "v9"], "base_model='v9' is neither a file nor one of"),
@@ -287,8 +287,8 @@ def test_fit_predict_and_export_as_json(folder, tmp_path, capsys):
 def test_what_cannot_be_exported(folder, tmp_path, capsys):
     joblib.dump(TabPFNClassifier(), tmp_path / "other.joblib")
     for model, out, message in [
-        (folder / "flowers.csv", "m.ckpt", "is no fitted estimator"),
-        (tmp_path / "other.joblib", "m.ckpt", "is no fitted estimator"),
+        (folder / "flowers.csv", "m.ckpt", "is not a fitted estimator"),
+        (tmp_path / "other.joblib", "m.ckpt", "is not a fitted estimator"),
         (tmp_path / "no.joblib", "m.ckpt", "is not a file"),
     ]:
         assert call("export", model, "--out", tmp_path / out) == 1

@@ -139,7 +139,7 @@ PARAMETERS = st.fixed_dictionaries(
         "n_folds": st.sampled_from([1, 1, 2]),
         "batch_size": st.sampled_from([1, 3]),
         "context_size": st.sampled_from([None, 5, 1000]),
-        "query_size": st.sampled_from([None, 1, 7]),
+        "training": st.sampled_from([None, {"query_size": 1}, {"query_size": 7}]),
         "random_state": st.integers(0, 3),
     }
 )

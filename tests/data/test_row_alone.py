@@ -192,7 +192,7 @@ def test_text_that_is_missing_in_all_rows_of_an_array():
 
 
 def test_validation_rows_are_read_as_the_training_rows(classifier):
-    """Their score at round 0 is the base model's, however pandas typed the column."""
+    """Their score at evaluation 0 is the base model's, however pandas typed the column."""
     X = TABLE[["number", "site", "written"]]
     rows = X.iloc[:12].assign(site=np.resize(["7", "8"], 12))
     scores = []
@@ -471,7 +471,7 @@ def test_classes_keep_their_type(y, expected):
     ("y", "message"),
     [
         (TABLE["moment"], "y holds dates such as '2024-01-01 .*; a regressor needs numbers"),
-        (TABLE["written"], "y holds values that are no numbers"),
+        (TABLE["written"], "y holds values that are not numbers"),
         (pd.date_range("2024-01-01", periods=N), "y holds dates"),
         (TABLE["moment"].astype(object), "y holds dates"),
         (TABLE["span"].fillna(pd.Timedelta(0)), "y holds timespans .*total_seconds"),

@@ -54,7 +54,7 @@ def test_sparse_tables_are_refused():
         (["a", None], False, "Input y contains NaN in 1 of 2 rows"),
         ([1.0, np.nan], True, "Input y contains NaN in 1 of 2 rows"),
         ([1.0, np.inf], True, "Input y contains infinity"),
-        (["a", "b"], True, "y holds values that are no numbers"),
+        (["a", "b"], True, "y holds values that are not numbers"),
         (np.zeros((2, 2)), True, "1d array"),
     ],
 )

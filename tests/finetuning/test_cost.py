@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from finetune_tabpfn.finetuning._budget import TimeBudget, Timer
 from finetune_tabpfn.finetuning._cost import (
     Cost,
     Stopwatch,
@@ -15,7 +16,7 @@ from finetune_tabpfn.finetuning._cost import (
     climb,
     estimate,
 )
-from finetune_tabpfn.training._callbacks import MaxSteps, TimeBudget, Timer
+from finetune_tabpfn.training._callbacks import MaxSteps
 from finetune_tabpfn.training._loop import TrainConfig, train
 
 STEP_ROWS, CONTEXT_ROWS, DEPLOYED_ROWS, MEMBERS, ROUND = 1000, 1250, 5000, 4, 10
@@ -136,8 +137,8 @@ def fit(device, limit, finish, splits=1, cut=False, share=1.0):
     return state
 
 
-def first_round_seconds(device, splits):
-    """What a round takes the first time, warming up included."""
+def first_evaluation_seconds(device, splits):
+    """What an evaluation takes the first time, warming up included."""
     steps = ROUND * splits - 1 + device.first
     validations = MEMBERS - 1 + device.first
     return steps * device.seconds(STEP_ROWS) + validations * device.seconds(CONTEXT_ROWS)
@@ -159,9 +160,9 @@ def test_the_limit_holds_and_what_fits_is_trained(kind, limit, splits, everythin
         finish = 0.02 * limit
         state = fit(device, limit, finish, splits)
         assert device.now <= 1.05 * limit + 1, f"a pass of {unit:.3g} s"
-        rounds = len(state.history) - 1
-        if first_round_seconds(device, splits) + finish < limit / 3:
-            assert rounds >= 1, f"a pass of {unit:.3g} s"
+        evaluations = len(state.history) - 1
+        if first_evaluation_seconds(device, splits) + finish < limit / 3:
+            assert evaluations >= 1, f"a pass of {unit:.3g} s"
             trained += 1
     assert trained or limit == 1.0  # of which a first call takes all
 

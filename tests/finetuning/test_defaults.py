@@ -38,7 +38,7 @@ def test_what_is_asked_for_is_what_is_given():
 
 def test_a_round_is_ten_steps_unless_validation_would_dominate():
     def steps(validation_rows, interval="auto"):
-        return _defaults.round_steps(interval, step_rows=1000, validation_rows=validation_rows)
+        return _defaults.eval_interval(interval, step_rows=1000, validation_rows=validation_rows)
 
     assert steps(1000) == 10
     assert steps(100_000) == 283  # 100,000 rows forward: 15 %, beside 283 steps of 2,000

@@ -27,7 +27,12 @@ def network():
 
 def tuned(**parameters):
     common = {"base_model": "mini", "max_steps": 6, "eval_interval": 3, "n_estimators": 2}
-    common |= {"random_state": 0, "device": "cpu", "min_gain_se": 0.0, "learning_rate": 3e-3}
+    common |= {
+        "random_state": 0,
+        "device": "cpu",
+        "training": {"min_gain_se": 0.0},
+        "learning_rate": 3e-3,
+    }
     return FinetunedTabPFNClassifier(**{**common, "tuning": "lora", **parameters}).fit(
         X[::2], Y[::2]
     )

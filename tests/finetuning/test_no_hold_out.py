@@ -10,10 +10,10 @@ from sklearn.datasets import load_diabetes, load_iris
 
 from finetune_tabpfn import (
     Callback,
-    FinetunedTabPFNClassifier,
     FinetunedTabPFNRegressor,
     fine_tune_base_model,
 )
+from finetune_tabpfn._estimators import new_estimator
 from finetune_tabpfn.cli import main
 from finetune_tabpfn.training._loop import copy_weights
 
@@ -29,35 +29,37 @@ QUICK = {
 
 
 def classifier(**parameters):
-    return FinetunedTabPFNClassifier(**{**QUICK, **parameters})
+    return new_estimator("classification", {**QUICK, **parameters})
 
 
 class Watch(Callback):
-    """Notes the averaged weights of every round."""
+    """Notes the averaged weights of every evaluation."""
 
     def __init__(self):
         self.weights = []
 
-    def after_round(self, state):
+    def after_evaluation(self, state):
         self.weights.append(copy_weights(state.model))
 
 
-@pytest.mark.parametrize("impatience", [{}, {"patience": 1, "retreat_rounds": 1, "min_delta": 9.0}])
+@pytest.mark.parametrize(
+    "impatience", [{}, {"patience": 1, "plateau_patience": 1, "min_delta": 9.0}]
+)
 def test_exactly_the_steps_that_were_asked_for_and_the_last_average(impatience, tmp_path):
     watch = Watch()
     model = classifier(
         callbacks=[watch], loggers=["jsonl", "plot"], log_dir=tmp_path, verbose=True, **impatience
     ).fit(*IRIS)
     assert (model.n_steps_, model.stop_reason_) == (7, "max_steps")
-    assert (model.deployed_weights_, model.best_step_) == ("last round", 7)
+    assert (model.deployed_weights_, model.best_step_) == ("last", 7)
     assert model.history_["step"].tolist() == [0, 3, 6, 7]
     assert model.history_["score"].isna().all()
     assert np.isnan([model.base_score_, model.best_score_]).all()
     for name, weight in model.predictor_.models_[0].state_dict().items():
         np.testing.assert_array_equal(weight.numpy(), watch.weights[-1][name].numpy())
     assert not all(watch.weights[0][n].equal(watch.weights[-1][n]) for n in watch.weights[0])
-    rounds = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [line["score"] for line in rounds if line["event"] == "round"] == [None] * 4
+    evaluations = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["score"] for line in evaluations if line["event"] == "evaluation"] == [None] * 4
     assert (tmp_path / "curve.png").stat().st_size
 
 
@@ -79,14 +81,14 @@ def test_or_until_the_time_limit():
     began = time.monotonic()
     model = FinetunedTabPFNRegressor(**{**QUICK, "max_steps": 10**6}, time_limit=3).fit(*DIABETES)
     assert time.monotonic() - began < 1.05 * 3 + 1
-    assert (model.stop_reason_, model.deployed_weights_) == ("time_limit", "last round")
+    assert (model.stop_reason_, model.deployed_weights_) == ("time_limit", "last")
     assert model.history_["step"].iloc[-1] == model.n_steps_ > 0
 
 
 def test_rows_to_validate_on_are_used():
     model = classifier().fit(*IRIS, X_val=IRIS[0][::5], y_val=IRIS[1][::5])
     assert np.isfinite(model.best_score_)
-    assert model.deployed_weights_ != "last round"
+    assert model.deployed_weights_ != "last"
 
 
 def test_a_training_that_diverged_deploys_the_base():
@@ -103,7 +105,7 @@ def test_ctrl_c_deploys_the_last_round():
             if state.step == 5:
                 raise KeyboardInterrupt
 
-    with pytest.warns(UserWarning, match="interrupted; the last round is deployed"):
+    with pytest.warns(UserWarning, match="interrupted; the last evaluation is deployed"):
         model = classifier(callbacks=[Interrupts()]).fit(*IRIS)
     assert model.best_step_ == 3
 
@@ -113,7 +115,7 @@ def test_no_steps_are_the_base():
 
 
 def test_a_fit_goes_on_to_the_end_of_an_uninterrupted_one(tmp_path):
-    kept = {"checkpoint_dir": tmp_path, "resume": True}
+    kept = {"checkpoint": tmp_path, "resume": True}
     classifier(**kept, max_steps=3).fit(*IRIS)
     longer, whole = classifier(**kept).fit(*IRIS), classifier().fit(*IRIS)
     assert longer.history_["step"].tolist() == [0, 3, 6, 7]
@@ -124,7 +126,6 @@ def test_a_fit_goes_on_to_the_end_of_an_uninterrupted_one(tmp_path):
     ("parameters", "message"),
     [
         ({"n_folds": 2}, "validation=None holds no rows out, which n_folds=2 asks for"),
-        ({"validation_fraction": 0.2}, "validation=None .* which validation_fraction=0.2 asks for"),
         ({"learning_rate": "auto"}, 'learning_rate="auto" is chosen on a hold-out, and validation'),
         ({"max_steps": None}, "The 'max_steps' parameter of FinetunedTabPFNClassifier must be"),
     ],
@@ -146,7 +147,7 @@ def test_the_program_and_a_run(tmp_path, capsys):
     options = ["--base-model", "mini", "--max-steps", "2", "--n-estimators", "1", "--quiet"]
     fit = ["fit", f"{tmp_path}/table.csv", "--target", "kind", "--out", f"{tmp_path}/m.joblib"]
     assert main([*fit, *options, "--validation", "none"]) == 0
-    assert "nothing was scored on a hold-out; deployed: last round" in capsys.readouterr().out
+    assert "nothing was scored on a hold-out; deployed: last evaluation" in capsys.readouterr().out
     (tmp_path / "run.yaml").write_text(
         f"data: {{path: {tmp_path}/table.csv, target: kind}}\n"
         "base_model: mini\n"
@@ -157,5 +158,5 @@ def test_the_program_and_a_run(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["rows"] == {"train": 120, "hold-out": 0, "test": 30}
     assert main(["run", f"{tmp_path}/run.yaml", "--quiet", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert (result["hold_out"], result["deployed_weights"]) == (None, "last round")
+    assert (result["hold_out"], result["deployed_weights"]) == (None, "last")
     assert set(result["test"]) == {"base", "deployed"}

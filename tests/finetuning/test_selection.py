@@ -5,7 +5,7 @@ import pytest
 
 from finetune_tabpfn._scoring import HoldOutScore
 from finetune_tabpfn._tasks import Regression
-from finetune_tabpfn.finetuning._problem import Course
+from finetune_tabpfn.finetuning._problem import FineTuningProblem
 from finetune_tabpfn.finetuning._selection import HoldOut
 from finetune_tabpfn.training._loop import Evaluation
 
@@ -20,7 +20,7 @@ def scored(n_rows, standard_errors, min_gain_se=0.5):
     )
     better, reference = np.ones(n_rows), np.sqrt(1 + gain)
     evaluations = [Evaluation(score(its), predictions=[its]) for its in (better, reference)]
-    return HoldOut([Course(None, score)], min_gain_se), *evaluations
+    return HoldOut([FineTuningProblem(None, score)], min_gain_se), *evaluations
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_groups_stay_whole_in_every_fold():
 
     table = np.column_stack([X, groups])
     FinetunedTabPFNClassifier(**QUICK, scoring=scorer).fit(table, NAMES, groups=groups)
-    folds = [seen[0], seen[4], seen[8]]  # four evaluations a fold: three rounds, the average
+    folds = [seen[0], seen[4], seen[8]]  # four evaluations a fold: three evaluations, the average
     assert set.union(*folds) == set(range(15))
 
 
@@ -84,10 +84,12 @@ def test_a_distribution_is_the_mixture_of_the_folds(regressor):
 
 def test_the_curve_has_a_line_for_each_fold(classifier):
     scores, losses, _ = plot_history(classifier)
-    rounds = [line for line in scores.get_lines() if line.get_label().strip("_") == "round"]
-    assert len(rounds) == len(losses.get_lines()) == 3
+    evaluations = [
+        line for line in scores.get_lines() if line.get_label().strip("_") == "evaluation"
+    ]
+    assert len(evaluations) == len(losses.get_lines()) == 3
     shown = [text.get_text() for text in scores.get_legend().get_texts()]
-    assert shown == ["base model", "round", "best round"]
+    assert shown == ["base model", "evaluation", "best"]
 
 
 def test_joblib_keeps_all_networks(classifier, tmp_path):
@@ -104,7 +106,7 @@ def test_a_checkpoint_holds_one_network(classifier, tmp_path):
 
 @pytest.mark.slow
 def test_the_time_is_divided():
-    parameters = {**QUICK, "max_steps": 10_000, "early_stopping": False, "time_limit": 6}
+    parameters = {**QUICK, "max_steps": 10_000, "patience": None, "time_limit": 6}
     model = FinetunedTabPFNClassifier(**parameters).fit(X, NAMES)
     seconds = model.history_.groupby("fold")["seconds"].max()
     assert len(seconds) == 3

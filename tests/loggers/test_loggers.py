@@ -21,6 +21,7 @@ from torch import nn
 
 from finetune_tabpfn import (
     Callback,
+    Checkpoint,
     FinetunedTabPFNClassifier,
     FinetunedTabPFNRegressor,
     Logger,
@@ -28,7 +29,7 @@ from finetune_tabpfn import (
 )
 from finetune_tabpfn.loggers._plot import save_curve
 from finetune_tabpfn.loggers._registry import ProgressBar
-from finetune_tabpfn.training._loop import Evaluation, Round, TrainState
+from finetune_tabpfn.training._loop import Evaluation, HistoryRow, TrainState
 
 NAME = "finetunedtabpfnclassifier"
 
@@ -43,9 +44,9 @@ def fitted():
 def test_the_curve_shows_what_happened(fitted):
     scores, losses, rates = plot_history(fitted)
     lines = {line.get_label(): line for line in scores.get_lines()}
-    assert list(lines["round"].get_ydata()) == fitted.history_["score"].tolist()
+    assert list(lines["evaluation"].get_ydata()) == fitted.history_["score"].tolist()
     assert set(lines["base model"].get_ydata()) == {fitted.base_score_}
-    assert list(lines["best round"].get_xdata()) == [fitted.best_step_]
+    assert list(lines["best"].get_xdata()) == [fitted.best_step_]
     assert "mini: max_steps" in scores.get_title()
     assert "neg_log_loss" in scores.get_ylabel()
     trained = fitted.history_.iloc[1:]
@@ -75,9 +76,9 @@ def test_the_progress_bar():
     bar = ProgressBar(total=20, file=out)
     state = TrainState(nn.Linear(1, 1))
     bar.on_train_begin(state)
-    state.history = [Round(0, 0, 0.0, float("nan"), -0.5, 0.0)]
+    state.history = [HistoryRow(0, 0, 0.0, float("nan"), -0.5, 0.0)]
     state.best = Evaluation(-0.5)
-    bar.after_round(state)
+    bar.after_evaluation(state)
     for state.step in range(1, 11):
         state.losses = [0.25]
         bar.after_step(state)
@@ -110,16 +111,26 @@ def test_a_line_of_json_for_every_step_and_round(tmp_path):
     model = fit(tmp_path, loggers="jsonl")
     lines = records(tmp_path / "log.jsonl")
     events = [line["event"] for line in lines]
-    assert events == ["fit", "round", "step", "step", "round", "step", "step", "round", "end"]
+    assert events == [
+        "fit",
+        "evaluation",
+        "step",
+        "step",
+        "evaluation",
+        "step",
+        "step",
+        "evaluation",
+        "end",
+    ]
     assert lines[0]["task"] == "classification"
     assert (lines[0]["rows"], lines[0]["columns"]) == (150, 4)
     assert lines[0]["parameters"]["max_steps"] == 4
     assert lines[0]["licence"] == "Apache-2.0"
-    rounds = [line for line in lines if line["event"] == "round"]
-    assert [line["score"] for line in rounds] == model.history_["score"].tolist()
-    assert rounds[0]["train_loss"] is None  # JSON has no NaN
+    evaluations = [line for line in lines if line["event"] == "evaluation"]
+    assert [line["score"] for line in evaluations] == model.history_["score"].tolist()
+    assert evaluations[0]["train_loss"] is None  # JSON has no NaN
     for name in ("log_loss", "accuracy", "roc_auc", "peak_memory_mb", "learning_rate"):
-        assert all(line[name] >= 0 for line in rounds)
+        assert all(line[name] >= 0 for line in evaluations)
     assert all(line["grad_norm"] > 0 for line in lines if line["event"] == "step")
     assert lines[-1]["stop_reason"] == "max_steps"
 
@@ -127,10 +138,10 @@ def test_a_line_of_json_for_every_step_and_round(tmp_path):
 def test_rows_of_a_table_for_every_step_and_round(tmp_path):
     model = fit(tmp_path / "new", FinetunedTabPFNRegressor, load_diabetes, loggers=["csv"])
     table = pd.read_csv(tmp_path / "new" / "log.csv")
-    rounds = table[table["event"] == "round"]
-    np.testing.assert_allclose(rounds["score"], model.history_["score"])
-    np.testing.assert_allclose(rounds["rmse"], -rounds["score"])
-    assert rounds[["mae", "r2"]].notna().all(axis=None)
+    evaluations = table[table["event"] == "evaluation"]
+    np.testing.assert_allclose(evaluations["score"], model.history_["score"])
+    np.testing.assert_allclose(evaluations["rmse"], -evaluations["score"])
+    assert evaluations[["mae", "r2"]].notna().all(axis=None)
     assert len(table[table["event"] == "step"]) == 4
 
 
@@ -139,7 +150,7 @@ def test_a_second_fit_replaces_the_first_ones_records_and_folds_are_numbered(tmp
     fit(tmp_path, loggers="jsonl", n_folds=2, max_steps=2)
     lines = records(tmp_path / "log.jsonl")
     assert [line["event"] for line in lines].count("fit") == 1
-    assert {line["fold"] for line in lines if line["event"] == "round"} == {0, 1}
+    assert {line["fold"] for line in lines if line["event"] == "evaluation"} == {0, 1}
 
 
 def test_a_fold_has_one_number_in_the_records_and_in_the_history(tmp_path):
@@ -149,7 +160,7 @@ def test_a_fold_has_one_number_in_the_records_and_in_the_history(tmp_path):
     with pytest.warns(UserWarning, match="constant target"):
         model = fit(tmp_path, FinetunedTabPFNRegressor, lambda return_X_y: (X, y), **common)
     lines = records(tmp_path / "log.jsonl")
-    found = [line["fold"] for line in lines if line["event"] == "round"]
+    found = [line["fold"] for line in lines if line["event"] == "evaluation"]
     assert found == model.history_["fold"].tolist() == [1, 1, 1]
     assert set(pd.read_csv(tmp_path / "log.csv")["fold"]) == {1}
 
@@ -205,7 +216,10 @@ def test_a_killed_run_leaves_what_had_happened(tmp_path):
 
 
 def test_a_fit_that_goes_on_adds_to_its_records(tmp_path):
-    common = {"loggers": ["jsonl", "csv"], "checkpoint_dir": tmp_path / "state", "resume": True}
+    common = {
+        "loggers": ["jsonl", "csv"],
+        "checkpoint": Checkpoint(tmp_path / "state", resume=True),
+    }
     fit(tmp_path, max_steps=2, **common)
     fit(tmp_path, max_steps=6, **common)
     lines = records(tmp_path / "log.jsonl")
@@ -221,7 +235,7 @@ def test_several_loggers_and_ones_own(tmp_path):
         def on_fit_begin(self, run):
             self.seen = [run["task"]]
 
-        def after_round(self, state):
+        def after_evaluation(self, state):
             self.seen.append(state.history[-1].score)
             return "this would stop a callback's run, not a logger's"
 
@@ -235,7 +249,7 @@ def test_several_loggers_and_ones_own(tmp_path):
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("hook", ["on_fit_begin", "before_step", "after_round", "on_fit_end"])
+@pytest.mark.parametrize("hook", ["on_fit_begin", "before_step", "after_evaluation", "on_fit_end"])
 def test_a_logger_that_fails_warns_once_and_harms_nothing(hook):
     broken = type("Broken", (Logger,), {hook: lambda self, _: 1 / 0})
     with pytest.warns(UserWarning, match=f"Broken failed in {hook}.*division") as caught:
@@ -262,7 +276,9 @@ def test_names_that_mean_nothing_and_missing_folders_get_a_sentence():
     ):
         fit(loggers="jsnol")
     for no_logger in (5, Logger):
-        with pytest.raises(ValueError, match=r"loggers=.* is no object with a method of finetune_"):
+        with pytest.raises(
+            ValueError, match=r"loggers=.* is not an object with a method of finetune_"
+        ):
             fit(loggers=[no_logger])
     with pytest.raises(ValueError, match="loggers='csv' needs a folder to write to: log_dir="):
         fit(loggers=["csv"])
@@ -333,7 +349,7 @@ def test_an_offline_run_of_wandb_holds_it_all(tmp_path, monkeypatch):
     assert parameters["max_steps"] == 4
     assert config["rows"] == 150
     rows = [values(record.history.item) for record in of("history")]
-    scores = [row["round/score"] for row in rows if "round/score" in row]
+    scores = [row["evaluation/score"] for row in rows if "evaluation/score" in row]
     np.testing.assert_allclose(scores, model.history_["score"])
     assert len([row for row in rows if "step/train_loss" in row]) == 4
     summary = {k: v for record in of("summary") for k, v in values(record.summary.update).items()}
@@ -377,7 +393,7 @@ class Fails(Callback):
     def __init__(self, error=ZeroDivisionError):
         self.error = error
 
-    def after_round(self, state):
+    def after_evaluation(self, state):
         if state.step == 2:
             raise self.error("on purpose")
 
@@ -387,7 +403,7 @@ def test_records_of_a_fit_that_fails_say_so(tmp_path):
         fit(tmp_path, loggers=["jsonl", "csv"], callbacks=[Fails()])
     last = records(tmp_path / "log.jsonl")[-1]
     assert last == {"event": "failed", "error": "ZeroDivisionError: on purpose"}
-    assert set(pd.read_csv(tmp_path / "log.csv")["event"]) == {"step", "round"}
+    assert set(pd.read_csv(tmp_path / "log.csv")["event"]) == {"step", "evaluation"}
 
 
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
@@ -430,7 +446,7 @@ def test_a_run_of_mlflow_holds_it_all(tmp_path, monkeypatch):
     assert run.info.status == "FINISHED"
     assert run.data.params["parameters.max_steps"] == "4"
     assert run.data.params["rows"] == "150"
-    scores = client.get_metric_history(run.info.run_id, "round/score")
+    scores = client.get_metric_history(run.info.run_id, "evaluation/score")
     assert [metric.step for metric in scores] == model.history_["step"].tolist()
     np.testing.assert_allclose([metric.value for metric in scores], model.history_["score"])
     assert len(client.get_metric_history(run.info.run_id, "step/train_loss")) == 4
@@ -507,7 +523,7 @@ def test_an_open_run_of_wandb_is_logged_into_and_stays_open(ends, tmp_path, monk
         assert summary["finetune_tabpfn/error"] == "ZeroDivisionError: on purpose"
     else:
         assert summary["finetune_tabpfn/stop_reason"] == "max_steps"
-        assert summary["finetune_tabpfn/round/step"] == 4
+        assert summary["finetune_tabpfn/evaluation/step"] == 4
 
 
 def test_the_curves_for_tensorboard(tmp_path):
@@ -517,7 +533,7 @@ def test_the_curves_for_tensorboard(tmp_path):
     model = fit(tmp_path, loggers=["tensorboard"])
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
-    scores = events.Scalars("round/score")
+    scores = events.Scalars("evaluation/score")
     assert [event.step for event in scores] == model.history_["step"].tolist()
     np.testing.assert_allclose(
         [event.value for event in scores], model.history_["score"], rtol=1e-6

@@ -99,7 +99,7 @@ def test_files_that_are_no_fitted_estimator(name, tmp_path):
 
 def test_other_pickles_are_no_fitted_estimator(tmp_path):
     (tmp_path / "dict.joblib").write_bytes(pickle.dumps({"a": 1}))
-    with pytest.raises(ValueError, match="is no fitted estimator"):
+    with pytest.raises(ValueError, match="is not a fitted estimator"):
         load_fitted(tmp_path / "dict.joblib")
 
 

@@ -101,7 +101,7 @@ def test_the_resolved_configuration_is_a_configuration(tmp_path):
         ("finetuning: {learning_rate: fast}", "above 0 and below 1 or 'auto' or null"),
         ("finetuning: {max_steps: 1.5}", "finetuning.max_steps=1.5 must be a whole number from 0"),
         ("finetuning: {max_steps: true}", "finetuning.max_steps=True must be a whole number"),
-        ("finetuning: {early_stopping: 1}", "finetuning.early_stopping=1 must be true or false"),
+        ("finetuning: {balanced_contexts: 1}", "finetuning.balanced_contexts=1 must be true or false"),
         ("finetuning: {time_limit: none}", "time_limit='none' must be a number above 0 or null"),
         ("finetuning: {precision: fp64}", "must be 'auto' or 'bf16' or 'fp16' or 'fp32'"),
         ("data: {drop: name}", "data.drop='name' must be a list"),

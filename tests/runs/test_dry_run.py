@@ -14,13 +14,13 @@ SETTINGS = {"base_model": "mini", "finetuning.n_estimators": 2, "finetuning.max_
 
 
 def planned(tmp_path, tables, **finetuning):
-    """Plan the fit of a configuration."""
+    """DryRun the fit of a configuration."""
     (tmp_path / "a.yaml").write_text("data: {path: a.csv, target: y}")
     over = {f"finetuning.{name}": value for name, value in finetuning.items()}
     config = load_config(tmp_path / "a.yaml", {**SETTINGS, **over})
     estimator = make_estimator(config, tables)
     before = estimator.get_params()
-    result = plan(estimator, tables)
+    result = dry_run(estimator, tables)
     assert estimator.get_params() == before
     assert not hasattr(estimator, "predictor_")  # nothing was fitted
     return result

@@ -35,7 +35,7 @@ def test_values_of_the_command_line(path, text, value):
     [
         ("finetuning.learning_rate", 0, "a number above 0 and below 1 or 'auto' or null"),
         ("finetuning.max_steps", "many", "a whole number from 0"),
-        ("finetuning.early_stopping", "yes", "true or false"),
+        ("finetuning.balanced_contexts", "yes", "true or false"),
         ("finetuning.class_weight", "even", "a mapping or 'balanced' or null"),
         ("finetuning.random_state", -1, "a whole number from 0 and up to 4294967295 or null"),
         ("finetuning.resume", "maybe", "true or false or 'auto'"),

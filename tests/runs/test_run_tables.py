@@ -63,9 +63,9 @@ def test_a_table_of_its_own_to_test_on(tmp_path):
 @pytest.mark.parametrize(
     ("over", "message"),
     [
-        ({"data__drop": ["nothing"]}, r"data\.drop: 'nothing' is no column of"),
-        ({"data__weight": "word"}, "The column 'word' cannot be used so: could not convert"),
-        ({"data__task": "regression"}, "holds values that are no numbers"),
+        ({"data__drop": ["nothing"]}, r"data\.drop: 'nothing' is not a column of"),
+        ({"data__weight": "word"}, "The column 'word' cannot be used: could not convert"),
+        ({"data__task": "regression"}, "holds values that are not numbers"),
     ],
 )
 def test_what_does_not_fit(over, message, tmp_path):

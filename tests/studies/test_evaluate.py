@@ -165,7 +165,10 @@ def test_numbers_as_labels_of_a_model_of_text(tmp_path):
         (["{model}", "no.csv"], "no.csv is not a file"),
         (["{model}", "{train}", "--batch-size", "0"], "batch_size=0 must be 1 or more"),
         (["{model}", "{train}", "--top", "0"], "top=0 must be 1 or more"),
-        (["mini", "{train}"], "mini is no fitted estimator (.joblib, .tabpfn_fit); a checkpoint"),
+        (
+            ["mini", "{train}"],
+            "mini is not a fitted estimator (.joblib, .tabpfn_fit); a checkpoint",
+        ),
         (["none.joblib", "{train}"], "none.joblib is not a file"),
         (["{model}", "{train}", "--context-data", "{train}"], "is fitted already and takes no"),
         (["none", "{train}", "--context-data", "{train}"], "base_model='none' is neither a file"),

@@ -284,7 +284,10 @@ def test_to_the_hub_and_back(raw, tmp_path, stand_in, capsys):
     [
         ("hf://datasets/me/none/t.csv", "no such dataset, or it is private; check the name"),
         ("hf://datasets/me/there/none.csv", "no such file in the dataset"),
-        ("hf://models/me/there", "is no address of a dataset; hf://datasets/OWNER/NAME/FILE is"),
+        (
+            "hf://models/me/there",
+            "is not the address of a dataset; hf://datasets/OWNER/NAME/FILE is",
+        ),
     ],
 )
 def test_what_the_hub_does_not_have(source, message, stand_in, tmp_path, capsys):

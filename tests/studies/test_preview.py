@@ -181,7 +181,7 @@ def test_a_slow_machine_is_given_fewer_rows(tmp_path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:time_limit left no room")  # on a busy machine
 def test_the_time_limit_is_of_the_whole(cancer):
-    settings = {**QUICK, "max_steps": 10_000, "early_stopping": False}
+    settings = {**QUICK, "max_steps": 10_000, "patience": None}
     result = preview(cancer / "new.csv", target="target", time_limit=8, cache_dir=None, **settings)
     assert result["time_elapsed"] < 8 * 1.3 + 2
     assert result["candidate"]["stop_reason"] == "time_limit"
@@ -243,7 +243,7 @@ def test_what_preview_cannot_do(arguments, message, cancer, tmp_path, capsys):
     assert said.err.count("\n") == 1
 
 
-def rows_of(path, folder, **changes):
+def take_rows(path, folder, **changes):
     settings = {"task": "auto", "sample_size": 200, "random_state": 0, "cache_dir": folder}
     return preview_data(path, None, "target", **{**settings, **changes})
 
@@ -251,40 +251,40 @@ def rows_of(path, folder, **changes):
 def test_the_cache_is_keyed_by_content(cancer, tmp_path):
     table, cache = tmp_path / "t.csv", tmp_path / "cache"
     table.write_bytes((cancer / "all.csv").read_bytes())
-    first = rows_of(table, cache)
+    first = take_rows(table, cache)
     (entry,) = cache.glob("*.parquet")
     written = entry.stat().st_mtime_ns
-    again = rows_of(table, cache)
+    again = take_rows(table, cache)
     assert entry.stat().st_mtime_ns == written
     pd.testing.assert_frame_equal(first.train, again.train)
     pd.testing.assert_frame_equal(first.held_out, again.held_out)
     assert first.notes == again.notes
-    uncached = rows_of(table, None)
+    uncached = take_rows(table, None)
     pd.testing.assert_frame_equal(first.train, uncached.train)
-    rows_of(table, cache, sample_size=100)
+    take_rows(table, cache, sample_size=100)
     assert len(list(cache.glob("*.parquet"))) == 2
     pd.read_csv(table).iloc[1:].to_csv(table, index=False)
-    rows_of(table, cache)
+    take_rows(table, cache)
     assert len(list(cache.glob("*.parquet"))) == 3
 
 
 def test_a_damaged_cache_is_prepared_anew(cancer, tmp_path):
-    first = rows_of(cancer / "all.csv", tmp_path)
+    first = take_rows(cancer / "all.csv", tmp_path)
     for ending in ("parquet", "json"):
         (entry,) = tmp_path.glob(f"*.{ending}")
         entry.write_bytes(b"half a fi")
-        pd.testing.assert_frame_equal(rows_of(cancer / "all.csv", tmp_path).train, first.train)
+        pd.testing.assert_frame_equal(take_rows(cancer / "all.csv", tmp_path).train, first.train)
 
 
 def test_the_cache_does_not_grow_for_ever(cancer, tmp_path):
     for seed in range(ENTRIES + 3):
-        rows_of(cancer / "all.csv", tmp_path, random_state=seed)
+        take_rows(cancer / "all.csv", tmp_path, random_state=seed)
     assert len(list(tmp_path.glob("*.parquet"))) == ENTRIES
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(cancer, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    assert len(rows_of(cancer / "all.csv", tmp_path / "file" / "cache").train)
+    assert len(take_rows(cancer / "all.csv", tmp_path / "file" / "cache").train)
 
 
 def test_no_held_out_row_is_learned_from(cancer):
@@ -297,7 +297,7 @@ def test_no_held_out_row_is_learned_from(cancer):
 
 
 def test_the_held_out_rows_of_a_full_run_include_those_of_the_preview(cancer):
-    small, full = (rows_of(cancer / "all.csv", None, sample_size=size) for size in (200, None))
+    small, full = (take_rows(cancer / "all.csv", None, sample_size=size) for size in (200, None))
     for part in ("train", "held_out"):
         together = pd.concat([getattr(full, part), getattr(small, part)])
         assert together.duplicated().sum() == len(getattr(small, part))

@@ -3,29 +3,25 @@
 import pytest
 from torch import nn
 
-from finetune_tabpfn.training._callbacks import (
-    CostEstimate,
-    DivergenceGuard,
-    EarlyStopping,
-    MaxSteps,
-    TimeBudget,
-    Timer,
-)
-from finetune_tabpfn.training._loop import Round, TrainState
+from finetune_tabpfn.finetuning._budget import CostEstimate, TimeBudget, Timer
+from finetune_tabpfn.training._callbacks import DivergenceGuard, EarlyStopping, MaxSteps
+from finetune_tabpfn.training._loop import HistoryRow, TrainState
 
 
-def state_after(scores, best_round):
-    rows = [Round(i, 10 * i, float(i), 0.5, score, 1e-3) for i, score in enumerate(scores)]
-    return TrainState(nn.Linear(1, 1), step=rows[-1].step, history=rows, best_round=best_round)
+def state_after(scores, best_evaluation):
+    rows = [HistoryRow(i, 10 * i, float(i), 0.5, score, 1e-3) for i, score in enumerate(scores)]
+    return TrainState(
+        nn.Linear(1, 1), step=rows[-1].step, history=rows, best_evaluation=best_evaluation
+    )
 
 
 @pytest.mark.parametrize(
-    ("rounds", "best_round", "stops"),
+    ("evaluations", "best_evaluation", "stops"),
     [(3, 0, False), (4, 0, True), (13, 10, False), (14, 10, False), (15, 10, True)],
 )
-def test_patience_grows_with_the_best_round(rounds, best_round, stops):
+def test_patience_grows_with_the_best_round(evaluations, best_evaluation, stops):
     stopping = EarlyStopping(patience=4, growth=0.5)
-    reason = stopping.after_round(state_after([0.0] * (rounds + 1), best_round))
+    reason = stopping.after_evaluation(state_after([0.0] * (evaluations + 1), best_evaluation))
     assert bool(reason) is stops
 
 
@@ -68,7 +64,7 @@ def at(now, limit=100.0):
 
 
 def after_rounds(n):
-    """The state of a run whose step took 5 s and validation 30 s, after so many of its rounds."""
+    """The state of a run whose step took 5 s and validation 30 s, after so many evaluations."""
     state = state_after([0.0] * (n + 1), 0)
     state.step_seconds, state.validation_seconds = [5.0] * 5, [30.0] * 5
     return state
@@ -116,7 +112,9 @@ def test_the_budget_keeps_what_turns_out_to_be_needed_later():
 def test_the_budget_keeps_time_to_compare_what_may_be_deployed(keep, reason):
     budget = TimeBudget(at(30.0), CostEstimate(5, 30, 10), final_check=25, keep_check=keep)
     assert budget.before_step(after_rounds(1)) == reason
-    assert budget.before_step(after_rounds(0)) is None  # before a round there is nothing to compare
+    assert (
+        budget.before_step(after_rounds(0)) is None
+    )  # before an evaluation there is nothing to compare
     assert budget.time_for(budget.final_check)  # training over, it is not counted twice
 
 

@@ -17,7 +17,8 @@ import torch
 from sklearn.datasets import load_diabetes, load_iris
 from torch import nn
 
-from finetune_tabpfn import Callback, FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn import Callback, FinetunedTabPFNRegressor
+from finetune_tabpfn._estimators import new_estimator
 from finetune_tabpfn.training._callbacks import EarlyStopping, MaxSteps
 from finetune_tabpfn.training._checkpoints import KEPT, FoldCheckpoints, is_over, unpack
 from finetune_tabpfn.training._loop import Evaluation, TrainConfig, train
@@ -28,7 +29,7 @@ SETTINGS["precision"] = "fp32"  # what is measured on a busy machine may differ
 
 
 def classifier(**parameters):
-    return FinetunedTabPFNClassifier(**{"max_steps": 8, **SETTINGS, **parameters})
+    return new_estimator("classification", {"max_steps": 8, **SETTINGS, **parameters})
 
 
 class InterruptAfter(Callback):
@@ -45,7 +46,7 @@ class InterruptAfter(Callback):
 def interrupted(folder, steps=5, **parameters):
     callbacks = [InterruptAfter(steps)]
     with pytest.warns(UserWarning, match="interrupted"):
-        return classifier(checkpoint_dir=folder, callbacks=callbacks, **parameters).fit(X, Y)
+        return classifier(checkpoint=folder, callbacks=callbacks, **parameters).fit(X, Y)
 
 
 @functools.cache
@@ -113,14 +114,14 @@ def run(checkpoints, saved=None, steps=60, callbacks=(), **config):
         batches=Lines(),
         loss_fn=loss,
         evaluate=score,
-        config=TrainConfig(eval_interval=5, **{"ema_decay": 0.5, "retreat_rounds": 2, **config}),
-        callbacks=[MaxSteps(steps), *callbacks, *checkpoints.guests(optimizer, dict)],
+        config=TrainConfig(eval_interval=5, **{"ema_decay": 0.5, "plateau_patience": 2, **config}),
+        callbacks=[MaxSteps(steps), *callbacks, *checkpoints.callbacks(optimizer, dict)],
         state=state,
     )
 
 
 @pytest.mark.parametrize(
-    "config", [{}, {"ema_decay": 0.0}, {"retreat_rounds": 0}, {"precision": "fp16"}]
+    "config", [{}, {"ema_decay": 0.0}, {"plateau_patience": 0}, {"precision": "fp16"}]
 )
 @pytest.mark.parametrize("steps", [5, 10, 20, 35, 55])
 def test_a_training_goes_on_from_any_round_to_the_same_end(steps, config, tmp_path):
@@ -141,13 +142,13 @@ def test_a_training_that_had_come_to_its_end_is_over(tmp_path):
     state = run(checkpoints, steps=500, callbacks=[Enough()])
     assert state.stop_reason == "enough"
     assert is_over(checkpoints.load()["state"])
-    for name, guests in (("cut", []), ("stopped early", [EarlyStopping(3)])):
-        run(FoldCheckpoints(tmp_path / name), steps=60, callbacks=guests)
+    for name, callbacks in (("cut", []), ("stopped early", [EarlyStopping(3)])):
+        run(FoldCheckpoints(tmp_path / name), steps=60, callbacks=callbacks)
         assert not is_over(FoldCheckpoints(tmp_path / name).load()["state"])
 
 
 class Enough(Callback):
-    def after_round(self, state):
+    def after_evaluation(self, state):
         return "enough" if state.step >= 10 else None
 
 
@@ -182,11 +183,11 @@ def test_a_round_that_improves_is_written_whatever_the_interval(tmp_path):
 def test_an_interrupted_fit_goes_on_to_the_same_end(steps, parameters, tmp_path):
     cut = interrupted(tmp_path / "cut", steps, **parameters)
     assert cut.stop_reason_ == "interrupted"
-    resumed = classifier(checkpoint_dir=tmp_path / "cut", resume=True, **parameters).fit(X, Y)
+    resumed = classifier(checkpoint=tmp_path / "cut", resume=True, **parameters).fit(X, Y)
     seed = json.loads((tmp_path / "cut" / "fit.json").read_text())["seed"]
     whole = whole_fit(**{**parameters, "random_state": seed})
     np.testing.assert_array_equal(resumed.predict_proba(X), whole.predict_proba(X))
-    columns = ["round", "step", "score", "train_loss", "learning_rate"]
+    columns = ["evaluation", "step", "score", "train_loss", "learning_rate"]
     assert resumed.history_[columns].equals(whole.history_[columns])
     assert resumed.n_steps_ == whole.n_steps_ == 8
 
@@ -197,7 +198,7 @@ def test_a_rate_that_was_tried_out_is_not_tried_again(tmp_path, monkeypatch):
     cut = interrupted(tmp_path / "cut", learning_rate="auto", steps=5)
     monkeypatch.setattr("finetune_tabpfn.finetuning._fine_tune.PROBED_RATES", ())
     resumed = classifier(
-        checkpoint_dir=tmp_path / "cut", resume=True, learning_rate="auto", max_steps=12
+        checkpoint=tmp_path / "cut", resume=True, learning_rate="auto", max_steps=12
     ).fit(X, Y)
     assert resumed.learning_rate_ == cut.learning_rate_
     assert resumed.n_steps_ == 12  # how long it goes on may be changed
@@ -207,8 +208,8 @@ def test_a_rate_that_was_tried_out_is_not_tried_again(tmp_path, monkeypatch):
 def test_folds_go_on_each_from_its_own(tmp_path):
     with pytest.warns(UserWarning, match="interrupted"):
         # the second fold counts its steps anew
-        classifier(n_folds=2, checkpoint_dir=tmp_path, callbacks=[SecondFold()]).fit(X, Y)
-    resumed = classifier(n_folds=2, checkpoint_dir=tmp_path, resume=True).fit(X, Y)
+        classifier(n_folds=2, checkpoint=tmp_path, callbacks=[SecondFold()]).fit(X, Y)
+    resumed = classifier(n_folds=2, checkpoint=tmp_path, resume=True).fit(X, Y)
     whole = classifier(n_folds=2).fit(X, Y)
     np.testing.assert_array_equal(resumed.predict_proba(X), whole.predict_proba(X))
 
@@ -226,7 +227,7 @@ class SecondFold(Callback):
 
 def test_a_finished_fit_is_found_finished(tmp_path):
     data = sugar()
-    settings = {**SETTINGS, "max_steps": 4, "checkpoint_dir": tmp_path}
+    settings = {**SETTINGS, "max_steps": 4, "checkpoint": tmp_path}
     first = FinetunedTabPFNRegressor(**settings).fit(*data)
     again = FinetunedTabPFNRegressor(**settings, resume=True, callbacks=[NoStep()]).fit(*data)
     np.testing.assert_array_equal(again.predict(data[0]), first.predict(data[0]))
@@ -236,7 +237,7 @@ def test_a_finished_fit_is_found_finished(tmp_path):
 def test_a_fit_that_stopped_early_goes_on_with_more_patience(more, tmp_path):
     data = sugar()
     settings = {**SETTINGS, "max_steps": 4, "eval_interval": 1, "min_delta": 10.0}
-    short = {"patience": 2, "checkpoint_dir": tmp_path, "resume": True}
+    short = {"patience": 2, "checkpoint": tmp_path, "resume": True}
     first = FinetunedTabPFNRegressor(**settings, **short).fit(*data)
     assert (first.stop_reason_, first.n_steps_) == ("early_stopping", 2)
     again = FinetunedTabPFNRegressor(**settings, **short, callbacks=[NoStep()]).fit(*data)
@@ -258,7 +259,7 @@ class NoStep(Callback):
 def fit_and_save(folder, out):
     """Fit in a process of its own, which may be killed at any moment."""
     torch.set_num_threads(1)
-    model = classifier(max_steps=12, checkpoint_dir=folder, resume=True).fit(X, Y)
+    model = classifier(max_steps=12, checkpoint=folder, resume=True).fit(X, Y)
     part = f"{out}.part.npy"
     np.save(part, model.predict_proba(X))
     os.replace(part, out)
@@ -313,7 +314,7 @@ def assert_same(first, second):
 
 
 def test_checkpoints_of_something_else_are_refused_in_one_sentence(cut):
-    again = {"checkpoint_dir": cut, "resume": True}
+    again = {"checkpoint": cut, "resume": True}
     cases = [
         ({"learning_rate": 1e-5}, X, Y, "of a fit with learning_rate=None, not 1e-05"),
         ({"random_state": 1}, X, Y, "of a fit with random_state=0, not 1"),
@@ -334,11 +335,11 @@ def test_another_base_model_is_refused(tmp_path):
     cut = interrupted(tmp_path / "cut")
     other = cut.save_model(tmp_path / "other-v3.ckpt")
     with pytest.raises(ValueError, match="began with another base model"):
-        classifier(checkpoint_dir=tmp_path / "cut", resume=True, base_model=other).fit(X, Y)
+        classifier(checkpoint=tmp_path / "cut", resume=True, base_model=other).fit(X, Y)
 
 
 def test_auto_begins_anew_with_a_warning(cut):
-    model = classifier(checkpoint_dir=cut, resume="auto", learning_rate=1e-5)
+    model = classifier(checkpoint=cut, resume="auto", learning_rate=1e-5)
     with pytest.warns(UserWarning, match="learning_rate=None, not 1e-05; the fit begins anew"):
         model.fit(X, Y)
     whole = whole_fit(learning_rate=1e-5)
@@ -351,7 +352,7 @@ def test_auto_begins_anew_with_a_warning(cut):
 def test_without_resume_a_folder_that_holds_something_is_left_alone(cut):
     before = names(cut)
     with pytest.raises(ValueError, match='resume=True or "auto" goes on from them'):
-        classifier(checkpoint_dir=cut).fit(X, Y)
+        classifier(checkpoint=cut).fit(X, Y)
     assert names(cut) == before
 
 
@@ -368,7 +369,7 @@ def test_a_damaged_file_is_refused_or_passed_over(damage, cut):
         torch.save([1], newest)
     elif damage == "older":  # of a version of this package that wrote less
         saved = torch.load(newest)
-        del saved["state"]["retreat_round"]
+        del saved["state"]["last_reduction"]
         torch.save(saved, newest)
     else:
         newest.write_bytes(
@@ -380,10 +381,10 @@ def test_a_damaged_file_is_refused_or_passed_over(damage, cut):
             }[damage]
         )
     with pytest.raises(ValueError, match=r"checkpoint-4.pt is damaged \(") as caught:
-        classifier(checkpoint_dir=cut, resume=True).fit(X, Y)
+        classifier(checkpoint=cut, resume=True).fit(X, Y)
     assert "\n" not in str(caught.value)
     assert "weights_only" not in str(caught.value)
-    model = classifier(checkpoint_dir=cut, resume="auto")
+    model = classifier(checkpoint=cut, resume="auto")
     with pytest.warns(UserWarning, match="checkpoint-4.pt is damaged"):
         model.fit(X, Y)
     np.testing.assert_array_equal(model.predict_proba(X), whole_fit().predict_proba(X))
@@ -393,9 +394,9 @@ def test_a_damaged_file_is_refused_or_passed_over(damage, cut):
 def test_a_damaged_description_is_refused_or_passed_over(content, cut):
     (cut / "fit.json").write_text(content)
     with pytest.raises(ValueError, match=r"a damaged fit.json"):
-        classifier(checkpoint_dir=cut, resume=True).fit(X, Y)
+        classifier(checkpoint=cut, resume=True).fit(X, Y)
     with pytest.warns(UserWarning, match="begins anew"):
-        classifier(checkpoint_dir=cut, resume="auto").fit(X, Y)
+        classifier(checkpoint=cut, resume="auto").fit(X, Y)
 
 
 def test_a_checkpoint_runs_no_code(cut, tmp_path):
@@ -405,7 +406,7 @@ def test_a_checkpoint_runs_no_code(cut, tmp_path):
 
     torch.save({"state": Evil()}, cut / "fold-0" / "checkpoint-6.pt")
     with pytest.raises(ValueError, match="is damaged"):
-        classifier(checkpoint_dir=cut, resume=True).fit(X, Y)
+        classifier(checkpoint=cut, resume=True).fit(X, Y)
     assert not (tmp_path / "was-here").exists()
 
 
@@ -416,7 +417,7 @@ def test_a_full_disk_warns_once_and_the_fit_goes_on(tmp_path):
     whole = whole_fit()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    model = classifier(checkpoint_dir=tmp_path / "full")
+    model = classifier(checkpoint=tmp_path / "full")
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
         with pytest.warns(UserWarning, match="A checkpoint could not be written") as caught:
@@ -447,7 +448,7 @@ def test_a_disk_that_fills_up_leaves_earlier_checkpoints_as_they_were(tmp_path):
 
 def test_a_folder_that_cannot_be_used_is_named_before_the_work_begins(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match=r"checkpoint_dir='.*file' cannot be written to"):
-        classifier(checkpoint_dir=tmp_path / "file").fit(X, Y)
+    with pytest.raises(ValueError, match=r"checkpoint='.*file' cannot be written to"):
+        classifier(checkpoint=tmp_path / "file").fit(X, Y)
     with pytest.raises(ValueError, match="resume=True needs the folder"):
         classifier(resume=True).fit(X, Y)

@@ -6,13 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from finetune_tabpfn.training._callbacks import (
-    CostEstimate,
-    EarlyStopping,
-    MaxSteps,
-    TimeBudget,
-    Timer,
-)
+from finetune_tabpfn.finetuning._budget import CostEstimate, TimeBudget, Timer
+from finetune_tabpfn.training._callbacks import EarlyStopping, MaxSteps
 from finetune_tabpfn.training._loop import Callback, TrainConfig, improves, mix_weights, train
 
 X = torch.linspace(-1, 1, 32)[:, None]
@@ -83,7 +78,7 @@ def run(model=None, *, steps=20, lr=0.1, evaluate=score, loss=squared_error, **o
 def test_it_learns_and_writes_a_row_per_round():
     state = run()
     assert [row.step for row in state.history] == [0, 5, 10, 15, 20]
-    assert [row.round for row in state.history] == [0, 1, 2, 3, 4]
+    assert [row.evaluation for row in state.history] == [0, 1, 2, 3, 4]
     scores = [row.score for row in state.history]
     assert scores == sorted(scores)
     assert math.isnan(state.history[0].train_loss)
@@ -185,7 +180,7 @@ def test_the_average_of_the_weights_is_what_is_scored_and_kept():
         def after_step(self, state):
             live.append(state.model.weight.item())
 
-        def after_round(self, state):
+        def after_evaluation(self, state):
             scored.append(state.model.weight.item())
 
     model = line()
@@ -212,8 +207,8 @@ def test_a_rate_that_is_too_high_is_lowered_from_the_best_weights(average):
     # with this rate every step overshoots: the loss grows until the rate is a third
     config = {"max_grad_norm": None, "ema_decay": average, "schedule": lambda step: 1.0}
     stuck = run(lr=1.4, steps=40, config=config)
-    state = run(lr=1.4, steps=40, config={**config, "retreat_rounds": 2})
-    assert stuck.best_round == 0
+    state = run(lr=1.4, steps=40, config={**config, "plateau_patience": 2})
+    assert stuck.best_evaluation == 0
     assert state.best_score > -1e-2
     rates = [round(row.learning_rate, 3) for row in state.history[1:5]]
     assert rates == [1.4, 1.4, 0.467, 0.467]
@@ -273,11 +268,11 @@ def test_ctrl_c_ends_the_run_cleanly():
         def on_train_end(self, state):
             self.ended = True
 
-    guest = Interrupts()
-    state = run(callbacks=[guest])
+    callback = Interrupts()
+    state = run(callbacks=[callback])
     assert state.stop_reason == "interrupted"
     assert state.best_step == 5
-    assert guest.ended
+    assert callback.ended
 
 
 def test_teardown_runs_on_an_error_too():
@@ -290,30 +285,30 @@ def test_teardown_runs_on_an_error_too():
     def breaks(model, batch):
         raise RuntimeError("broken on purpose")
 
-    guest = Teardown()
+    callback = Teardown()
     with pytest.raises(RuntimeError, match="on purpose"):
-        run(loss=breaks, callbacks=[guest])
-    assert guest.ended
+        run(loss=breaks, callbacks=[callback])
+    assert callback.ended
 
 
 def test_callbacks_hear_of_the_run_though_another_one_failed():
     class Fails(Callback):
-        def after_round(self, state):
+        def after_evaluation(self, state):
             raise LookupError("mine")
 
     class Listens(Callback):
         heard = ()
 
-        def after_round(self, state):
+        def after_evaluation(self, state):
             self.heard += (state.stop_reason,)
 
         def on_train_end(self, state):
             self.heard += ("end",)
 
-    guest = Listens()
+    callback = Listens()
     with pytest.raises(LookupError, match="mine"):
-        run(callbacks=[Fails(), guest])
-    assert guest.heard == ("failed: LookupError", "end")
+        run(callbacks=[Fails(), callback])
+    assert callback.heard == ("failed: LookupError", "end")
 
 
 def test_any_callback_can_stop_and_the_first_reason_counts():

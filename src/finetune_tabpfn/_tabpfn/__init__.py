@@ -26,7 +26,14 @@ from finetune_tabpfn._tabpfn._network import (
     moved,
 )
 from finetune_tabpfn._tabpfn._predict import embed, n_fitted_rows, predict_mixture
-from finetune_tabpfn._tabpfn._table import Batch, Member, PreparedTable, prepare
+from finetune_tabpfn._tabpfn._table import (
+    Batch,
+    Member,
+    Prediction,
+    PreparedTable,
+    loss_of,
+    prepare,
+)
 from finetune_tabpfn._tabpfn._trainable import only_trained
 
 __all__ = [
@@ -34,6 +41,7 @@ __all__ = [
     "Blueprint",
     "ConstantTableError",
     "Member",
+    "Prediction",
     "PreparedTable",
     "Specs",
     "TabPFN",
@@ -46,6 +54,7 @@ __all__ = [
     "load",
     "load_fit",
     "load_weights",
+    "loss_of",
     "moved",
     "n_fitted_rows",
     "new_network",

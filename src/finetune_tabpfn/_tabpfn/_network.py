@@ -85,7 +85,7 @@ def _damage(path: Path, modified: int) -> str | None:
 def _reason(path: Path, kind: Kind, error: Exception) -> str:
     """Say why a file cannot be read, without advice on how to read it by running its code."""
     if isinstance(error, pickle.UnpicklingError):
-        return "it holds more than tensors, numbers and text, or is no checkpoint"
+        return "it holds more than tensors, numbers and text, or is not a checkpoint"
     for other in WHICH:
         if other != kind and _is_for(path, other):
             return f"it is one for {other}"
@@ -205,14 +205,14 @@ class Blueprint:
         return self.fit(X, y, self.fit_mode)
 
     def copy(self, random_state: int) -> Blueprint:
-        """Return the same plan around a copy of the network as it is now."""
+        """Return the same blueprint around a copy of the network as it is now."""
         specs = dataclasses.replace(self.specs, model=copy.deepcopy(self.specs.model))
         return dataclasses.replace(self, specs=specs, random_state=random_state)
 
     def snapshot(self, X: Any, y: Any) -> TabPFN:
         """Return the fitted estimator that predicts with a copy of the network as it is now."""
-        plan = dataclasses.replace(self.copy(self.random_state), fit_mode="fit_preprocessors")
-        return plan.deploy(None, X, y)
+        blueprint = dataclasses.replace(self.copy(self.random_state), fit_mode="fit_preprocessors")
+        return blueprint.deploy(None, X, y)
 
     @property
     def max_classes(self) -> int:

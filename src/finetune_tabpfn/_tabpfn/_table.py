@@ -23,47 +23,55 @@ from tabpfn.utils import get_autocast_context, translate_probs_across_borders
 from tabpfn.validation import ensure_compatible_predict_input_sklearn
 from torch import nn
 
+from finetune_tabpfn._losses import LOSSES, Targets
 from finetune_tabpfn._tabpfn._network import Blueprint, TabPFN, forward, plain_output
 from finetune_tabpfn._tasks import Kind, Regression, Task
-from finetune_tabpfn.data._sampling import Rows, Split, one_of_each_first
+from finetune_tabpfn.data._sampling import Indices, Split, one_of_each_first
 from finetune_tabpfn.training._loop import ran_out_of_memory
 from finetune_tabpfn.utils._warn import warn
 
 # of all members of a forward pass: small ones together save time, large ones take memory alone
 CELLS_AT_ONCE = {"cpu": 2**14, "gpu": 2**20}
-LEAST_CONTEXT = 50  # rows of a brief member: fewer would tell little
+LEAST_CONTEXT = 50  # rows of a reduced member: fewer would tell little
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The splits of one forward pass."""
+    """The splits of one forward pass, and how their loss is taken."""
 
     x: torch.Tensor  # (N + Q, B, C)
-    context: torch.Tensor  # (N, B) targets
-    query: torch.Tensor  # (Q, B) targets
+    targets: Targets  # (N, B) and (Q, B)
     categorical: list[list[int]]
-    weight: torch.Tensor | None = None  # (Q, B) of the query rows
+    kind: Kind
+    loss_name: str  # among `LOSSES`
+    temperature: float = 1.0  # that prediction divides by: the loss sees what is deployed
     offset: torch.Tensor | None = None  # (B, n_classes) to add to the logits
+    recompute: bool = False  # activations in the backward pass instead of keeping them
 
-    def forward(self, model: nn.Module, kind: Kind, *, recompute: bool = False) -> torch.Tensor:
-        """Run a network in training, with a graph; returns logits (Q, B, L) in float32.
-
-        Parameters
-        ----------
-        model : torch.nn.Module
-        kind : {"classification", "regression"}
-        recompute : bool
-            Compute activations again in the backward pass instead of keeping them.
-        """
+    def forward(self, model: nn.Module) -> torch.Tensor:
+        """Run a network in training, with a graph; returns logits (Q, B, L) in float32."""
         return forward(
             model,
             self.x,
-            self.context,
+            self.targets.context,
             categorical=self.categorical,
-            kind=kind,
+            kind=self.kind,
             use_chunkwise_inference=False,
-            force_recompute_layer=recompute,
+            force_recompute_layer=self.recompute,
         ).float()
+
+    def loss(self, model: nn.Module) -> torch.Tensor:
+        """Return the loss of a network, a scalar with a graph."""
+        logits = self.forward(model) / self.temperature
+        if self.offset is not None:
+            beyond = logits.shape[-1] - self.offset.shape[-1]
+            logits = logits + nn.functional.pad(self.offset, (0, beyond))
+        return LOSSES[self.loss_name](logits, self.targets)
+
+
+def loss_of(model: nn.Module, batch: Batch) -> torch.Tensor:
+    """Return the loss of a network on a batch, as the training loop asks for it."""
+    return batch.loss(model)
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,14 @@ class Member:
     config: Any
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """What the members together say of the hold-out."""
+
+    values: npt.NDArray[Any]  # probabilities (H, n_classes), or means (H,)
+    logits: torch.Tensor | None = None  # (H, L) of the distribution of a real-valued target
+
+
 class PreparedTable:
     """Training rows and hold-out rows as the network sees them, for every deployed member.
 
@@ -85,7 +101,7 @@ class PreparedTable:
     ----------
     members : list of Member
         As they are deployed.
-    brief : list of Member
+    reduced : list of Member
         The same with fewer context rows, which make cheaper validations; all alike where the
         table is small.
     alone, chunked : bool
@@ -105,23 +121,23 @@ class PreparedTable:
         self.estimator, self.members, self.task, self.device = estimator, members, task, device
         self.validation_context = validation_context or self.n_rows
         self.alone, self.chunked = False, device.type == "cpu"  # chunks stay in a CPU's cache
-        self.is_scored = False  # with brief contexts, which must then stay as they are
+        self.is_scored = False  # with reduced contexts, which must then stay as they are
         self.weight = weight
         self.temperature = float(estimator.softmax_temperature_)
-        self.logits: torch.Tensor | None = None  # (H, L) of the last prediction of a distribution
-        if isinstance(task, Regression):
-            task.distribution = estimator.znorm_space_bardist_
+        self.distribution = estimator.znorm_space_bardist_ if isinstance(task, Regression) else None
         estimator.executor_ = None
 
     @property
     def validation_context(self) -> int:
-        """Context rows of a brief member at most."""
+        """Context rows of a reduced member at most."""
         return self._validation_context
 
     @validation_context.setter
     def validation_context(self, rows: int) -> None:
         self._validation_context = rows
-        self.brief = [_brief(member, rows, number) for number, member in enumerate(self.members)]
+        self.reduced = [
+            _reduced(member, rows, number) for number, member in enumerate(self.members)
+        ]
 
     @property
     def network(self) -> nn.Module:
@@ -140,19 +156,19 @@ class PreparedTable:
 
     @property
     def validation_rows(self) -> int:
-        """Rows that a brief validation sends through the network, in all members."""
+        """Rows that a reduced validation sends through the network, in all members."""
         if not self.n_held_out:
             return 0
-        context = sum(len(member.context_rows) for member in self.brief)
+        context = sum(len(member.context_rows) for member in self.reduced)
         return context + len(self.members) * self.n_held_out
 
     @property
     def is_cut(self) -> bool:
-        """Whether a brief validation has fewer context rows than what is deployed."""
-        pairs = zip(self.brief, self.members, strict=True)
+        """Whether a reduced validation has fewer context rows than what is deployed."""
+        pairs = zip(self.reduced, self.members, strict=True)
         return any(len(few.context_rows) < len(all_.context_rows) for few, all_ in pairs)
 
-    def batch(self, splits: Sequence[Split], member: int) -> Batch:
+    def batch(self, splits: Sequence[Split], member: int, *, recompute: bool = False) -> Batch:
         """Gather the rows of splits and permute their features and labels.
 
         A fresh order of the columns, and of the class codes, for each split: with a fixed one a
@@ -175,13 +191,20 @@ class PreparedTable:
             categorical.append(np.flatnonzero(np.isin(columns, view.categorical)).tolist())
         return Batch(
             x=torch.stack(xs, dim=1),
-            context=self._stack([target.context for target in targets], dim=1),
-            query=self._stack([target.query for target in targets], dim=1),
+            targets=Targets(
+                context=self._stack([target.context for target in targets], dim=1),
+                query=self._stack([target.query for target in targets], dim=1),
+                weight=None if self.weight is None else self._weights(splits),
+                distribution=self.distribution,
+            ),
             categorical=categorical,
-            weight=None if self.weight is None else self._weights(splits),
+            kind=self.task.kind,
+            loss_name=self.task.loss,
+            temperature=self.temperature,
             offset=None
             if targets[0].offset is None
             else self._stack([target.offset for target in targets], dim=0),
+            recompute=recompute,
         )
 
     def _stack(self, arrays: Sequence[Any], dim: int) -> torch.Tensor:
@@ -192,47 +215,29 @@ class PreparedTable:
         assert self.weight is not None
         return self._stack([self.weight[split.query].astype(np.float32) for split in splits], dim=1)
 
-    def loss(self, model: nn.Module, batch: Batch, *, recompute: bool = False) -> torch.Tensor:
-        """Return the loss of one forward pass, a scalar with a graph.
-
-        Parameters
-        ----------
-        model : torch.nn.Module
-        batch : Batch
-        recompute : bool
-            As in :meth:`Batch.forward`.
-        """
-        # the temperature that prediction will divide by: the loss sees what is deployed
-        logits = batch.forward(model, self.task.kind, recompute=recompute) / self.temperature
-        if batch.offset is not None:
-            beyond = logits.shape[-1] - batch.offset.shape[-1]
-            logits = logits + nn.functional.pad(batch.offset, (0, beyond))
-        return self.task.loss(logits, batch.context, batch.query, batch.weight)
-
     @plain_output
-    def predict(self, *, brief: bool = False) -> npt.NDArray[Any]:
-        """Predict the hold-out with the members as they are deployed, or with their brief context.
+    def predict(self, *, reduced: bool = False) -> Prediction:
+        """Predict the hold-out with the members as they are deployed, or with reduced contexts.
 
         Where memory runs out it is tried again with less: see :meth:`shrink`.
 
         Returns
         -------
-        ndarray
-            Probabilities of shape (H, n_classes), or means of shape (H,).
+        Prediction
         """
         while True:
             try:
-                found = self._predict(brief)
+                found = self._predict(reduced)
             except (RuntimeError, MemoryError) as error:
-                done = self.shrink(brief=brief) if ran_out_of_memory(error) else None
+                done = self.shrink(reduced=reduced) if ran_out_of_memory(error) else None
                 if done is None:
                     raise
             else:
-                self.is_scored |= brief
+                self.is_scored |= reduced
                 return found
             warn(f"Out of memory on {self.device} in a validation: {done}.")
 
-    def shrink(self, *, brief: bool) -> str | None:
+    def shrink(self, *, reduced: bool) -> str | None:
         """Take the next measure against running out of memory; say which, or None if none is left.
 
         Brief contexts are cut only before the first score, which later ones are compared with.
@@ -243,37 +248,41 @@ class PreparedTable:
         if not self.chunked:
             self.chunked = True
             return "activations are computed in chunks"
-        context = max(len(member.context_rows) for member in self.brief) // 2
-        if not brief or self.is_scored or context < LEAST_CONTEXT:
+        context = max(len(member.context_rows) for member in self.reduced) // 2
+        if not reduced or self.is_scored or context < LEAST_CONTEXT:
             return None
         self.validation_context = context
-        return f"rounds are scored with {context} context rows"
+        return f"evaluations are scored with {context} context rows"
 
-    def _predict(self, brief: bool) -> npt.NDArray[Any]:
+    def _predict(self, reduced: bool) -> Prediction:
         # so the estimator's own post-processing runs on what we forward
-        self.estimator.executor_ = _HoldOutEngine(self, self.brief if brief else self.members)
+        self.estimator.executor_ = _HoldOutEngine(self, self.reduced if reduced else self.members)
         try:
             if self.task.kind == "classification":
                 proba = self.estimator.forward(None, use_inference_mode=True)
-                return self.task.decide(proba.float().cpu().numpy())
-            self.logits = _mean_logits(self.estimator)
-            return _mean(self.estimator, self.logits)
+                return Prediction(self.task.decide(proba.float().cpu().numpy()))
+            logits = _mean_logits(self.estimator)
+            return Prediction(_mean(self.estimator, logits), logits)
         finally:
             self.estimator.executor_ = None  # no circle: memory is free when the fit is over
 
     def negative_log_density(
-        self, y: npt.NDArray[Any], weight: npt.NDArray[np.float64] | None
+        self,
+        prediction: Prediction,
+        y: npt.NDArray[Any],
+        weight: npt.NDArray[np.float64] | None,
     ) -> dict[str, float]:
-        """Return "nll", the mean negative log density of targets (H,) by the last prediction.
+        """Return "nll", the mean negative log density of targets (H,) by a prediction.
 
         In the unit of the target, so that its density is that of `y`; nothing for classification.
         """
-        if self.logits is None:
+        if prediction.logits is None:
             return {}
+        assert self.distribution is not None
         scale = float(self.estimator.y_train_std_)
         standard = (y - float(self.estimator.y_train_mean_)) / scale
-        z = torch.as_tensor(standard, dtype=torch.float32, device=self.logits.device)
-        losses = self.estimator.znorm_space_bardist_(self.logits.float(), z).cpu().numpy()
+        z = torch.as_tensor(standard, dtype=torch.float32, device=prediction.logits.device)
+        losses = self.distribution(prediction.logits.float(), z).cpu().numpy()
         return {"nll": float(np.average(losses, weights=weight)) + float(np.log(scale))}
 
     def groups(self, members: Sequence[Member]) -> Iterator[list[Member]]:
@@ -331,7 +340,7 @@ class _HoldOutEngine:
             yield from ((logits[:, n], view.config) for n, view in enumerate(views))
 
 
-def _brief(member: Member, most: int, seed: int) -> Member:
+def _reduced(member: Member, most: int, seed: int) -> Member:
     """Return a member with at most so many context rows, some of every class."""
     rows = member.context_rows.cpu().numpy()
     if len(rows) <= most:
@@ -384,7 +393,7 @@ def prepare(
     weight : ndarray of shape (n_train,), optional
         Of the training rows as query rows; as context they have none.
     validation_context : int, optional
-        Context rows of a brief validation at most; by default all of them.
+        Context rows of a reduced validation at most; by default all of them.
     """
     estimator = blueprint.fit(X_train, y_train)
     cleaned_train = _clean(estimator, X_train)
@@ -401,7 +410,7 @@ def prepare(
     return PreparedTable(estimator, members, task, blueprint.device, weight, validation_context)
 
 
-def _context_rows(estimator: TabPFN) -> list[Rows]:
+def _context_rows(estimator: TabPFN) -> list[Indices]:
     """Return the training rows that each member uses as context."""
     preprocessor = estimator.ensemble_preprocessor_
     if preprocessor.subsample_row_indices is not None:
@@ -424,7 +433,7 @@ def _clean(estimator: TabPFN, X: Any) -> npt.NDArray[Any]:
 
 def _prepare_member(
     member: Any,
-    rows: Rows,
+    rows: Indices,
     task: Task,
     train: npt.NDArray[Any],
     held_out: npt.NDArray[Any],
@@ -456,7 +465,7 @@ def _prepare_member(
 
 
 def _targets(
-    member: Any, rows: Rows, rest: Rows, task: Task, y_standard: npt.NDArray[np.float32]
+    member: Any, rows: Indices, rest: Indices, task: Task, y_standard: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
     """Return the targets of all training rows in the space where the loss is taken.
 

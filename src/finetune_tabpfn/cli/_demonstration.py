@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 from sklearn.model_selection import train_test_split
 
-from finetune_tabpfn._estimators import FinetunedTabPFNClassifier
+from finetune_tabpfn._estimators import new_estimator
 from finetune_tabpfn.loggers._plot import save_curve
 from finetune_tabpfn.models._export import save_model
 
@@ -18,15 +18,15 @@ MODEL_FILE = "digits-v3.safetensors"  # tabpfn reads the version off the name
 CURVE_FILE = "training_curve.png"
 
 
-def run(out: Path, parameters: dict[str, Any]) -> pd.DataFrame:
+def run(out: Path, settings: dict[str, Any]) -> pd.DataFrame:
     """Fine-tune, print test scores of base and fine-tuned, write curve and model.
 
     Parameters
     ----------
     out : pathlib.Path
         Folder for the training curve (PNG) and the fine-tuned model.
-    parameters : dict
-        Of the estimator.
+    settings : dict
+        Of the estimator, each by a name of its own.
 
     Returns
     -------
@@ -41,9 +41,9 @@ def run(out: Path, parameters: dict[str, Any]) -> pd.DataFrame:
         f"digits: {len(X_train)} training rows, {len(X_test)} test rows, {X.shape[1]} columns, "
         f"{y.nunique()} classes"
     )
-    tuned = FinetunedTabPFNClassifier(**parameters, verbose=True).fit(X_train, y_train)
-    base = FinetunedTabPFNClassifier(**{**parameters, "max_steps": 0, "time_limit": None})
-    base.fit(X_train, y_train)
+    tuned = new_estimator("classification", {**settings, "verbose": True}).fit(X_train, y_train)
+    untouched = {**settings, "max_steps": 0, "time_limit": None}
+    base = new_estimator("classification", untouched).fit(X_train, y_train)
     scores = pd.DataFrame(
         {
             "base": _metrics(base.predict_proba(X_test), y_test),

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the checkpoint and say what it is."""
     estimator = load_fitted(arguments.model)
     if not issubclass(type(estimator), tuple(ESTIMATORS.values())):
-        raise ValueError(f"{arguments.model} is no estimator of this package.")
+        raise ValueError(f"{arguments.model} is not an estimator of this package.")
     path = save_model(estimator, arguments.out)
     made = {**describe(estimator), "path": path}
     plain = "TabPFNClassifier" if hasattr(estimator, "classes_") else "TabPFNRegressor"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import joblib
 
-from finetune_tabpfn._estimators import ESTIMATORS
+from finetune_tabpfn._estimators import new_estimator
 from finetune_tabpfn.cli._options import (
     TABLE_FORMATS,
     Commands,
@@ -49,7 +49,8 @@ def run(arguments: argparse.Namespace) -> None:
     table = read_table(arguments.data, missing_values=arguments.missing_values)
     X, y = split_target(table, arguments.target)
     task = infer_task(y) if arguments.task == "auto" else arguments.task
-    estimator = ESTIMATORS[task](**chosen_parameters(arguments), verbose=not arguments.quiet)
+    settings = {**chosen_parameters(arguments), "verbose": not arguments.quiet}
+    estimator = new_estimator(task, settings)
     with ended_by_ctrl_c(estimator):
         estimator.fit(X, y)
     save_whole(arguments.out, lambda part: joblib.dump(estimator, part))

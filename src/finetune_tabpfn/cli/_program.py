@@ -88,7 +88,7 @@ class _Parser(argparse.ArgumentParser):
             if option.startswith("--"):
                 near = nearest(option, self._option_string_actions)
                 hint = f"did you mean {near}?" if near else f"`{self.prog} --help` lists them all."
-                self.error(f"{option} is no option here; {hint}")
+                self.error(f"{option} is not an option here; {hint}")
         return found, unknown
 
 

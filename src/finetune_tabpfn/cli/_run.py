@@ -10,7 +10,7 @@ import pandas as pd
 
 from finetune_tabpfn.cli._options import Commands, add_json, answer
 from finetune_tabpfn.runs._config import RunConfig, load_config, sections
-from finetune_tabpfn.runs._dry_run import Plan, plan
+from finetune_tabpfn.runs._dry_run import DryRun, dry_run
 from finetune_tabpfn.runs._fields import REQUIRED, parse_value
 from finetune_tabpfn.runs._options import add_option
 from finetune_tabpfn.runs._run import execute, make_estimator
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
         answer(arguments, config.to_yaml().rstrip(), config.to_settings())
     elif arguments.dry_run:
         tables = read_tables(config)
-        planned = plan(make_estimator(config, tables), tables)
+        planned = dry_run(make_estimator(config, tables), tables)
         answer(arguments, _forecast(config, planned), planned.to_dict())
     else:
         result = execute(config, progress=not arguments.quiet)
@@ -89,7 +89,7 @@ def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     return chosen
 
 
-def _forecast(config: RunConfig, planned: Plan) -> str:
+def _forecast(config: RunConfig, planned: DryRun) -> str:
     rows = ", ".join(f"{number} {name}" for name, number in planned.rows.items())
     classes = f" with {planned.n_classes} classes" if planned.n_classes else ""
     folds = f", in {planned.n_folds} folds" if planned.n_folds > 1 else ""
@@ -99,7 +99,7 @@ def _forecast(config: RunConfig, planned: Plan) -> str:
         f"base model {planned.base_model}, licence {planned.licence}\n"
         f"on {planned.device} in {planned.precision}: steps of {planned.batch_size} x "
         f"{planned.context_rows} context and {planned.query_rows} query rows, "
-        f"{planned.steps_per_round} to a round, {planned.max_steps} at most{folds}\n"
+        f"{planned.steps_per_evaluation} to an evaluation, {planned.max_steps} at most{folds}\n"
         f"a step takes about {planned.step_seconds:.2g} s, a validation "
         f"{planned.validation_seconds:.2g} s; the fit {planned.most_seconds:.0f} s at most, "
         f"less where it stops early\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 
 from finetune_tabpfn.cli._options import Commands
 from finetune_tabpfn.data._io import read_table, write_table
-from finetune_tabpfn.runs._options import add_parameters, chosen_parameters, parameters
+from finetune_tabpfn.runs._options import add_parameters, chosen_parameters
 from finetune_tabpfn.synthetic import Schema, make_table, schema_of, table_from_schema
 from finetune_tabpfn.utils._files import save_whole
 
@@ -63,7 +64,10 @@ def _schema(arguments: argparse.Namespace) -> Schema | None:
     _refuse(arguments, {} if arguments.like else dict.fromkeys(names), "needs --like")
     if not (arguments.schema or arguments.like):
         return None
-    defaults = {name: parameter.default for name, parameter in parameters(make_table).items()}
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(make_table).parameters.items()
+    }
     del defaults["n_rows"], defaults["random_state"]
     _refuse(arguments, defaults, "does not go with --schema or --like")
     if arguments.schema:

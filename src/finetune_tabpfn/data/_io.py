@@ -114,7 +114,7 @@ def _json(path: Path) -> Any:
 def _records(records: Any) -> pd.DataFrame:
     """Return a table of records; text stays text and numbers stay numbers, whatever their names."""
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise ValueError("it is no list of records")
+        raise ValueError("it is not a list of records")
     return pd.DataFrame.from_records(records)
 
 

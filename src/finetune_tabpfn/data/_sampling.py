@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold
 
-Rows = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 
 
-def target_bins(y: npt.NDArray[np.float64], n_bins: int = 10) -> Rows:
+def target_bins(y: npt.NDArray[np.float64], n_bins: int = 10) -> Indices:
     """Return the quantile bin of each value of a regression target.
 
     Parameters
@@ -35,7 +35,7 @@ def target_bins(y: npt.NDArray[np.float64], n_bins: int = 10) -> Rows:
     return np.searchsorted(np.unique(borders), y, side="right").astype(np.int64)
 
 
-def hold_out(strata: Rows, fraction: float, rng: np.random.Generator) -> tuple[Rows, Rows]:
+def hold_out(strata: Indices, fraction: float, rng: np.random.Generator) -> tuple[Indices, Indices]:
     """Divide the rows into training rows and hold-out rows.
 
     Every stratum of two and more rows has rows on both sides, whatever `fraction` says; a
@@ -64,8 +64,8 @@ def hold_out(strata: Rows, fraction: float, rng: np.random.Generator) -> tuple[R
 
 
 def hold_out_groups(
-    strata: Rows, groups: Rows, fraction: float, rng: np.random.Generator
-) -> tuple[Rows, Rows]:
+    strata: Indices, groups: Indices, fraction: float, rng: np.random.Generator
+) -> tuple[Indices, Indices]:
     """Divide the rows so that no group is on both sides, the strata near their proportions.
 
     Parameters
@@ -97,7 +97,7 @@ def hold_out_groups(
     return train, held_out
 
 
-def last_rows(n_rows: int, fraction: float) -> tuple[Rows, Rows]:
+def last_rows(n_rows: int, fraction: float) -> tuple[Indices, Indices]:
     """Divide rows that are in the order of time: the last ones are held out."""
     n_held_out = min(max(1, round(fraction * n_rows)), n_rows - 1)
     return np.arange(n_rows - n_held_out), np.arange(n_rows - n_held_out, n_rows)
@@ -116,8 +116,8 @@ class Split:
         Seeds the permutation of features and labels that goes with the split.
     """
 
-    context: Rows
-    query: Rows
+    context: Indices
+    query: Indices
     seed: int
 
 
@@ -149,9 +149,9 @@ class SplitSampler:
     context_size: int
     query_size: int
     seed: int
-    classes: Rows | None = None
+    classes: Indices | None = None
     balanced: bool = False
-    groups: Rows | None = None
+    groups: Indices | None = None
 
     def draw(self, step: int, n: int) -> Split:
         """Return the n-th split of a step."""
@@ -171,8 +171,8 @@ class SplitSampler:
 
 
 def apart(
-    order: Rows, groups: Rows, query_size: int, rng: np.random.Generator
-) -> tuple[Rows, Rows]:
+    order: Indices, groups: Indices, query_size: int, rng: np.random.Generator
+) -> tuple[Indices, Indices]:
     """Take whole groups for the query rows; returns the rows of the other groups, and the query.
 
     As many groups as the query rows need, but never all of them.
@@ -184,7 +184,7 @@ def apart(
     return order[~asked], order[asked][:query_size]
 
 
-def all_classes_alike(order: Rows, classes: Rows) -> Rows:
+def all_classes_alike(order: Indices, classes: Indices) -> Indices:
     """Reorder rows so that classes take turns, until half of a class's rows have been used."""
     codes = classes[order]
     by_class = np.argsort(codes, kind="stable")
@@ -196,7 +196,7 @@ def all_classes_alike(order: Rows, classes: Rows) -> Rows:
     return order[np.argsort(np.where(turn < half, turn, turn + len(order)), kind="stable")]
 
 
-def one_of_each_first(order: Rows, classes: Rows, limit: int) -> Rows:
+def one_of_each_first(order: Indices, classes: Indices, limit: int) -> Indices:
     """Move the first row of each class to the front of `order`, for at most `limit` classes."""
     _, first = np.unique(classes[order], return_index=True)
     first = np.sort(first)[: max(limit, 0)]
@@ -211,6 +211,6 @@ def batches(n_rows: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, n_rows))
 
 
-def rows_of(table: Any, rows: Rows | slice) -> Any:
+def take_rows(table: Any, rows: Indices | slice) -> Any:
     """Return the given rows of a DataFrame or an array."""
     return table.iloc[rows] if hasattr(table, "iloc") else table[rows]

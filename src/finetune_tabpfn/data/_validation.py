@@ -18,7 +18,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import column_or_1d
 
 from finetune_tabpfn.data._columns import DATES, SPANS, table_of_objects, tidy_columns
-from finetune_tabpfn.data._sampling import Rows, rows_of
+from finetune_tabpfn.data._sampling import Indices, take_rows
 
 Table = pd.DataFrame | npt.NDArray[Any]
 NUMBER_KINDS = "biuf"  # numpy's letters for arrays of booleans, integers and floats
@@ -31,12 +31,12 @@ class LabelledTable:
     X: Table
     y: npt.NDArray[Any]
     weight: npt.NDArray[np.float64] | None = None
-    groups: Rows | None = None
+    groups: Indices | None = None
 
-    def rows(self, rows: Rows) -> LabelledTable:
+    def take(self, rows: Indices) -> LabelledTable:
         """Return the table of some of the rows."""
         return LabelledTable(
-            rows_of(self.X, rows),
+            take_rows(self.X, rows),
             self.y[rows],
             None if self.weight is None else self.weight[rows],
             None if self.groups is None else self.groups[rows],
@@ -149,7 +149,7 @@ def check_target(
             y = np.asarray(y, dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"{name} holds values that are no numbers ({error}); a regressor needs numbers, "
+                f"{name} holds values that are not numbers ({error}); a regressor needs numbers, "
                 "FinetunedTabPFNClassifier takes labels."
             ) from error
     if y.dtype.kind == "f" and np.isinf(y).any():
@@ -201,7 +201,7 @@ def check_weight(sample_weight: Any, *, n_rows: int) -> npt.NDArray[np.float64] 
     return weight
 
 
-def check_groups(groups: Any, *, n_rows: int) -> Rows | None:
+def check_groups(groups: Any, *, n_rows: int) -> Indices | None:
     """Return the groups of the rows as codes 0 ... n_groups - 1, None without any."""
     if groups is None:
         return None
@@ -240,7 +240,7 @@ def positions_of(columns: Sequence[Any] | None, X: Table) -> list[int] | None:
             positions.append(int(column))
         else:
             raise ValueError(
-                f"categorical_features={column!r} is no column of X; give positions below "
+                f"categorical_features={column!r} is not a column of X; give positions below "
                 f"{n_features}, column names or a mask."
             )
     return positions

@@ -13,7 +13,12 @@ import torch
 from torch import nn
 
 from finetune_tabpfn._tabpfn import Batch, PreparedTable
+from finetune_tabpfn._tasks import Classification
 from finetune_tabpfn.data._sampling import SplitSampler
+from finetune_tabpfn.finetuning import _defaults
+from finetune_tabpfn.finetuning._problem import FineTuningProblem
+from finetune_tabpfn.finetuning._settings import Settings
+from finetune_tabpfn.utils._warn import warn
 
 PROBE_ROWS = 64
 MEMORY_SHARE = 0.7  # of the free memory, for the activations of one pass
@@ -46,7 +51,7 @@ class SplitBatches:
         for part in np.array_split(np.arange(self.batch_size), self.passes):
             yield (
                 len(part) / self.batch_size,
-                self.table.batch([splits[n] for n in part], member),
+                self.table.batch([splits[n] for n in part], member, recompute=self.recompute),
             )
 
     @property
@@ -58,10 +63,6 @@ class SplitBatches:
     def split_rows(self) -> int:
         """Context and query rows of a split."""
         return self.sampler.context_size + self.sampler.query_size
-
-    def loss(self, model: nn.Module, batch: Batch) -> torch.Tensor:
-        """Return the loss of one pass."""
-        return self.table.loss(model, batch, recompute=self.recompute)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -128,9 +129,9 @@ class SplitBatches:
             context_size=max(1, int(share * self.sampler.context_size)),
             query_size=max(1, int(share * self.sampler.query_size)),
         )
-        batch = self.table.batch([small.draw(0, 0)], member=0)
+        batch = self.table.batch([small.draw(0, 0)], member=0, recompute=self.recompute)
         with saved_bytes(model) as kept:
-            loss = self.loss(model, batch)
+            loss = batch.loss(model)
         del loss
         return sum(kept.values()) * self.splits_together * rows / len(batch.x)
 
@@ -147,16 +148,10 @@ class RoundRobin:
     def __init__(self, parts: Sequence[SplitBatches]) -> None:
         self.parts = parts
 
-    def __call__(self, step: int) -> Iterator[tuple[float, tuple[int, Batch]]]:
-        """Yield the passes of a step: (share of its splits, (number of the table, batch))."""
+    def __call__(self, step: int) -> Iterator[tuple[float, Batch]]:
+        """Yield the passes of a step: (share of its splits, batch)."""
         turn, number = divmod(step, len(self.parts))
-        for share, batch in self.parts[number](turn):
-            yield share, (number, batch)
-
-    def loss(self, model: nn.Module, numbered: tuple[int, Batch]) -> torch.Tensor:
-        """Return the loss of one pass."""
-        number, batch = numbered
-        return self.parts[number].loss(model, batch)
+        return self.parts[number](turn)
 
     @property
     def step_rows(self) -> int:
@@ -184,6 +179,56 @@ class RoundRobin:
         """Shrink each until the activations of a pass fit the memory that is free."""
         measures = [part.fit_memory(model, available) for part in self.parts]
         return [measure for its in measures for measure in its]
+
+
+def step_batches(
+    problems: Sequence[FineTuningProblem],
+    settings: Settings,
+    seed: int,
+    measured: list[dict[str, Any]] | None = None,
+) -> RoundRobin:
+    """Return the batches of every step, cut to the memory that is free, or as they were cut.
+
+    Parameters
+    ----------
+    problems : sequence of FineTuningProblem
+    settings : Settings
+    seed : int
+    measured : list of dict, optional
+        `settings` of the batches of an earlier run that is resumed.
+    """
+    batches = RoundRobin(
+        [_batches_of(problem, settings, seed + n) for n, problem in enumerate(problems)]
+    )
+    if measured is not None:
+        batches.settings = measured
+        return batches
+    table = problems[0].table
+    model, free = table.network.train(), available_memory(table.device)
+    for measure in batches.fit_memory(model, free):
+        warn(f"To fit the memory of {table.device}: {measure}.")
+    return batches
+
+
+def _batches_of(problem: FineTuningProblem, settings: Settings, seed: int) -> SplitBatches:
+    """Return the batches of one table."""
+    table, training = problem.table, settings.training
+    sizes = _defaults.split_sizes(
+        table.n_rows, table.device, settings.context_size, training.query_size
+    )
+    targets = table.members[0].targets
+    classes = targets.astype(np.int64) if isinstance(table.task, Classification) else None
+    sampler = SplitSampler(
+        table.n_rows,
+        sizes.context,
+        sizes.query,
+        seed,
+        classes,
+        balanced=settings.balanced_contexts,
+        groups=problem.groups,
+    )
+    splits = _defaults.batch_size(settings.batch_size, table.device, sizes)
+    return SplitBatches(table, sampler, splits, training.gradient_accumulation_steps)
 
 
 @contextmanager

@@ -15,9 +15,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from finetune_tabpfn._tabpfn import Batch, Member
-from finetune_tabpfn.finetuning._batches import SplitBatches
-from finetune_tabpfn.training._callbacks import CostEstimate
-from finetune_tabpfn.training._loop import Precision, autocast, ran_out_of_memory, waiter
+from finetune_tabpfn.finetuning._batches import RoundRobin, SplitBatches
+from finetune_tabpfn.finetuning._budget import (
+    CACHE_WORK,
+    CHECK_SHARE,
+    CostEstimate,
+    TimeBudget,
+    Timer,
+)
+from finetune_tabpfn.finetuning._selection import CANDIDATES, HoldOut
+from finetune_tabpfn.finetuning._settings import Settings
+from finetune_tabpfn.training._loop import (
+    Precision,
+    TrainConfig,
+    autocast,
+    ran_out_of_memory,
+    waiter,
+)
 
 FIRST_ROWS = 64
 LEAST_STRIDE = 1.25  # of the rows, between two sizes; smaller ones would tell nothing new
@@ -173,8 +187,8 @@ class Works:
     step_rows, splits, passes : int
         Rows of a split, splits of a pass, and passes of a step.
     validation, as_deployed : callable
-        One forward pass over the hold-out, with the context of a round and with the one that is
-        deployed.
+        One forward pass over the hold-out, with the context of an evaluation and with the one that
+        is deployed.
     validation_rows, deployed_rows : int
         Context rows of both; the hold-out is cut in proportion.
     members, members_together, deployed_together : int
@@ -261,7 +275,7 @@ def _of_more(cost: Cost, times: float) -> Cost:
     return dataclasses.replace(cost, seconds=max(1.0, times) * cost.seconds)
 
 
-def forecast(
+def estimate_costs(
     batches: SplitBatches,
     precision: Precision,
     *,
@@ -283,12 +297,12 @@ def forecast(
     """
     table = batches.table
     model = table.network
-    few, all_ = next(table.groups(table.brief)), next(table.groups(table.members))
+    few, all_ = next(table.groups(table.reduced)), next(table.groups(table.members))
 
     def step(rows: int) -> None:
         model.train()
         with autocast(table.device, precision):
-            loss = batches.loss(model, _small_batch(batches, rows))
+            loss = _small_batch(batches, rows).loss(model)
         loss.backward()
 
     def forward(views: list[Member]) -> Run:
@@ -332,4 +346,65 @@ def _small_batch(batches: SplitBatches, rows: int) -> Batch:
         query_size=max(1, int(share * sampler.query_size)),
     )
     splits = [small.draw(0, number) for number in range(batches.splits_together)]
-    return batches.table.batch(splits, member=0)
+    return batches.table.batch(splits, member=0, recompute=batches.recompute)
+
+
+def time_budget(
+    batches: RoundRobin,
+    hold_out: HoldOut | None,
+    settings: Settings,
+    config: TrainConfig,
+    timer: Timer,
+    finish: float,
+) -> TimeBudget | None:
+    """Return the time budget of a training, None without a limit.
+
+    Parameters
+    ----------
+    batches : RoundRobin
+    hold_out : HoldOut, optional
+        None without validation.
+    settings : Settings
+    config : TrainConfig
+    timer : Timer
+    finish : float
+        Seconds of what follows.
+    """
+    if timer.limit is None:
+        return None
+    costs = _costs(batches, config, timer, finish)
+    # of several tables, those that are not cut cost the same in either way
+    deployed = costs.as_deployed or costs.validation
+    if hold_out is None:  # only steps were measured, which take longer than forward alone
+        members = batches.parts[0].table.members
+        rows = sum(len(member.context_rows) for member in members)
+        deployed = costs.step * rows / batches.step_rows
+    if settings.fit_mode == "fit_with_cache":  # all rows go through the network once more
+        costs = dataclasses.replace(costs, finish=costs.finish + CACHE_WORK * deployed)
+    if hold_out is None:
+        return TimeBudget(timer, costs)
+    check = CANDIDATES * deployed
+    return TimeBudget(
+        timer,
+        costs,
+        reserve=hold_out.selection_seconds,
+        final_check=check,
+        keep_check=hold_out.is_cut and check <= CHECK_SHARE * timer.limit,
+        keep_validation=not hold_out.is_trusted,
+    )
+
+
+def _costs(batches: RoundRobin, config: TrainConfig, timer: Timer, finish: float) -> CostEstimate:
+    """Return what a step on the slowest table costs, and the validation on all of them."""
+
+    def left() -> float:
+        return max(0.0, (timer.remaining or 0.0) - finish) / len(batches.parts)
+
+    each = [estimate_costs(part, config.precision, left=left) for part in batches.parts]
+    cut = any(costs.as_deployed for costs in each)
+    return CostEstimate(
+        step=max(costs.step for costs in each),
+        validation=sum(costs.validation for costs in each),
+        finish=finish,
+        as_deployed=sum(costs.as_deployed or costs.validation for costs in each) if cut else 0.0,
+    )

@@ -21,8 +21,8 @@ CPU_CONTEXT_ROWS = 10_000  # of a deployed member: prediction costs the square o
 GPU_CONTEXT_ROWS = 50_000
 CELLS_AT_ONCE = 300_000  # of rows to predict: about 3 KB of memory each
 MAX_HELD_OUT = 2048
-ROUND_STEPS = 10
-VALIDATION_SHARE = 0.15  # of the work of a round
+EVAL_INTERVAL = 10
+VALIDATION_SHARE = 0.15  # of the work of an evaluation
 HALF_PRECISION_FROM = 3_000_000  # parameters of a network; smaller ones gain nothing by it
 STEP_WORK = 2  # forward and backward of a row over its forward in a validation, as measured
 
@@ -90,7 +90,7 @@ def rows_at_once(n_columns: int, n_context: int) -> int:
 
 
 def validation_context(device: torch.device) -> int:
-    """Return how many context rows a member has at most in the validation of a round.
+    """Return how many context rows a member has at most in the validation of an evaluation.
 
     What is deployed has more on a large table, and a validation with all of them costs as much as
     many steps; which of two networks is better shows with fewer. What is deployed is decided with
@@ -114,8 +114,8 @@ def batch_size(asked: int | str, device: torch.device, sizes: SplitSizes) -> int
     return min(MAX_SPLITS, max(1, GPU_STEP_ROWS // (sizes.context + sizes.query)))
 
 
-def round_steps(eval_interval: int | str, *, step_rows: int, validation_rows: int) -> int:
-    """Return the steps of a round.
+def eval_interval(eval_interval: int | str, *, step_rows: int, validation_rows: int) -> int:
+    """Return the steps of an evaluation.
 
     Ten, or as many as keep the validation near 15 % of the work. The work is counted in
     rows, not in seconds: the same seed then gives the same run on a machine that is busy.
@@ -132,7 +132,7 @@ def round_steps(eval_interval: int | str, *, step_rows: int, validation_rows: in
         return eval_interval
     step_work = STEP_WORK * step_rows
     affordable = validation_rows * (1 - VALIDATION_SHARE) / VALIDATION_SHARE / step_work
-    return max(ROUND_STEPS, round(affordable))
+    return max(EVAL_INTERVAL, round(affordable))
 
 
 def precision(asked: str, device: torch.device, n_parameters: int) -> Precision:

@@ -1,105 +1,99 @@
-"""From a prepared table to the weights to deploy."""
+"""From prepared tables to the weights to deploy: one network, trained once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 from torch import nn
 
-from finetune_tabpfn._parameters import Parameters
-from finetune_tabpfn._tasks import Classification
-from finetune_tabpfn.data._sampling import SplitSampler
+from finetune_tabpfn import _tabpfn
 from finetune_tabpfn.finetuning import _defaults
-from finetune_tabpfn.finetuning._batches import RoundRobin, SplitBatches, available_memory
-from finetune_tabpfn.finetuning._cost import forecast
-from finetune_tabpfn.finetuning._problem import Course
-from finetune_tabpfn.finetuning._selection import CANDIDATES, HoldOut, Outcome, choose
+from finetune_tabpfn.finetuning._batches import RoundRobin, step_batches
+from finetune_tabpfn.finetuning._budget import PROBE_SHARE, TimeBudget, Timer
+from finetune_tabpfn.finetuning._cost import time_budget
+from finetune_tabpfn.finetuning._problem import FineTuningProblem
+from finetune_tabpfn.finetuning._selection import FineTuningResult, HoldOut, select
+from finetune_tabpfn.finetuning._settings import Settings
 from finetune_tabpfn.finetuning._trainable import TrainedPart, trained_part
-from finetune_tabpfn.training._callbacks import (
-    CostEstimate,
-    DivergenceGuard,
-    EarlyStopping,
-    MaxSteps,
-    TimeBudget,
-    Timer,
-)
+from finetune_tabpfn.training._callbacks import DivergenceGuard, EarlyStopping, MaxSteps
 from finetune_tabpfn.training._checkpoints import FoldCheckpoints, is_over, unpack
 from finetune_tabpfn.training._loop import TrainConfig, TrainState, logger, new_state, train
 from finetune_tabpfn.training._optimizer import AdamW
-from finetune_tabpfn.utils._warn import warn
+from finetune_tabpfn.training._stop_reasons import StopReason
 
 PROBED_RATES = (0.3, 3.0)  # times the usual learning rate
 PROBE_STEPS = 20
-PROBE_SHARE = 0.3  # of a time limit, for all of them
-CHECK_SHARE = 1 / 3  # of a time limit, to compare what may be deployed as it would be
-CACHE_WORK = 1.6  # validations that it takes to cache a context of training rows and hold-out
-NO_CHECKPOINTS = FoldCheckpoints()
 
 
-def fine_tune(
-    courses: Sequence[Course],
-    parameters: Parameters,
-    *,
-    guests: Sequence[object] = (),
-    checkpoints: FoldCheckpoints = NO_CHECKPOINTS,
-    seed: int,
-    timer: Timer,
-    finish_seconds: float,
-    fold: int = 0,
-) -> Outcome:
-    """Train a network on one or several tables and choose among base, best round and their average.
+@dataclass(frozen=True)
+class Surroundings:
+    """What stands around one training.
 
-    Parameters
+    Attributes
     ----------
-    courses : sequence of Course
-        Their tables hold the same network, which is trained in place and holds some weights or
-        other afterwards. With several, the steps take them in turn, and the score is the mean of
-        theirs, each relative to the base model's.
-    parameters : Parameters
-        Of the estimator.
-    guests : sequence of Callback
-        Asked before those of the user.
-    checkpoints : FoldCheckpoints
-        Where the state of the training goes, and an earlier one is found.
     seed : int
     timer : Timer
     finish_seconds : float
         Time to keep for what follows.
+    callbacks : sequence of Callback
+        Told before those of the user.
+    checkpoints : FoldCheckpoints
+        Where the state of the training goes, and an earlier one is found.
     fold : int
-        Number of this one among the trainings of a fit, for the guests.
+        Number of this one among the trainings of a fit, for the callbacks.
+    """
+
+    seed: int
+    timer: Timer
+    finish_seconds: float
+    callbacks: Sequence[object] = ()
+    checkpoints: FoldCheckpoints = field(default_factory=FoldCheckpoints)
+    fold: int = 0
+
+
+def fine_tune(
+    problems: Sequence[FineTuningProblem], settings: Settings, around: Surroundings
+) -> FineTuningResult:
+    """Train a network on one or several tables and select the weights to deploy.
+
+    Parameters
+    ----------
+    problems : sequence of FineTuningProblem
+        Their tables hold the same network, which is trained in place and holds some weights or
+        other afterwards. With several, the steps take them in turn, and the score is the mean of
+        theirs, each relative to the base model's.
+    settings : Settings
+    around : Surroundings
 
     Raises
     ------
     KeyboardInterrupt
         For Ctrl-C before the training; it ends the training itself, which what is deployed tells.
     """
-    saved = checkpoints.load()
-    settings = {} if saved is None else saved["settings"]
-    model = courses[0].table.network
-    batches = step_batches(courses, parameters, seed, settings.get("batches"))
-    validates = all(course.score is not None for course in courses)
-    hold_out = HoldOut(courses, parameters.min_gain_se) if validates else None
-    with trained_part(model, parameters, seed) as part:
-        config = loop_config(batches, parameters, settings)
-        if hold_out is None:
-            config = replace(config, retreat_rounds=0)
-        budget = _budget(batches, hold_out, parameters, config, timer, finish_seconds)
-        training = _Training(model, part, batches, hold_out, config, parameters.weight_decay)
-        rate = settings.get("rate") or training.choose_rate(parameters, budget)
-        own = _callbacks(parameters, budget, stops_early=validates and parameters.early_stopping)
-        asked = [*own, *guests, *(parameters.callbacks or ())]
+    saved = around.checkpoints.load()
+    measured = {} if saved is None else saved["settings"]
+    model = problems[0].table.network
+    batches = step_batches(problems, settings, around.seed, measured.get("batches"))
+    validates = all(problem.score is not None for problem in problems)
+    hold_out = HoldOut(problems, settings.training.min_gain_se) if validates else None
+    with trained_part(model, settings.tuning, around.seed) as part:
+        config = loop_config(batches, settings, measured.get("config"), validates=validates)
+        finish = around.finish_seconds
+        budget = time_budget(batches, hold_out, settings, config, around.timer, finish)
+        training = _Training(model, part, batches, hold_out, config, settings)
+        rate = measured.get("rate") or training.choose_rate(budget)
+        callbacks = [*_callbacks(settings, budget, validates=validates), *around.callbacks]
         earlier = None if saved is None else saved["state"]
-        state = training.run(rate, asked, checkpoints, earlier, fold)
+        state = training.run(rate, [*callbacks, *settings.callbacks], around, earlier)
     try:
-        return choose(state, part, hold_out, budget, rate)
+        return select(state, part, hold_out, budget, rate)
     except Exception as error:  # a scorer that fails only now must not cost the training
         state.error = error
     except KeyboardInterrupt:
-        state.stop_reason = "interrupted"
-    return choose(state, part, hold_out, budget, rate, as_scored=True)
+        state.stop_reason = str(StopReason.INTERRUPTED)
+    return select(state, part, hold_out, budget, rate, as_scored=True)
 
 
 @dataclass(frozen=True)
@@ -111,9 +105,9 @@ class _Training:
     batches: RoundRobin
     hold_out: HoldOut | None
     config: TrainConfig
-    weight_decay: float
+    settings: Settings
 
-    def settings(self, rate: float) -> dict[str, Any]:
+    def measured(self, rate: float) -> dict[str, Any]:
         """Return what was measured or tried out, so that a resumed run need not do so again."""
         config = {name: getattr(self.config, name) for name in ("precision", "eval_interval")}
         return {"rate": rate, "config": config, "batches": self.batches.settings}
@@ -122,9 +116,8 @@ class _Training:
         self,
         rate: float,
         callbacks: Sequence[object],
-        checkpoints: FoldCheckpoints = NO_CHECKPOINTS,
+        around: Surroundings | None = None,
         saved: dict[str, Any] | None = None,
-        fold: int = 0,
     ) -> TrainState:
         """Train with a learning rate, from the base or from a state that was saved.
 
@@ -135,38 +128,39 @@ class _Training:
         optimizer = AdamW(
             self.part.parameters,
             rate,
-            weight_decay=self.weight_decay,
+            weight_decay=self.settings.training.weight_decay,
             fused=True if self.part.parameters[0].is_cuda else None,
         )
         state = new_state(self.model) if saved is None else unpack(saved, self.model, optimizer)
-        state.fold = fold
+        state.fold = 0 if around is None else around.fold
         if saved is not None and is_over(saved):
             return state
-        keeper = checkpoints.guests(optimizer, lambda: self.settings(rate))
+        checkpoints = FoldCheckpoints() if around is None else around.checkpoints
+        keeper = checkpoints.callbacks(optimizer, lambda: self.measured(rate))
         try:
             return train(
                 self.model,
                 optimizer,
                 batches=self.batches,
-                loss_fn=self.batches.loss,
+                loss_fn=_tabpfn.loss_of,
                 evaluate=self.hold_out,
                 config=self.config,
-                callbacks=[*self.part.guests, *callbacks, *keeper],
+                callbacks=[*self.part.callbacks, *callbacks, *keeper],
                 state=state,
             )
         except Exception:
-            if not state.best_round:
+            if not state.best_evaluation:
                 raise
             return state
 
-    def choose_rate(self, parameters: Parameters, budget: TimeBudget | None) -> float:
+    def choose_rate(self, budget: TimeBudget | None) -> float:
         """Return the learning rate that is asked for, or that the size of the network suggests."""
         usual = _defaults.learning_rate(sum(weight.numel() for weight in self.model.parameters()))
-        if parameters.learning_rate != "auto":
-            return float(parameters.learning_rate or usual)
-        return self._probe_rates(usual, budget, parameters.min_delta)
+        if self.settings.learning_rate != "auto":
+            return float(self.settings.learning_rate or usual)
+        return self._probe_rates(usual, budget)
 
-    def _probe_rates(self, usual: float, budget: TimeBudget | None, min_delta: float) -> float:
+    def _probe_rates(self, usual: float, budget: TimeBudget | None) -> float:
         """Return the rate whose first steps score best: another one only if clearly so."""
         limits: list[object] = [DivergenceGuard(), MaxSteps(PROBE_STEPS)]
         if budget is not None:
@@ -177,140 +171,60 @@ class _Training:
             if state.error is not None:
                 raise state.error
             state.model.load_state_dict(state.base_weights)
-            if state.stop_reason == "interrupted":
+            if state.stop_reason == StopReason.INTERRUPTED:
                 raise KeyboardInterrupt
-            if state.stop_reason != "max_steps" or state.steps_since_validation:
+            if state.stop_reason != StopReason.MAX_STEPS or state.steps_since_validation:
                 continue
             found = state.last
             assert found is not None
             assert self.hold_out is not None
             logger.info("learning rate %.3g scores %.5g", rate, found.score)
-            if best is None or self.hold_out.clearly(found, best, min_delta):
+            if best is None or self.hold_out.clearly(found, best, self.config.min_delta):
                 chosen, best = rate, found
         logger.info("learning rate: %.3g", chosen)
         return chosen
 
 
-def step_batches(
-    courses: Sequence[Course],
-    parameters: Parameters,
-    seed: int,
-    settings: list[dict[str, Any]] | None,
-) -> RoundRobin:
-    """Return the batches of every step, cut to the memory that is free, or as they were cut."""
-    batches = RoundRobin(
-        [_batches_of(course, parameters, seed, n) for n, course in enumerate(courses)]
-    )
-    if settings is not None:
-        batches.settings = settings
-        return batches
-    table = courses[0].table
-    model, free = table.network.train(), available_memory(table.device)
-    for measure in batches.fit_memory(model, free):
-        warn(f"To fit the memory of {table.device}: {measure}.")
-    return batches
-
-
-def _batches_of(course: Course, parameters: Parameters, seed: int, number: int) -> SplitBatches:
-    """Return the batches of one table."""
-    table = course.table
-    sizes = _defaults.split_sizes(
-        table.n_rows, table.device, parameters.context_size, parameters.query_size
-    )
-    targets = table.members[0].targets
-    classes = targets.astype(np.int64) if isinstance(table.task, Classification) else None
-    sampler = SplitSampler(
-        table.n_rows,
-        sizes.context,
-        sizes.query,
-        seed + number,
-        classes,
-        balanced=parameters.balanced_contexts,
-        groups=course.groups,
-    )
-    splits = _defaults.batch_size(parameters.batch_size, table.device, sizes)
-    return SplitBatches(table, sampler, splits, parameters.gradient_accumulation_steps)
-
-
-def _budget(
-    batches: RoundRobin,
-    hold_out: HoldOut | None,
-    parameters: Parameters,
-    config: TrainConfig,
-    timer: Timer,
-    finish: float,
-) -> TimeBudget | None:
-    """Return the time budget, None without a limit."""
-    if timer.limit is None:
-        return None
-    costs = _costs(batches, config, timer, finish)
-    # of several tables, those that are not cut cost the same in either way
-    deployed = costs.as_deployed or costs.validation
-    if hold_out is None:  # nothing was forecast but steps, which take longer than forward alone
-        members = batches.parts[0].table.members
-        rows = sum(len(member.context_rows) for member in members)
-        deployed = costs.step * rows / batches.step_rows
-    if parameters.fit_mode == "fit_with_cache":  # all rows go through the network once more
-        costs = replace(costs, finish=costs.finish + CACHE_WORK * deployed)
-    if hold_out is None:
-        return TimeBudget(timer, costs)
-    check = CANDIDATES * deployed
-    return TimeBudget(
-        timer,
-        costs,
-        reserve=hold_out.choice_seconds,
-        final_check=check,
-        keep_check=hold_out.is_cut and check <= CHECK_SHARE * timer.limit,
-        keep_validation=not hold_out.is_trusted,
-    )
-
-
-def _costs(batches: RoundRobin, config: TrainConfig, timer: Timer, finish: float) -> CostEstimate:
-    """Return what a step on the slowest table costs, and the validation on all of them."""
-
-    def left() -> float:
-        return max(0.0, (timer.remaining or 0.0) - finish) / len(batches.parts)
-
-    each = [forecast(part, config.precision, left=left) for part in batches.parts]
-    cut = any(costs.as_deployed for costs in each)
-    return CostEstimate(
-        step=max(costs.step for costs in each),
-        validation=sum(costs.validation for costs in each),
-        finish=finish,
-        as_deployed=sum(costs.as_deployed or costs.validation for costs in each) if cut else 0.0,
-    )
-
-
 def loop_config(
-    batches: RoundRobin, parameters: Parameters, settings: dict[str, Any]
+    batches: RoundRobin,
+    settings: Settings,
+    measured: dict[str, Any] | None = None,
+    *,
+    validates: bool = True,
 ) -> TrainConfig:
-    """Return the settings of the loop, those of a resumed run as they were then."""
+    """Return the settings of the loop, those of a resumed run as they were measured then."""
     table = batches.parts[0].table
     size = sum(weight.numel() for weight in table.network.parameters())
-    decided = settings.get("config") or {
-        "precision": _defaults.precision(parameters.precision, table.device, size),
-        "eval_interval": _defaults.round_steps(
-            parameters.eval_interval,
+    decided = measured or {
+        "precision": _defaults.precision(settings.precision, table.device, size),
+        "eval_interval": _defaults.eval_interval(
+            settings.eval_interval,
             step_rows=batches.step_rows,
             validation_rows=sum(part.table.validation_rows for part in batches.parts),
         ),
     }
-    return TrainConfig(
+    config = TrainConfig(
         **decided,
-        min_delta=parameters.min_delta,
-        max_grad_norm=parameters.max_grad_norm,
-        ema_decay=parameters.ema_decay,
-        retreat_rounds=parameters.retreat_rounds,
+        min_delta=settings.training.min_delta,
+        max_grad_norm=settings.training.max_grad_norm,
+        ema_decay=settings.training.ema_decay,
+        plateau_patience=settings.training.plateau_patience,
     )
+    # without scores there is no plateau
+    return config if validates else replace(config, plateau_patience=0)
 
 
-def _callbacks(
-    parameters: Parameters, budget: TimeBudget | None, *, stops_early: bool
-) -> list[object]:
-    """Return the guests of the loop that the parameters ask for."""
-    guests: list[object] = [DivergenceGuard(), MaxSteps(parameters.max_steps)]
+def most_steps(settings: Settings) -> int:
+    """Return how many steps a training makes at most, those that try learning rates among them."""
+    trials = len(PROBED_RATES) + 1 if settings.learning_rate == "auto" else 0
+    return settings.max_steps + trials * PROBE_STEPS
+
+
+def _callbacks(settings: Settings, budget: TimeBudget | None, *, validates: bool) -> list[object]:
+    """Return the callbacks of the loop that the settings ask for."""
+    callbacks: list[object] = [DivergenceGuard(), MaxSteps(settings.max_steps)]
     if budget is not None:
-        guests.append(budget)
-    if stops_early:
-        guests.append(EarlyStopping(parameters.patience))
-    return guests
+        callbacks.append(budget)
+    if validates and settings.patience is not None:
+        callbacks.append(EarlyStopping(settings.patience))
+    return callbacks

@@ -17,12 +17,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from finetune_tabpfn.finetuning._settings import LoRA
 from finetune_tabpfn.training._loop import Callback, TrainState, Weights
 from finetune_tabpfn.utils._random_state import untouched_random_state
 
 if TYPE_CHECKING:
     from peft import LoraConfig
 
+FROM_PEFT = ("r", "lora_alpha", "lora_dropout", "target_modules")  # of its LoraConfig
 NAME = "default"  # peft's, of the only adapter
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # peft's, in a folder
 PREFIX = "base_model.model."  # of peft, before the names of the network
@@ -118,12 +120,12 @@ class Adapted:
     ----------
     parameters : list of torch.nn.Parameter
         Of the adapters, the only ones that are trained.
-    guests : list of Callback
+    callbacks : list of Callback
         What the training loop needs besides.
     """
 
-    def __init__(self, model: nn.Module, config: LoraConfig, guests: list[Callback]) -> None:
-        self.guests = guests
+    def __init__(self, model: nn.Module, config: LoraConfig, callbacks: list[Callback]) -> None:
+        self.callbacks = callbacks
         self.config = config.to_dict()
         self.config["target_modules"] = sorted(config.target_modules or ())
         self.parameters = [weight for weight in model.parameters() if weight.requires_grad]
@@ -148,20 +150,14 @@ class Adapted:
 
 
 @contextmanager
-def adapted(
-    model: nn.Module, rank: int, alpha: int, dropout: float = 0.0, seed: int = 0
-) -> Iterator[Adapted]:
-    """Put adapters beside every linear layer of a network, for a while, and freeze the rest.
+def adapted(model: nn.Module, lora: Any, seed: int = 0) -> Iterator[Adapted]:
+    """Put adapters beside linear layers of a network, for a while, and freeze the rest.
 
     Parameters
     ----------
     model : torch.nn.Module
         Changed in place, and restored; the names in its state are different meanwhile.
-    rank : int
-    alpha : int
-        The updates are scaled by ``alpha / rank``.
-    dropout : float
-        Share of an adapter's inputs that is dropped in training.
+    lora : LoRA or peft.LoraConfig
     seed : int
         Of what is dropped.
 
@@ -171,15 +167,14 @@ def adapted(
         When peft is not installed.
     """
     try:
-        from peft import LoraConfig, LoraModel
+        from peft import LoraModel
     except ImportError as error:
         raise ImportError(
             'tuning="lora" needs the library peft: pip install "finetune-tabpfn[lora]".'
         ) from error
     trainable = [weight for weight in model.parameters() if weight.requires_grad]
-    config = LoraConfig(
-        r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=linear_layers(model)
-    )
+    config = _config(lora, model)
+    dropout = config.lora_dropout
     with untouched_random_state():
         torch.manual_seed(0)  # the updates begin at zero whatever the first matrices are
         tuner = LoraModel(model, {NAME: config}, NAME)
@@ -192,6 +187,31 @@ def adapted(
         tuner.unload()
         for weight in trainable:
             weight.requires_grad_(True)
+
+
+def _config(lora: Any, model: nn.Module) -> LoraConfig:
+    """Return peft's configuration; all linear layers unless it names some."""
+    from peft import LoraConfig
+
+    if isinstance(lora, LoRA):
+        given: dict[str, Any] = {
+            "r": lora.rank,
+            "lora_alpha": lora.alpha,
+            "lora_dropout": lora.dropout,
+        }
+        return LoraConfig(**given, target_modules=linear_layers(model))
+    own = {name: getattr(lora, name) for name in FROM_PEFT}
+    return LoraConfig(**{**own, "target_modules": own["target_modules"] or linear_layers(model)})
+
+
+def check_peft_config(config: Any) -> None:
+    """Raise for settings of peft's `LoraConfig` that an adapter of ours does not have."""
+    plain = type(config)().to_dict()
+    for name, value in config.to_dict().items():
+        if name not in FROM_PEFT and value != plain.get(name):
+            raise ValueError(
+                f"tuning=LoraConfig({name}={value!r}) cannot be used; {', '.join(FROM_PEFT)} can."
+            )
 
 
 def linear_layers(model: nn.Module) -> list[str]:

@@ -10,17 +10,17 @@ import numpy.typing as npt
 from finetune_tabpfn import _tabpfn
 from finetune_tabpfn._scoring import HoldOutScore
 from finetune_tabpfn._tasks import Task
-from finetune_tabpfn.data._sampling import Rows
+from finetune_tabpfn.data._sampling import Indices
 from finetune_tabpfn.data._validation import LabelledTable
 from finetune_tabpfn.finetuning import _defaults
-from finetune_tabpfn.training._callbacks import Timer
+from finetune_tabpfn.finetuning._budget import WARM_UP_SHARE, Timer
+from finetune_tabpfn.training._stop_reasons import StopReason
 
-WARM_UP_SHARE = 1 / 8  # of a time limit: preparing that takes longer is timed again
 MIN_TRAIN_ROWS = 8  # fewer leave nothing to split into context and query rows
 
 
 @dataclass(frozen=True)
-class Course:
+class FineTuningProblem:
     """What one table contributes to a fine-tuning.
 
     Attributes
@@ -36,7 +36,7 @@ class Course:
 
     table: _tabpfn.PreparedTable
     score: HoldOutScore | None
-    groups: Rows | None = None
+    groups: Indices | None = None
     seconds: float = 0.0
 
 
@@ -44,7 +44,7 @@ class NothingToTrainError(ValueError):
     """Raised for rows that cannot be trained on; its text is why, in a few words."""
 
 
-def prepare_course(
+def prepare_problem(
     blueprint: _tabpfn.Blueprint,
     task: Task,
     training: LabelledTable,
@@ -52,7 +52,7 @@ def prepare_course(
     score: HoldOutScore | None,
     weight: npt.NDArray[np.float64] | None,
     timer: Timer,
-) -> Course:
+) -> FineTuningProblem:
     """Prepare the rows of a table once.
 
     Parameters
@@ -76,9 +76,9 @@ def prepare_course(
     NothingToTrainError
     """
     if len(training.y) < MIN_TRAIN_ROWS or (validation is not None and not len(validation.y)):
-        raise NothingToTrainError("too few rows")
+        raise NothingToTrainError(StopReason.TOO_FEW_ROWS)
     if len(np.unique(training.y)) == 1:
-        raise NothingToTrainError("constant target")
+        raise NothingToTrainError(StopReason.CONSTANT_TARGET)
     began = timer.clock()
     try:
         table = _tabpfn.prepare(
@@ -91,10 +91,10 @@ def prepare_course(
             validation_context=_defaults.validation_context(blueprint.device),
         )
     except _tabpfn.ConstantTableError as error:
-        raise NothingToTrainError("constant columns") from error
+        raise NothingToTrainError(StopReason.CONSTANT_COLUMNS) from error
     seconds = timer.clock() - began
     if timer.limit is not None and seconds > WARM_UP_SHARE * timer.limit and timer.is_early:
         began = timer.clock()
         blueprint.fit(training.X, training.y)
         seconds = min(seconds, timer.clock() - began)
-    return Course(table, score, training.groups, seconds)
+    return FineTuningProblem(table, score, training.groups, seconds)

@@ -1,4 +1,4 @@
-"""What is deployed: the base, or the best round, or half-way to it where the hold-out is small."""
+"""What is deployed: the base, the best weights, or half-way to them on a small hold-out."""
 
 from __future__ import annotations
 
@@ -11,42 +11,52 @@ from typing import Literal
 import numpy as np
 from torch import nn
 
-from finetune_tabpfn._scoring import RESAMPLES, Predictions
+from finetune_tabpfn import _tabpfn
+from finetune_tabpfn._scoring import RESAMPLES
+from finetune_tabpfn.finetuning._budget import TimeBudget
 from finetune_tabpfn.finetuning._lora import Adapter
-from finetune_tabpfn.finetuning._problem import Course
+from finetune_tabpfn.finetuning._problem import FineTuningProblem
 from finetune_tabpfn.finetuning._trainable import TrainedPart
-from finetune_tabpfn.training._callbacks import TimeBudget
 from finetune_tabpfn.training._loop import (
     Evaluation,
+    HistoryRow,
     NoScoreError,
-    Round,
     TrainState,
     Weights,
     improves,
     mix_weights,
     ran_out_of_memory,
 )
+from finetune_tabpfn.training._stop_reasons import NOTHING_TO_TRAIN_ON, StopReason
 
-HALF = 0.5  # of the way from the base to the best round
+HALF = 0.5  # of the way from the base to the best evaluation
 FEW_ROWS = 200  # of a hold-out: on so many a gain must be larger by half, on fewer more
-TRUSTED_ROWS = 100  # of a hold-out: on fewer the best round is often luck, half-way to it less so
-Deployed = Literal["base", "best round", "average", "last round"]
+TRUSTED_ROWS = (
+    100  # of a hold-out: on fewer the best evaluation is often luck, half-way to it less so
+)
+DeployedName = Literal["base", "best", "interpolated", "last"]
+DEPLOYED_WORDS = {
+    "base": "the base model",
+    "best": "the best model so far",
+    "interpolated": "the model half-way to the best so far",
+    "last": "the last model",
+}
 CANDIDATES = 2  # the base, and what may be deployed instead
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FineTuningResult:
     """What a fine-tuning came to.
 
     Attributes
     ----------
-    deployed : {"base", "best round", "average", "last round"}
+    deployed : {"base", "best", "interpolated", "last"}
         Which weights the hold-out speaks for, or without one the last.
     weights : dict of str to Tensor, or None
         Those weights; None leaves the base model as it is.
     base_score, score : float
         Of the base model and of those weights; NaN when nothing was scored.
-    history : list of Round
+    history : list of HistoryRow
     best_step, n_steps : int
     stop_reason : str
     learning_rate : float
@@ -57,11 +67,11 @@ class Outcome:
         What ended the training; to be raised when the weights are safe.
     """
 
-    deployed: Deployed
+    deployed: DeployedName
     weights: Weights | None
     base_score: float
     score: float
-    history: list[Round]
+    history: list[HistoryRow]
     best_step: int
     n_steps: int
     stop_reason: str
@@ -70,27 +80,34 @@ class Outcome:
     error: Exception | None = None
 
     @classmethod
-    def untouched(cls, reason: str) -> Outcome:
+    def untouched(cls, reason: str) -> FineTuningResult:
         """Return the outcome of a table that cannot be trained on."""
         return cls("base", None, math.nan, math.nan, [], 0, 0, reason)
+
+    @property
+    def ends_the_fit(self) -> bool:
+        """Whether further folds are not worth beginning."""
+        out_of_time = self.stop_reason == StopReason.TIME_LIMIT and not self.n_steps
+        interrupted = self.stop_reason == StopReason.INTERRUPTED
+        return self.error is not None or interrupted or out_of_time
 
     @property
     def warning(self) -> str | None:
         """What a user should hear about how the run ended, if anything."""
         reason = self.stop_reason
-        kept = "the base model" if self.deployed == "base" else f"the {self.deployed}"
-        if reason.startswith("diverged"):
+        kept = DEPLOYED_WORDS[self.deployed]
+        if StopReason.DIVERGED.ended(reason):
             return f"Fine-tuning {reason}; {kept} is deployed. A lower learning_rate may help."
-        if reason.startswith("no score"):
+        if StopReason.NO_SCORE.ended(reason):
             return f"Fine-tuning ended with {reason}; {kept} is deployed."
-        if reason == "out of memory":
+        if reason == StopReason.OUT_OF_MEMORY:
             return f"Fine-tuning ran out of memory; {kept} is deployed."
-        if reason == "interrupted":
+        if reason == StopReason.INTERRUPTED:
             when = "" if self.n_steps else " before its first step"
             return f"Fine-tuning was interrupted{when}; {kept} is deployed."
-        if reason == "time_limit" and len(self.history) < 2:
-            return "time_limit left no room for a round of fine-tuning; the base model is deployed."
-        if reason in ("too few rows", "constant target", "constant columns"):
+        if reason == StopReason.TIME_LIMIT and len(self.history) < 2:
+            return "time_limit left no room for fine-tuning; the base model is deployed."
+        if reason in NOTHING_TO_TRAIN_ON:
             return f"Nothing to fine-tune on ({reason}); the base model is deployed."
         return None
 
@@ -100,54 +117,65 @@ class HoldOut:
 
     Parameters
     ----------
-    courses : sequence of Course
+    problems : sequence of FineTuningProblem
         Of several, the score is the mean of theirs, each over the size of what the base model
-        scores there, which is what is scored first.
+        scores there: its network is that of the base when this is made.
     min_gain_se : float
         What counts as a gain on a large hold-out, in standard errors; on a small one it is more,
-        since a small table seldom gains, and the best of many rounds is often luck.
+        since a small table seldom gains, and the best of many evaluations is often luck.
     """
 
-    def __init__(self, courses: Sequence[Course], min_gain_se: float) -> None:
-        self.courses = courses
-        self.scores = [course.score for course in courses if course.score is not None]
+    def __init__(self, problems: Sequence[FineTuningProblem], min_gain_se: float) -> None:
+        self.problems = problems
+        self.scores = [problem.score for problem in problems if problem.score is not None]
         self.n_rows = min(len(score.y) for score in self.scores)
         self.min_gain_se = min_gain_se * math.sqrt(1 + FEW_ROWS / self.n_rows)
-        self.scales = [1.0] if len(courses) == 1 else []
         self.score_seconds = 0.0
+        self.scales = [1.0]
+        if len(problems) > 1:  # which are weighed by what the base model scores
+            for problem in problems:
+                problem.table.network.eval()
+            base = self._scored([problem.table.predict(reduced=True) for problem in problems])
+            self.scales = [abs(score) or 1.0 for score in base]
 
     @property
     def is_cut(self) -> bool:
-        """Whether the validation of a round has fewer context rows than what is deployed."""
-        return any(course.table.is_cut for course in self.courses)
+        """Whether the validation of an evaluation has fewer context rows than what is deployed."""
+        return any(problem.table.is_cut for problem in self.problems)
 
     @property
     def is_trusted(self) -> bool:
-        """Whether the hold-out may speak for the best round itself, instead of half-way to it."""
+        """Whether the hold-out may speak for the best weights themselves, not half-way to them."""
         return self.n_rows >= TRUSTED_ROWS or not self.min_gain_se
 
-    def __call__(self, model: nn.Module, *, brief: bool = True) -> Evaluation:
+    def __call__(self, model: nn.Module, *, reduced: bool = True) -> Evaluation:
         """Score the model, which is the network that the tables hold.
 
-        With brief contexts, as in every round, or with those that are deployed.
+        With reduced contexts, as in every evaluation, or with those that are deployed.
         """
-        predictions = [course.table.predict(brief=brief) for course in self.courses]
+        predictions = [problem.table.predict(reduced=reduced) for problem in self.problems]
         began = time.monotonic()
-        found = [score(its) for score, its in zip(self.scores, predictions, strict=True)]
+        found = self._scored(predictions)
         self.score_seconds = max(self.score_seconds, time.monotonic() - began)
-        self.scales = self.scales or [abs(score) or 1.0 for score in found]
         score = float(np.mean(np.divide(found, self.scales)))
-        return Evaluation(score, self._metrics(predictions, found), predictions)
+        values = [prediction.values for prediction in predictions]
+        return Evaluation(score, self._metrics(predictions, found), values)
 
-    def _metrics(self, predictions: list[Predictions], scores: list[float]) -> dict[str, float]:
+    def _scored(self, predictions: list[_tabpfn.Prediction]) -> list[float]:
+        pairs = zip(self.scores, predictions, strict=True)
+        return [score(prediction.values) for score, prediction in pairs]
+
+    def _metrics(
+        self, predictions: list[_tabpfn.Prediction], scores: list[float]
+    ) -> dict[str, float]:
         """Return what else is recorded: of several tables, the score of each."""
         if len(scores) > 1:
             return {f"score_{number}": score for number, score in enumerate(scores)}
-        (course,), (score,) = self.courses, self.scores
-        density = course.table.negative_log_density(score.y, score.sample_weight)
-        return score.metrics(predictions[0]) | density
+        (problem,), (score,), (prediction,) = self.problems, self.scores, predictions
+        density = problem.table.negative_log_density(prediction, score.y, score.sample_weight)
+        return score.metrics(prediction.values) | density
 
-    def choice_seconds(self) -> float:
+    def selection_seconds(self) -> float:
         """Return what the comparison that decides what is deployed will take."""
         return CANDIDATES * RESAMPLES * self.score_seconds if self.min_gain_se else 0.0
 
@@ -171,7 +199,7 @@ class HoldOut:
         return honest and self.clearly(found, base)
 
 
-def choose(
+def select(
     state: TrainState,
     part: TrainedPart,
     hold_out: HoldOut | None,
@@ -179,33 +207,34 @@ def choose(
     learning_rate: float,
     *,
     as_scored: bool = False,
-) -> Outcome:
+) -> FineTuningResult:
     """Return what is to be deployed.
 
-    The best round, or on a small hold-out half-way from the base to it; the base where the gain
-    may be luck, or where the probabilities have got worse. After an error, which may be the
-    scorer's, or if the user will not wait, `as_scored`: the best round as it was scored. Without a
-    hold-out the last round; the base where the training diverged, since nothing says when.
+    The best evaluation, or on a small hold-out half-way from the base to it; the base where the
+    gain may be luck, or where the probabilities have got worse. After an error, which may be the
+    scorer's, or if the user will not wait, `as_scored`: the best evaluation as it was scored.
+    Without a hold-out the last evaluation; the base where the training diverged, since nothing says
+    when.
     """
     base, best = part.plain(state.base_weights), part.plain(state.best_weights)
     mixed = mix_weights(base, best, HALF)
-    weights: dict[Deployed, Weights] = {
-        "base": base, "average": mixed, "best round": best, "last round": best
+    weights: dict[DeployedName, Weights] = {
+        "base": base, "interpolated": mixed, "best": best, "last": best
     }  # fmt: skip
-    shares = {"base": 0.0, "average": HALF, "best round": 1.0, "last round": 1.0}
-    deployed: Deployed = "base"
+    shares = {"base": 0.0, "interpolated": HALF, "best": 1.0, "last": 1.0}
+    deployed: DeployedName = "base"
     reference = found = state.base
     if hold_out is None:
-        diverged = (state.stop_reason or "").startswith("diverged")
-        deployed = "last round" if state.best_round and not diverged else "base"
+        diverged = StopReason.DIVERGED.ended(state.stop_reason)
+        deployed = "last" if state.best_evaluation and not diverged else "base"
     elif as_scored or state.error is not None:
-        deployed, found = ("best round" if state.best_round else "base"), state.best
-    elif state.best_round > 0:
-        deployed, reference, found = _contest(weights, state, hold_out, budget)
+        deployed, found = ("best" if state.best_evaluation else "base"), state.best
+    elif state.best_evaluation > 0:
+        deployed, reference, found = _score_candidates(weights, state, hold_out, budget)
         if not hold_out.deployable(found, reference):
             deployed, found = "base", reference
     adapter = part.adapter(state.best_weights)
-    return Outcome(
+    return FineTuningResult(
         deployed=deployed,
         weights=weights[deployed],
         adapter=None if adapter is None else adapter.scaled(shares[deployed]),
@@ -220,46 +249,46 @@ def choose(
     )
 
 
-def _contest(
-    weights: dict[Deployed, Weights],
+def _score_candidates(
+    weights: dict[DeployedName, Weights],
     state: TrainState,
     hold_out: HoldOut,
     budget: TimeBudget | None,
-) -> tuple[Deployed, Evaluation, Evaluation]:
+) -> tuple[DeployedName, Evaluation, Evaluation]:
     """Return what may be deployed instead of the base, the base's score and its own.
 
-    Scored as they would be deployed if there is time, else as the rounds were.
+    Scored as they would be deployed if there is time, else as the evaluations were.
     """
 
-    def scored(name: Deployed, *, brief: bool) -> Evaluation | None:
-        return _evaluate(weights[name], state, hold_out, brief=brief)
+    def scored(name: DeployedName, *, reduced: bool) -> Evaluation | None:
+        return _evaluate(weights[name], state, hold_out, reduced=reduced)
 
     def time_for(seconds: Callable[[TimeBudget], float]) -> bool:
         return budget is None or budget.time_for(seconds(budget))
 
     assert state.base is not None
     assert state.best is not None
-    name: Deployed = "best round" if hold_out.is_trusted else "average"
-    interrupted = state.stop_reason == "interrupted"
+    name: DeployedName = "best" if hold_out.is_trusted else "interpolated"
+    interrupted = state.stop_reason == StopReason.INTERRUPTED
     if hold_out.is_cut and not interrupted and time_for(lambda its: its.final_check):
-        base, found = scored("base", brief=False), scored(name, brief=False)
+        base, found = scored("base", reduced=False), scored(name, reduced=False)
         if base is not None and found is not None:
             return name, base, found
-    if name == "average" and time_for(lambda its: its.validation(state)):
-        found = scored(name, brief=True)
+    if name == "interpolated" and time_for(lambda its: its.validation(state)):
+        found = scored(name, reduced=True)
         if found is not None:
             return name, state.base, found
-    return "best round", state.base, state.best
+    return "best", state.base, state.best
 
 
 def _evaluate(
-    weights: Weights, state: TrainState, hold_out: HoldOut, *, brief: bool
+    weights: Weights, state: TrainState, hold_out: HoldOut, *, reduced: bool
 ) -> Evaluation | None:
     """Score weights; None where they cannot be scored, or the user will not wait."""
     state.model.load_state_dict(weights)
     state.model.eval()
     try:
-        return hold_out(state.model, brief=brief)
+        return hold_out(state.model, reduced=reduced)
     except (FloatingPointError, NoScoreError, KeyboardInterrupt):
         return None
     except (RuntimeError, MemoryError) as error:

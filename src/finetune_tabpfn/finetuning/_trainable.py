@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import nn
 
-from finetune_tabpfn._parameters import Parameters
 from finetune_tabpfn._tabpfn import only_trained
 from finetune_tabpfn.finetuning._lora import Adapter, adapted
+from finetune_tabpfn.finetuning._settings import LoRA
 from finetune_tabpfn.training._loop import Callback, Weights
 
 
@@ -24,8 +24,8 @@ class TrainedPart(Protocol):
         ...
 
     @property
-    def guests(self) -> Sequence[Callback]:
-        """Return the guests of the loop that the way of tuning needs."""
+    def callbacks(self) -> Sequence[Callback]:
+        """Return the callbacks of the loop that the way of tuning needs."""
         ...
 
     def plain(self, weights: Weights) -> Weights:
@@ -42,7 +42,7 @@ class OwnWeights:
     """Some or all of the network's own weights are trained."""
 
     parameters: list[nn.Parameter]
-    guests: Sequence[Callback] = ()
+    callbacks: Sequence[Callback] = ()
 
     def plain(self, weights: Weights) -> Weights:
         """Return them as they are."""
@@ -53,12 +53,21 @@ class OwnWeights:
 
 
 @contextmanager
-def trained_part(model: nn.Module, parameters: Parameters, seed: int) -> Iterator[TrainedPart]:
-    """Prepare a network for a way of tuning and restore it afterwards."""
-    if parameters.tuning == "lora":
-        rank, alpha = parameters.lora_rank, parameters.lora_alpha
-        with adapted(model, rank, alpha, parameters.lora_dropout, seed) as part:
-            yield part
-    else:
-        with only_trained(model, parameters.tuning) as weights:
+def trained_part(model: nn.Module, tuning: Any, seed: int) -> Iterator[TrainedPart]:
+    """Prepare a network for a way of tuning and restore it afterwards.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    tuning : str, LoRA or peft.LoraConfig
+        "full", "last_layers", "head", "norm" or "lora".
+    seed : int
+    """
+    if tuning == "lora":
+        tuning = LoRA()
+    if isinstance(tuning, str):
+        with only_trained(model, tuning) as weights:
             yield OwnWeights(weights)
+    else:
+        with adapted(model, tuning, seed) as part:
+            yield part

@@ -38,8 +38,8 @@ class Logger(Callback):
 class Log(Logger):
     """Turns a fit into records and hands each to `write` as it comes.
 
-    A record is a dict with "event": "fit", "step", "round", and "end" or "failed". With several
-    folds, rounds and steps are numbered anew in each and "fold" says in which.
+    A record is a dict with "event": "fit", "step", "evaluation", and "end" or "failed". With
+    several folds, evaluations and steps are numbered anew in each and "fold" says in which.
     """
 
     def write(self, record: dict[str, Any]) -> None:
@@ -58,11 +58,11 @@ class Log(Logger):
         record["rows_per_second"] = state.step_rows / seconds if seconds else math.nan
         self.write({"event": "step", "fold": state.fold, "step": state.step, **record})
 
-    def after_round(self, state: TrainState) -> None:
-        """Record a round."""
+    def after_evaluation(self, state: TrainState) -> None:
+        """Record an evaluation."""
         record = state.history[-1].flat() | {"best_score": state.best_score}
         record |= {"best_step": state.best_step, "peak_memory_mb": peak_memory()}
-        self.write({"event": "round", "fold": state.fold, **record})
+        self.write({"event": "evaluation", "fold": state.fold, **record})
 
     def on_fit_end(self, estimator: Any) -> None:
         """Record what the fit came to."""
@@ -105,7 +105,7 @@ class JsonLines(Log):
 
 
 class Csv(Log):
-    """A row per step and per round, on disk as soon as it is written; what has no value is empty.
+    """A row per step and evaluation, on disk as soon as it is written; what has no value is empty.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class Csv(Log):
     """
 
     columns = (
-        "event", "fold", "round", "step", "seconds", "step_seconds", "train_loss", "score",
+        "event", "fold", "evaluation", "step", "seconds", "step_seconds", "train_loss", "score",
         "best_score", "best_step", "learning_rate", "grad_norm", "rows_per_second", "log_loss",
         "accuracy", "roc_auc", "rmse", "mae", "r2", "nll", "peak_memory_mb",
     )  # fmt: skip
@@ -129,7 +129,7 @@ class Csv(Log):
             self.path.write_text(",".join(self.columns) + "\n")
 
     def on_fit_end(self, estimator: Any) -> None:
-        """Leave the file as it is: it holds steps and rounds alone."""
+        """Leave the file as it is: it holds steps and evaluations alone."""
 
     def on_fit_error(self, error: BaseException) -> None:
         """Leave the file as it is."""

@@ -30,7 +30,9 @@ def messages(level: int | str | None) -> Iterator[None]:
     try:
         logger.setLevel(level)
     except (ValueError, TypeError) as error:
-        raise ValueError(f'logger_level={level!r} is no level; "INFO" or 20 would do.') from error
+        raise ValueError(
+            f'logger_level={level!r} is not a level; "INFO" or 20 would do.'
+        ) from error
     if not logger.hasHandlers():
         logger.addHandler(handler)
     try:

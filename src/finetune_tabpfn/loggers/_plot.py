@@ -48,7 +48,7 @@ def plot_history(estimator: Any, axes: Sequence[Axes] | None = None) -> npt.NDAr
     Returns
     -------
     ndarray of three matplotlib.axes.Axes
-        From the top: the score, with the base's as a line and the best round marked; the train
+        From the top: the score, with the base's as a line and the best evaluation marked; the train
         loss; the learning rate. A line for each fold.
     """
     history: pd.DataFrame = estimator.history_
@@ -57,15 +57,17 @@ def plot_history(estimator: Any, axes: Sequence[Axes] | None = None) -> npt.NDAr
     scored = bool(history["score"].notna().any())
     if scored:
         scores.axhline(estimator.base_score_, color="gray", ls="--", lw=1, label="base model")
-    for fold, rounds in history.groupby("fold"):
+    for fold, evaluations in history.groupby("fold"):
         hidden = "_" if fold else ""  # matplotlib leaves labels that begin so out of the legend
         line = {"color": "tab:blue", "marker": "o", "ms": 3, "lw": 1.2}
         if scored:
-            scores.plot(rounds["step"], rounds["score"], label=f"{hidden}round", **line)
-            best = rounds.iloc[int(rounds["score"].argmax())]
+            scores.plot(
+                evaluations["step"], evaluations["score"], label=f"{hidden}evaluation", **line
+            )
+            best = evaluations.iloc[int(evaluations["score"].argmax())]
             star = {"color": "tab:green", "ms": 14, "ls": "none"}
-            scores.plot(best["step"], best["score"], "*", label=f"{hidden}best round", **star)
-        trained = rounds.dropna(subset="train_loss")
+            scores.plot(best["step"], best["score"], "*", label=f"{hidden}best evaluation", **star)
+        trained = evaluations.dropna(subset="train_loss")
         losses.plot(trained["step"], trained["train_loss"], **{**line, "color": "tab:orange"})
         rates.plot(trained["step"], trained["learning_rate"], **{**line, "color": "tab:purple"})
     scores.set_title(f"Fine-tuning of {estimator.base_model_.name}: {estimator.stop_reason_}")

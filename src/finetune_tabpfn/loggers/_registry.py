@@ -33,7 +33,7 @@ SERVICES: dict[str, Callable[[Path | None], Logger]] = {"wandb": WandB, "mlflow"
 OWN = ("progress", *FILES, *SERVICES)
 
 
-class Harmless:
+class SafeLogger:
     """Passes every call on to a logger until one fails; then warns once and passes none.
 
     Parameters
@@ -104,7 +104,7 @@ class Loggers:
         if folder is not None and among_others and any(map(_writes_files, named)):
             own = make_first_free(folder / f"fit-{number}" for number in itertools.count(1))
         self.loggers = [
-            Harmless(_open(one, own if _writes_files(one) else folder)) for one in named
+            SafeLogger(_open(one, own if _writes_files(one) else folder)) for one in named
         ]
 
     def begin(self, run: Mapping[str, Any]) -> None:
@@ -112,8 +112,8 @@ class Loggers:
         for logger in self.loggers:
             logger.on_fit_begin(run)
 
-    def guests(self, attributes: object) -> list[Harmless]:
-        """Return the guests of the training loop."""
+    def callbacks(self, attributes: object) -> list[SafeLogger]:
+        """Return the callbacks of the training loop."""
         return self.loggers
 
     @contextmanager
@@ -142,7 +142,7 @@ def _open(name: str | object, folder: Path | None) -> object:
     if not isinstance(name, str):
         if isinstance(name, type) or not any(hasattr(name, hook) for hook in LOGGER_HOOKS):
             raise ValueError(
-                f"loggers={name!r} is no object with a method of finetune_tabpfn.Logger; "
+                f"loggers={name!r} is not an object with a method of finetune_tabpfn.Logger; "
                 f"an object with one will do, or a name: {', '.join(OWN)}."
             )
         return name
@@ -163,7 +163,7 @@ def _open(name: str | object, folder: Path | None) -> object:
 
 
 class ProgressBar(Logger):
-    """One live line: steps, round, train loss, score, best score, time left.
+    """One live line: steps, evaluation, train loss, score, best score, time left.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ class ProgressBar(Logger):
         self._show(state)
         self._bar.update(1)
 
-    def after_round(self, state: TrainState) -> None:
+    def after_evaluation(self, state: TrainState) -> None:
         """Show the new score."""
         self._show(state)
 
@@ -225,7 +225,7 @@ class ProgressBar(Logger):
         score = f"{state.history[-1].score:.4g}" if state.history else "-"
         scores = f", score {score}, best {state.best_score:.4g} at {state.best_step}"
         self._bar.set_postfix_str(
-            f"{self._left(state)}, round {len(state.history)}, loss {state.train_loss:.4g}"
+            f"{self._left(state)}, evaluation {len(state.history)}, loss {state.train_loss:.4g}"
             + ("" if state.history and score == "nan" else scores),
             refresh=False,
         )

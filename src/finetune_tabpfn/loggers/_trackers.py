@@ -23,7 +23,7 @@ MLFLOW_BATCH = 100  # items that a server takes at once
 
 
 class WandB(Log):
-    """A run of Weights & Biases: configuration, every step and round, what it came to.
+    """A run of Weights & Biases: configuration, every step and evaluation, what it came to.
 
     Where the user has a run open, it is logged into, under names that begin with
     "finetune_tabpfn/", and stays open.
@@ -45,9 +45,9 @@ class WandB(Log):
 
     def on_fit_begin(self, run: Mapping[str, Any]) -> None:
         """Begin a run, or use the one that is open."""
-        self.guest = self.wandb.run is not None
-        self.prefix = WANDB_PREFIX if self.guest else ""
-        if self.guest:
+        self.is_visitor = self.wandb.run is not None
+        self.prefix = WANDB_PREFIX if self.is_visitor else ""
+        if self.is_visitor:
             self.run = self.wandb.run
             # an earlier fit in the same run may have had other parameters
             self.run.config.update({WANDB_PREFIX.rstrip("/"): dict(run)}, allow_val_change=True)
@@ -62,7 +62,7 @@ class WandB(Log):
         )
 
     def write(self, record: dict[str, Any]) -> None:
-        """Log a record; the names of its numbers begin with "step/" or "round/"."""
+        """Log a record; the names of its numbers begin with "step/" or "evaluation/"."""
         event = record.pop("event")
         if event == "end":
             self._summarise(record)
@@ -78,13 +78,13 @@ class WandB(Log):
         super().on_fit_end(estimator)
         if os.environ.get("WANDB_LOG_MODEL", "false").lower() not in ("false", "0", ""):
             self._log_model(estimator)
-        if not self.guest:
+        if not self.is_visitor:
             self.run.finish()
 
     def on_fit_error(self, error: BaseException) -> None:
         """End the run as failed, if it is our own."""
         self._summarise({"error": _said(error)})
-        if not self.guest:
+        if not self.is_visitor:
             self.run.finish(exit_code=1)
 
     def _log_model(self, estimator: Any) -> None:
@@ -97,7 +97,7 @@ class WandB(Log):
 
 
 class TensorBoard(Log):
-    """Curves for TensorBoard: what steps and rounds record, by step.
+    """Curves for TensorBoard: what steps and evaluations record, by step.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class TensorBoard(Log):
         self.writer.add_text("fit", f"```json\n{json.dumps(run, indent=2, default=str)}\n```")
 
     def write(self, record: dict[str, Any]) -> None:
-        """Add the numbers of a step or round."""
+        """Add the numbers of a step or evaluation."""
         event, fold, step = record.pop("event"), record.pop("fold"), record.pop("step")
         group = event if fold == 0 else f"{event} of fold {fold}"
         for name, value in record.items():
@@ -136,7 +136,7 @@ class TensorBoard(Log):
 
 
 class MLflow(Log):
-    """A run of MLflow: parameters, the metrics of every step and round, what it came to.
+    """A run of MLflow: parameters, the metrics of every step and evaluation, what it came to.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ class MLflow(Log):
     -----
     Where the user has a run open, this one is nested in it. Else it is in the experiment that
     `mlflow.set_experiment`, MLFLOW_EXPERIMENT_ID or MLFLOW_EXPERIMENT_NAME say. What is open or set
-    stays so. What steps record is sent with their round.
+    stays so. What steps record is sent with their evaluation.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -181,7 +181,7 @@ class MLflow(Log):
         return str(there.experiment_id if there else self.client.create_experiment(name))
 
     def write(self, record: dict[str, Any]) -> None:
-        """Collect the numbers of a step; send them with those of a round."""
+        """Collect the numbers of a step; send them with those of an evaluation."""
         event, fold, step = record.pop("event"), record.pop("fold"), record.pop("step")
         group = event if fold == 0 else f"{event} of fold {fold}"
         now = round(1000 * time.time())
@@ -190,7 +190,7 @@ class MLflow(Log):
             for name, value in record.items()
             if math.isfinite(value)
         ]
-        if event == "round":
+        if event == "evaluation":
             self._send(metrics=self.metrics)
             self.metrics = []
 

@@ -15,6 +15,7 @@ import joblib
 from sklearn.utils.validation import check_is_fitted
 
 from finetune_tabpfn import _tabpfn
+from finetune_tabpfn._nested import flat
 from finetune_tabpfn.utils._files import save_whole
 
 
@@ -76,7 +77,7 @@ def now() -> str:
 def describe(estimator: Any) -> dict[str, Any]:
     """Return where a fine-tuned model comes from, as JSON-like data."""
     return {
-        **describe_start(estimator),
+        **describe_start(estimator, estimator.base_model_),
         "scoring": estimator.scoring_,
         "base_score": estimator.base_score_,
         "best_score": estimator.best_score_,
@@ -86,12 +87,19 @@ def describe(estimator: Any) -> dict[str, Any]:
     }
 
 
-def describe_start(estimator: Any) -> dict[str, Any]:
-    """Return what is known before the training, as JSON-like data; the base model is loaded."""
+def describe_start(estimator: Any, base_model: Any) -> dict[str, Any]:
+    """Return what is known before the training, as JSON-like data.
+
+    Parameters
+    ----------
+    estimator : FinetunedTabPFNClassifier or FinetunedTabPFNRegressor
+        Every setting of its parameters is there by a name of its own.
+    base_model : BaseModel
+    """
     return {
-        "base_model": _plain(asdict(estimator.base_model_)),
-        "licence": estimator.base_model_.licence,
-        "parameters": _plain(estimator.get_params(deep=False)),
+        "base_model": _plain(asdict(base_model)),
+        "licence": base_model.licence,
+        "parameters": _plain(flat(estimator.get_params(deep=False))),
         "versions": {name: version(name) for name in ("tabpfn", "torch", "scikit-learn")},
     }
 
@@ -133,7 +141,7 @@ def load_fitted(path: str | Path) -> Any:
         estimator = joblib.load(path)
         check_is_fitted(estimator)
     except LookupError as error:  # a byte that is no instruction of pickle's
-        raise ValueError(f"{path} is no fitted estimator: it is no pickle.") from error
+        raise ValueError(f"{path} is not a fitted estimator: it is not a pickle.") from error
     except (
         pickle.UnpicklingError,
         zipfile.BadZipFile,
@@ -144,5 +152,5 @@ def load_fitted(path: str | Path) -> Any:
         ValueError,
     ) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path} is no fitted estimator: {reason}") from error
+        raise ValueError(f"{path} is not a fitted estimator: {reason}") from error
     return estimator

@@ -11,12 +11,14 @@ import torch
 from torch import nn
 
 from finetune_tabpfn import _tabpfn
-from finetune_tabpfn._tasks import IGNORED, Kind, Task
+from finetune_tabpfn._losses import IGNORED, Distribution, Targets
+from finetune_tabpfn._tasks import Classification, Kind, Regression
 from finetune_tabpfn.pretraining._prior import Prior
 
 MIN_ROWS, MIN_COLUMNS = 64, 2
 ROWS_PER_COLUMN = 4  # a table with fewer has little to teach
 FIRST_VALIDATION = 2**40  # a number of a step that no training reaches
+LOSS_NAMES = {"classification": Classification.loss, "regression": Regression.loss}
 DENSE_CODES = 0.5  # of the tables have classes 0 ... K-1, as at prediction
 
 
@@ -97,6 +99,8 @@ class PriorBatches:
     max_columns, cells_per_pass : int
     seed : int
     device : torch.device
+    distribution : callable, optional
+        Of a real-valued target.
     """
 
     def __init__(
@@ -110,7 +114,9 @@ class PriorBatches:
         cells_per_pass: int,
         seed: int,
         device: torch.device,
+        distribution: Distribution | None = None,
     ) -> None:
+        self.distribution = distribution
         self.prior, self.kind, self.n_codes = prior, kind, n_codes
         self.progress, self.seed, self.device = progress, seed, device
         self.max_columns, self.cells_per_pass = max_columns, cells_per_pass
@@ -141,7 +147,11 @@ class PriorBatches:
         else:
             context, query = _standardise(context, query)
         return _tabpfn.Batch(
-            x=tables.x, context=context, query=query, categorical=[[]] * shape.tables
+            x=tables.x,
+            targets=Targets(context, query, distribution=self.distribution),
+            categorical=[[]] * shape.tables,
+            kind=self.kind,
+            loss_name=LOSS_NAMES[self.kind],
         )
 
     def _recode(
@@ -170,23 +180,10 @@ def _standardise(context: torch.Tensor, query: torch.Tensor) -> tuple[torch.Tens
     return (context - mean) / std, ((query - mean) / std).clamp(-50, 50)
 
 
-@dataclass(frozen=True)
-class Objective:
-    """The loss of a pass."""
-
-    task: Task
-
-    def __call__(self, model: nn.Module, batch: _tabpfn.Batch) -> torch.Tensor:
-        """Return the mean loss over tables, a scalar with a graph."""
-        logits = batch.forward(model, self.task.kind)
-        return self.task.loss(logits, batch.context, batch.query)
-
-
 class Validation:
-    """The same tables at every round, from a seed that training never uses."""
+    """The same tables at every evaluation, from a seed that training never uses."""
 
-    def __init__(self, batches: PriorBatches, objective: Objective, passes: int) -> None:
-        self.objective = objective
+    def __init__(self, batches: PriorBatches, passes: int) -> None:
         self.tables = [
             batches.draw(FIRST_VALIDATION, n, stage_at(n / passes)) for n in range(passes)
         ]
@@ -194,4 +191,4 @@ class Validation:
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> float:
         """Return the negative mean loss: greater is better."""
-        return -float(np.mean([float(self.objective(model, batch)) for batch in self.tables]))
+        return -float(np.mean([float(batch.loss(model)) for batch in self.tables]))

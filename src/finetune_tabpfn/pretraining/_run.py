@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from finetune_tabpfn import _tabpfn
-from finetune_tabpfn._tasks import Classification, Kind, Regression, Task
+from finetune_tabpfn._tasks import Kind
 from finetune_tabpfn.finetuning import _defaults
-from finetune_tabpfn.pretraining._batches import Objective, PriorBatches, Validation
+from finetune_tabpfn.pretraining._batches import PriorBatches, Validation
 from finetune_tabpfn.pretraining._optimizers import MuonAdamW
 from finetune_tabpfn.pretraining._prior import CausalPrior, Prior
 from finetune_tabpfn.training._callbacks import MaxSteps
@@ -33,6 +33,7 @@ from finetune_tabpfn.training._loop import (
     logger,
     train,
 )
+from finetune_tabpfn.training._stop_reasons import StopReason
 from finetune_tabpfn.utils._files import save_whole
 
 # MINI.md's host: 0.9 million parameters with six blocks, fast on a CPU
@@ -205,7 +206,7 @@ def pretrain(
         that was never interrupted.
     device : str
     callbacks : sequence of Callback
-        More guests of the training loop.
+        More callbacks of the training loop.
 
     Returns
     -------
@@ -236,14 +237,13 @@ def pretrain(
         weight_decay=config.weight_decay,
     )
     state = files.restore(config, specs.model, optimizer) if resume else None
-    batches = new_batches(config, prior, where)
-    objective = Objective(new_task(config, specs, where))
+    batches = new_batches(config, prior, specs, where)
     ended = train(
         specs.model,
         optimizer,
         batches=batches,
-        loss_fn=objective,
-        evaluate=Validation(batches, objective, config.validation_passes),
+        loss_fn=_tabpfn.loss_of,
+        evaluate=Validation(batches, config.validation_passes),
         config=TrainConfig(
             eval_interval=config.eval_interval,
             max_grad_norm=config.max_grad_norm,
@@ -254,7 +254,7 @@ def pretrain(
         callbacks=[MaxSteps(config.steps), Saver(files, config, specs, optimizer), *callbacks],
         state=state,
     )
-    if ended.stop_reason != "max_steps":
+    if ended.stop_reason != StopReason.MAX_STEPS:
         logger.warning("pretraining ended at step %d: %s", ended.step, ended.stop_reason)
     return out
 
@@ -305,7 +305,7 @@ class Files:
 
     @property
     def curve(self) -> Path:
-        """A line of JSON per round."""
+        """A line of JSON per evaluation."""
         return self.model.with_suffix(".jsonl")
 
     def save(self, config: PretrainConfig, state: TrainState, optimizer: MuonAdamW) -> None:
@@ -332,17 +332,17 @@ class Files:
 
 
 class Saver(Callback):
-    """Saves the state, the curve and the best model after every round."""
+    """Saves the state, the curve and the best model after every evaluation."""
 
     def __init__(
         self, files: Files, config: PretrainConfig, specs: _tabpfn.Specs, optimizer: MuonAdamW
     ) -> None:
         self.files, self.config, self.specs, self.optimizer = files, config, specs, optimizer
 
-    def after_round(self, state: TrainState) -> None:
+    def after_evaluation(self, state: TrainState) -> None:
         """Write all three."""
         self.files.save(self.config, state, self.optimizer)
-        if state.best_round != state.history[-1].round:
+        if state.best_evaluation != state.history[-1].evaluation:
             return
         metadata = {
             "licence": "Apache-2.0",
@@ -377,8 +377,14 @@ def new_specs(config: PretrainConfig) -> _tabpfn.Specs:
     )
 
 
-def new_batches(config: PretrainConfig, prior: Prior | None, device: torch.device) -> PriorBatches:
+def new_batches(
+    config: PretrainConfig, prior: Prior | None, specs: _tabpfn.Specs, device: torch.device
+) -> PriorBatches:
     """Return the source of all tables."""
+    distribution = None
+    if config.kind == "regression":
+        assert specs.norm_criterion is not None
+        distribution = specs.norm_criterion.to(device)
     return PriorBatches(
         prior or CausalPrior(config.kind, config.max_classes - 2),
         config.kind,
@@ -388,12 +394,5 @@ def new_batches(config: PretrainConfig, prior: Prior | None, device: torch.devic
         cells_per_pass=config.cells_per_pass,
         seed=config.seed,
         device=device,
+        distribution=distribution,
     )
-
-
-def new_task(config: PretrainConfig, specs: _tabpfn.Specs, device: torch.device) -> Task:
-    """Return the task whose loss is trained."""
-    if config.kind == "classification":
-        return Classification(torch.arange(config.max_classes).numpy())
-    assert specs.norm_criterion is not None
-    return Regression(specs.norm_criterion.to(device))

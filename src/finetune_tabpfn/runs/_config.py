@@ -11,8 +11,13 @@ from typing import Any, ClassVar
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from finetune_tabpfn._estimators import FinetunedTabPFNClassifier
-from finetune_tabpfn.runs._fields import REQUIRED, Field, Schema, fields_of
+from finetune_tabpfn.runs._fields import (
+    REQUIRED,
+    Field,
+    Schema,
+    fields_of,
+    settings_of_estimators,
+)
 from finetune_tabpfn.utils._text import read_yaml, to_yaml, unknown_name
 
 Settings = dict[str, dict[str, Any]]  # by section and name
@@ -105,7 +110,7 @@ class Logging:
     Parameters
     ----------
     level : {"DEBUG", "INFO", "WARNING", "ERROR"}, default="WARNING"
-        Of the messages on standard error; "INFO" is a line per round.
+        Of the messages on standard error; "INFO" is a line per evaluation.
     """
 
     level: str = "WARNING"
@@ -170,7 +175,7 @@ def sections() -> dict[str, dict[str, Field]]:
         "logging": fields_of("logging", Logging),
         "output": fields_of("output", Output),
     }
-    for name, key in fields_of("finetuning", FinetunedTabPFNClassifier).items():
+    for name, key in settings_of_estimators("finetuning").items():
         section = SECTION_OF.get(name, "finetuning")
         if name not in LEFT_OUT:
             found[section][name] = replace(key, section=section)

@@ -7,11 +7,13 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from finetune_tabpfn.finetuning import _fine_tune
-from finetune_tabpfn.finetuning import _defaults
-from finetune_tabpfn.training._callbacks import Timer
+from finetune_tabpfn._planning import plan_fit
+from finetune_tabpfn.data._fit_input import read_input
+from finetune_tabpfn.finetuning._batches import step_batches
+from finetune_tabpfn.finetuning._budget import Timer
+from finetune_tabpfn.finetuning._cost import estimate_costs
+from finetune_tabpfn.finetuning._fine_tune import loop_config, most_steps
 from finetune_tabpfn.finetuning._problem import NothingToTrainError
-from finetune_tabpfn.finetuning._cost import forecast
 from finetune_tabpfn.loggers._base import peak_memory
 from finetune_tabpfn.runs._tables import Tables
 from finetune_tabpfn.training._loop import gradients
@@ -21,7 +23,7 @@ COPIES = 7  # of the weights in training: network, gradient, AdamW's two, averag
 
 
 @dataclass(frozen=True)
-class Plan:
+class DryRun:
     """What a fit would do.
 
     Attributes
@@ -34,7 +36,7 @@ class Plan:
     base_model, licence, device, precision : str
     context_rows, query_rows, batch_size : int
         Of a split, and splits per step.
-    max_steps, steps_per_round, n_folds : int
+    max_steps, steps_per_evaluation, n_folds : int
     prepare_seconds, step_seconds, validation_seconds : float
         Measured: loading and preparing. Forecast: a step, a validation.
     most_seconds : float
@@ -55,7 +57,7 @@ class Plan:
     query_rows: int
     batch_size: int
     max_steps: int
-    steps_per_round: int
+    steps_per_evaluation: int
     n_folds: int
     prepare_seconds: float
     step_seconds: float
@@ -64,18 +66,18 @@ class Plan:
     memory_mb: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the plan as JSON-like data."""
+        """Return it as JSON-like data."""
         return asdict(self)
 
 
 @gradients()
-def plan(estimator: Any, tables: Tables) -> Plan:
+def dry_run(estimator: Any, tables: Tables) -> DryRun:
     """Say what fitting an estimator would do: loads, prepares and measures, trains nothing.
 
     Parameters
     ----------
     estimator : FinetunedTabPFNClassifier or FinetunedTabPFNRegressor
-        Not fitted; it notes the base model and the columns.
+        Not fitted.
     tables : Tables
 
     Raises
@@ -87,37 +89,47 @@ def plan(estimator: Any, tables: Tables) -> Plan:
     estimator._validate_params()
     train, validation = tables.train, tables.validation
     held_out = (None, None) if validation is None else (validation.X, validation.y)
-    rows = (train.X, train.y, train.weight, train.groups, *held_out)
+    given = read_input(
+        train.X,
+        train.y,
+        train.weight,
+        train.groups,
+        *held_out,
+        numeric=tables.task.kind == "regression",
+        categorical_features=estimator.categorical_features,
+    )
+    fit = plan_fit(estimator, given, 0, Timer(None))
     try:
-        course, _ = estimator._first_course(0, Timer(None), None, *rows)
+        problem = fit.problem()
     except NothingToTrainError as nothing:
         raise ValueError(
             f"There is nothing to train on ({nothing}); the base model would be deployed as it is."
         ) from nothing
-    prepare_seconds, table = time.monotonic() - began, course.table
-    batches = _fine_tune.step_batches([course], estimator, 0, None)
+    prepare_seconds, table = time.monotonic() - began, problem.table
+    batches = step_batches([problem], fit.settings, 0)
     (part,) = batches.parts
-    config = _fine_tune.loop_config(batches, estimator, {})
-    costs = forecast(part, config.precision, left=lambda: MEASURING_SECONDS, to_the_top=True)
+    config = loop_config(batches, fit.settings)
+    left = MEASURING_SECONDS
+    costs = estimate_costs(part, config.precision, left=lambda: left, to_the_top=True)
     weights = sum(weight.nbytes for weight in table.network.parameters())
-    rounds = math.ceil(estimator.max_steps / config.eval_interval)
+    evaluations = math.ceil(estimator.max_steps / config.eval_interval)
     seconds = prepare_seconds * (1 + len(train.y) / table.n_rows)
-    seconds += (rounds + 1) * costs.validation + _steps(estimator) * costs.step
+    seconds += (evaluations + 1) * costs.validation + most_steps(fit.settings) * costs.step
     memory = part.pass_bytes(table.network) + COPIES * weights
-    return Plan(
+    return DryRun(
         task=tables.task.kind,
         columns=train.X.shape[1],
         n_classes=len(getattr(tables.task, "classes", ())),
         rows={**tables.sizes, "train": table.n_rows, "hold-out": table.n_held_out},
-        base_model=estimator.base_model_.name,
-        licence=estimator.base_model_.licence,
-        device=str(_defaults.device(estimator.device)),
+        base_model=fit.base_model.name,
+        licence=fit.base_model.licence,
+        device=str(fit.blueprint.device),
         precision=config.precision,
         context_rows=part.sampler.context_size,
         query_rows=part.sampler.query_size,
         batch_size=part.batch_size,
         max_steps=estimator.max_steps,
-        steps_per_round=config.eval_interval,
+        steps_per_evaluation=config.eval_interval,
         n_folds=estimator.n_folds,
         prepare_seconds=prepare_seconds,
         step_seconds=costs.step,
@@ -126,8 +138,3 @@ def plan(estimator: Any, tables: Tables) -> Plan:
         memory_mb=peak_memory() + memory / 1e6,
     )
 
-
-def _steps(estimator: Any) -> int:
-    """Return how many steps a fold makes at most, those that try learning rates among them."""
-    probes = len(_fine_tune.PROBED_RATES) + 1 if estimator.learning_rate == "auto" else 0
-    return int(estimator.max_steps + probes * _fine_tune.PROBE_STEPS)

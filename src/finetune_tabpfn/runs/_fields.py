@@ -5,10 +5,11 @@ Both are read off the one list of parameters: names, defaults, permitted values,
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from typing import Any
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from finetune_tabpfn._estimators import FinetunedTabPFNClassifier
+from finetune_tabpfn._nested import NESTED
 from finetune_tabpfn.utils._text import yaml_value
 
-NOT_TEXT = ("callbacks", "verbose")  # objects of Python; and what the program itself decides
+# objects of Python, what the program itself decides, and what has a name for each setting
+NOT_TEXT = ("callbacks", "verbose", "training")
 REQUIRED = inspect.Parameter.empty
 Schema = dict[str, Any]
 
@@ -101,24 +104,44 @@ class Field:
 
 
 def fields_of(section: str, of: Callable[..., Any]) -> dict[str, Field]:
-    """Return the keys that stand for the parameters of a class.
+    """Return the keys that stand for the parameters of a class or function.
 
     Parameters
     ----------
     section : str
-    of : class
-        With a signature, a numpydoc docstring and scikit-learn's `_parameter_constraints`.
+    of : callable
+        With a signature and a numpydoc docstring; scikit-learn's `_parameter_constraints` say what
+        a value may be, if there are any.
     """
     helps = parameter_help(of)
-    constraints = of._parameter_constraints  # type: ignore[attr-defined]
+    constraints = getattr(of, "_parameter_constraints", {})
     return {
-        name: Field(section, name, parameter.default, _schemas(constraints[name]), helps[name])
+        name: Field(
+            section,
+            name,
+            parameter.default,
+            _schemas(constraints.get(name, "no_validation")),
+            helps[name],
+        )
         for name, parameter in parameters(of).items()
     }
 
 
+@functools.cache
+def settings_of_estimators(section: str = "") -> dict[str, Field]:
+    """Return the keys for every setting of the estimators, each by a name of its own."""
+    found = fields_of(section, FinetunedTabPFNClassifier)
+    for parameter, (kind, names) in NESTED.items():
+        inner = fields_of(section, kind)
+        what = "" if parameter == "training" else f"Of `{parameter}`: "
+        for short, name in names.items():
+            description = f"{what}{inner[short].description}"
+            found[name] = replace(inner[short], name=name, description=description)
+    return found
+
+
 def parameters(
-    of: Callable[..., Any] = FinetunedTabPFNClassifier,
+    of: Callable[..., Any],
 ) -> dict[str, inspect.Parameter]:
     """Return the parameters that can be written as text."""
     return {
@@ -128,7 +151,7 @@ def parameters(
     }
 
 
-def parameter_help(of: Callable[..., Any] = FinetunedTabPFNClassifier) -> dict[str, str]:
+def parameter_help(of: Callable[..., Any]) -> dict[str, str]:
     """Return the descriptions of the parameters, from the numpydoc docstring."""
     _, section = (inspect.getdoc(of) or "").split("Parameters\n----------\n")
     helps = {}

@@ -6,36 +6,33 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from finetune_tabpfn._estimators import FinetunedTabPFNClassifier
-from finetune_tabpfn.runs._fields import fields_of, parameter_help, parameters, parse_value
+from finetune_tabpfn.runs._fields import Field, fields_of, parse_value, settings_of_estimators
 
 
 def add_parameters(
     parser: argparse.ArgumentParser,
-    of: Callable[..., Any] = FinetunedTabPFNClassifier,
+    of: Callable[..., Any] | None = None,
     title: str = "parameters of the fine-tuning",
     **defaults: Any,
 ) -> None:
-    """Add an option for every parameter of the estimators, or of a function.
+    """Add an option for every setting of the estimators, or parameter of a function.
 
     Parameters
     ----------
     parser : argparse.ArgumentParser
-    of : callable
-        Its signature and its numpydoc docstring say which options there are and what they do.
+    of : callable, optional
+        Its signature and its numpydoc docstring say which options there are and what they do; the
+        estimators' if not given.
     title : str
         Of the group of options.
     **defaults
         Other defaults than those of the signature, by name.
     """
     group = parser.add_argument_group(title)
-    helps = parameter_help(of)
-    # what a configuration file may hold, an option may
-    fields = fields_of("", of) if hasattr(of, "_parameter_constraints") else {}
-    for name, parameter in parameters(of).items():
-        default = defaults.get(name, parameter.default)
-        parse = fields[name].parse if name in fields else None
-        add_option(group, name, f"{helps[name]} [{default}]", default, parse)
+    for name, field in _settings(of).items():
+        default = defaults.get(name, field.default)
+        parse = field.parse if field.schemas else None
+        add_option(group, name, f"{field.description} [{default}]", default, parse)
 
 
 def add_option(
@@ -64,7 +61,11 @@ def add_option(
 
 
 def chosen_parameters(
-    arguments: argparse.Namespace, of: Callable[..., Any] = FinetunedTabPFNClassifier
+    arguments: argparse.Namespace, of: Callable[..., Any] | None = None
 ) -> dict[str, Any]:
-    """Return the parameters of the estimators, or of a function, among parsed arguments."""
-    return {name: getattr(arguments, name) for name in parameters(of)}
+    """Return the settings of the estimators, or parameters of a function, among parsed arguments."""
+    return {name: getattr(arguments, name) for name in _settings(of)}
+
+
+def _settings(of: Callable[..., Any] | None) -> dict[str, Field]:
+    return settings_of_estimators() if of is None else fields_of("", of)

@@ -14,7 +14,7 @@ import joblib
 
 from finetune_tabpfn import _tabpfn
 from finetune_tabpfn.loggers._plot import save_curve
-from finetune_tabpfn._estimators import ESTIMATORS
+from finetune_tabpfn._estimators import new_estimator
 from finetune_tabpfn.models._export import describe, save_model
 from finetune_tabpfn.utils._files import save_whole
 from finetune_tabpfn.data._validation import LabelledTable
@@ -79,7 +79,7 @@ def execute(config: RunConfig, *, progress: bool = False) -> dict[str, Any]:
 
 def make_estimator(config: RunConfig, tables: Tables, **others: Any) -> Any:
     """Return the estimator of a configuration, not fitted."""
-    return ESTIMATORS[tables.task.kind](**config.parameters, **others)
+    return new_estimator(tables.task.kind, {**config.parameters, **others})
 
 
 def fit(estimator: Any, tables: Tables) -> None:
@@ -134,7 +134,7 @@ def _test(estimator: Any, tables: Tables) -> dict[str, dict[str, float]] | None:
     deployed = scores_on(estimator, tables.test)
     if estimator.deployed_weights_ == "base":
         return {"base": deployed, "deployed": deployed}
-    parameters = {name: getattr(estimator, name) for name in OF_THE_BASE}
+    parameters = {n: getattr(estimator, n) for n in OF_THE_BASE if hasattr(estimator, n)}
     base = type(estimator)(**parameters, scoring=estimator.scoring, max_steps=0)
     fit(base, tables)
     return {"base": scores_on(base, tables.test), "deployed": deployed}

@@ -64,7 +64,7 @@ def read_tables(config: RunConfig) -> Tables:
     way = "time" if config.parameters["validation"] == "time" else "random"
     seed = config.parameters["random_state"]
     rng = np.random.default_rng(None if seed is None else (seed, TEST_STREAM))
-    train, test = divide(whole, task, way, data.test_fraction, rng)
+    train, test = divide(whole, task, way, rng, data.test_fraction)
     return Tables(task, train, validation, test)
 
 
@@ -74,7 +74,7 @@ def _labelled(X: pd.DataFrame, y: pd.Series, data: Data, kind: Kind) -> Labelled
     for key, names in (("drop", dropped), ("group", [data.group]), ("weight", [data.weight])):
         for name in names:
             if name is not None and name not in X.columns:
-                raise ValueError(f"data.{key}: {name!r} is no column of {data.path}.")
+                raise ValueError(f"data.{key}: {name!r} is not a column of {data.path}.")
     return LabelledTable(
         X.drop(columns=[*dropped, *filter(None, (data.group, data.weight))]),
         check_target(y, n_rows=len(X), numeric=kind == "regression"),
@@ -114,4 +114,4 @@ def _column(X: pd.DataFrame, name: str | None, check: Any) -> npt.NDArray[Any] |
     try:
         return check(X[name], n_rows=len(X))
     except ValueError as error:
-        raise ValueError(f"The column {name!r} cannot be used so: {error}.") from error
+        raise ValueError(f"The column {name!r} cannot be used: {error}.") from error

@@ -27,7 +27,7 @@ from finetune_tabpfn.studies._metrics import (
     reliability,
 )
 from finetune_tabpfn.studies._models import (
-    Answers,
+    Predictions,
     codes_of,
     features_of,
     load_model,
@@ -149,7 +149,7 @@ def evaluate(
     X = features_of(fitted, rows, data)
     judge = _judge_of(fitted, y, target, top)
     if out is None:
-        answers = Answers.joined([a for _, a in _answers(fitted, X, batch_size, progress)])
+        answers = Predictions.joined([a for _, a in _answers(fitted, X, batch_size, progress)])
         files: list[Path] = []
     else:
         out = Path(out)
@@ -184,17 +184,17 @@ class _ClassJudge:
         self.n_unknown = int((self.codes < 0).sum())
         self.top = top
 
-    def metrics(self, answers: Answers) -> dict[str, float]:
+    def metrics(self, answers: Predictions) -> dict[str, float]:
         return class_metrics(self.codes, answers.values)
 
-    def records(self, answers: Answers, rows: slice) -> Iterable[dict[str, Any]]:
+    def records(self, answers: Predictions, rows: slice) -> Iterable[dict[str, Any]]:
         """Yield truth, ranked predictions and whether the first is right, for each row."""
         best = ranked(answers.values, self.labels, self.top)
         hits = answers.values.argmax(axis=1) == self.codes[rows]
         for truth, predictions, hit in zip(self.truth[rows], best, hits, strict=True):
             yield {"truth": truth, "predictions": predictions, "correct": bool(hit)}
 
-    def draw(self, answers: Answers, out: Path) -> list[Path]:
+    def draw(self, answers: Predictions, out: Path) -> list[Path]:
         """Write the figures and return their paths."""
         named = answers.values.argmax(axis=1)
         known = self.codes >= 0
@@ -228,10 +228,10 @@ class _QuantityJudge:
             raise ValueError(f"{target!r} holds {odd!r}, but the model predicts numbers.")
         self.y, self.target = numbers.to_numpy(dtype=np.float64), target
 
-    def metrics(self, answers: Answers) -> dict[str, float]:
+    def metrics(self, answers: Predictions) -> dict[str, float]:
         return quantity_metrics(self.y, answers.values, answers.deciles)
 
-    def records(self, answers: Answers, rows: slice) -> Iterable[dict[str, Any]]:
+    def records(self, answers: Predictions, rows: slice) -> Iterable[dict[str, Any]]:
         """Yield truth, prediction and error of each row, and whether its interval holds it."""
         for place, truth in enumerate(self.y[rows]):
             predicted = float(answers.values[place])
@@ -241,7 +241,7 @@ class _QuantityJudge:
                 record |= {"interval_80": [low, high], "correct": bool(low <= truth <= high)}
             yield record
 
-    def draw(self, answers: Answers, out: Path) -> list[Path]:
+    def draw(self, answers: Predictions, out: Path) -> list[Path]:
         """Write the figures and return their paths."""
         files = [out / "scatter.png"]
         _figures.draw_scatter(self.y, answers.values, self.target, files[0])
@@ -274,11 +274,11 @@ def _labelled_rows(
 
 def _answers(
     model: Any, X: pd.DataFrame, batch_size: int, progress: bool
-) -> Iterable[tuple[slice, Answers]]:
+) -> Iterable[tuple[slice, Predictions]]:
     """Yield the answers batch by batch."""
     with tqdm(total=len(X), unit=" rows", desc="evaluating", disable=not progress) as bar:
         for rows in batches(len(X), batch_size):
-            yield rows, Answers.of(model, X.iloc[rows])
+            yield rows, Predictions.of(model, X.iloc[rows])
             bar.update(rows.stop - rows.start)
 
 
@@ -290,7 +290,7 @@ def _write_rows(
     path: Path,
     batch_size: int,
     progress: bool,
-) -> Answers:
+) -> Predictions:
     """Predict and write a record of every row as the batches come; return all answers."""
     parts = []
 
@@ -301,7 +301,7 @@ def _write_rows(
                 parts.append(answers)
 
     save_whole(path, write)
-    return Answers.joined(parts)
+    return Predictions.joined(parts)
 
 
 def _write_records(file: TextIO, inputs: pd.DataFrame, records: Iterable[dict[str, Any]]) -> None:

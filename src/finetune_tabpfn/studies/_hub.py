@@ -48,7 +48,9 @@ def local_file(source: str | Path) -> Path:
     address = re.sub(r"^hf:/+", "hf://", str(source))
     match = _ADDRESS.fullmatch(address)
     if match is None:
-        raise ValueError(f"{address!r} is no address of a dataset; {SCHEME}OWNER/NAME/FILE is one.")
+        raise ValueError(
+            f"{address!r} is not the address of a dataset; {SCHEME}OWNER/NAME/FILE is one."
+        )
     repo, revision, file = match["repo"], match["revision"], match["file"]
 
     def download(api: HfApi) -> Path:

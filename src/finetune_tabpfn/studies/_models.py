@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ DECILES = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 
 
 @dataclass(frozen=True)
-class Answers:
+class Predictions:
     """What a model says of some rows.
 
     Attributes
@@ -38,7 +38,7 @@ class Answers:
     deciles: npt.NDArray[np.float64] | None = None
 
     @classmethod
-    def of(cls, model: Any, X: pd.DataFrame) -> Answers:
+    def of(cls, model: Any, X: pd.DataFrame) -> Predictions:
         """Ask a model."""
         if hasattr(model, "predict_proba"):
             proba = np.asarray(model.predict_proba(X), dtype=np.float64)
@@ -50,7 +50,7 @@ class Answers:
         return cls(np.asarray(main["mean"], dtype=np.float64), deciles)
 
     @classmethod
-    def joined(cls, parts: list[Answers]) -> Answers:
+    def joined(cls, parts: list[Predictions]) -> Predictions:
         """Return the answers to consecutive batches as one."""
         deciles = [part.deciles for part in parts if part.deciles is not None]
         return cls(
@@ -92,7 +92,7 @@ def load_model(
             if Path(model).suffix in FITTED:
                 raise ValueError(f"{model} is not a file.")
             raise ValueError(
-                f"{model} is no fitted estimator ({', '.join(FITTED)}); a checkpoint needs "
+                f"{model} is not a fitted estimator ({', '.join(FITTED)}); a checkpoint needs "
                 "--context-data, the rows that it predicts from."
             )
         return load_fitted(model)
@@ -104,6 +104,13 @@ def load_model(
     return fit_base(ESTIMATORS[kind], model, X, y, **parameters)
 
 
+# parameters of the estimators that matter to a base model as it is
+OF_PREDICTION = (
+    "n_estimators", "fit_mode", "class_weight", "categorical_features", "precision", "device",
+    "random_state",
+)  # fmt: skip
+
+
 def fit_base(
     estimator: Callable[..., Any],
     base: str | Path,
@@ -113,28 +120,12 @@ def fit_base(
 ) -> Any:
     """Fit a base model to rows without training its weights; settings of the training are dropped.
 
-    Other than `max_steps=0` does, without scoring it on a hold-out first: nothing is chosen here,
-    and every pass over the context takes as long as predicting does.
+    No hold-out is scored: nothing is chosen here, and every pass over the context takes as long as
+    predicting does.
     """
-    of_training = (
-        *("n_folds", "learning_rate", "tuning", "max_steps", "loggers", "log_dir"),
-        *("checkpoint_dir", "checkpoint_interval", "resume"),
-    )
-    kept = {name: value for name, value in parameters.items() if name not in of_training}
-    settings = {**kept, "time_limit": None, "base_model": base, "validation": _NothingToTrainOn()}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Nothing to fine-tune on")
-        return estimator(**settings).fit(X, y)
-
-
-class _NothingToTrainOn:
-    """A splitter that leaves fewer rows than are trained on, so that the base model is deployed."""
-
-    def split(self, X: Any, y: Any = None, groups: Any = None) -> Any:
-        yield np.arange(1), np.arange(1, 2)
-
-    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
-        return 1
+    own = inspect.signature(estimator).parameters
+    kept = {name: parameters[name] for name in OF_PREDICTION if name in {*parameters} & {*own}}
+    return estimator(**kept, base_model=base, validation=None, max_steps=0).fit(X, y)
 
 
 def read_for(

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from finetune_tabpfn.data._io import READERS, infer_task, read_table, write_table
-from finetune_tabpfn.data._sampling import Rows, hold_out, target_bins
+from finetune_tabpfn.data._sampling import Indices, hold_out, target_bins
 from finetune_tabpfn.studies import _hub
 from finetune_tabpfn.studies._cleaning import CleaningRules, Step, clean, label_texts
 from finetune_tabpfn.studies._tfidf import TextComponents, text_columns
@@ -202,7 +202,7 @@ def divide(
     return table.iloc[train].reset_index(drop=True), table.iloc[held_out].reset_index(drop=True)
 
 
-def strata_of(y: pd.Series, task: str = "auto") -> Rows:
+def strata_of(y: pd.Series, task: str = "auto") -> Indices:
     """Return the stratum of each row: its class, or the decile of a quantity."""
     if (infer_task(y) if task == "auto" else task) == "regression":
         return target_bins(pd.to_numeric(y).to_numpy(dtype=np.float64))

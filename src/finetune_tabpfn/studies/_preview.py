@@ -15,8 +15,8 @@ from finetune_tabpfn.studies._comparison import Comparison, compare
 from finetune_tabpfn.studies._preview_data import PreviewData, preview_data, sampled, user_cache
 from finetune_tabpfn.studies._preview_models import (
     LEAST_ROWS,
-    Contest,
-    Contestant,
+    Candidate,
+    ModelPair,
     Question,
     Say,
     rows_that_fit,
@@ -27,7 +27,7 @@ NOTICE = "PREVIEW - NON-BINDING ESTIMATE"
 SAMPLE_SIZE = 10_000
 TIME_LIMIT = 240.0  # seconds of a preview
 # share of it that predicting the held-out rows may take, once: two models predict them, and every
-# round of the training validates on nearly as many rows
+# evaluation of the training validates on nearly as many rows
 PREDICTING = 0.1
 QUESTIONS = {
     "fine_tuning": "Does fine-tuning pay?",
@@ -131,10 +131,10 @@ def preview(
         f"{len(data.held_out):,} of them held out"
     )
     question: Question = "fine_tuning" if base_data is None else "add_rows"
-    contest = Contest(data, target, question, parameters, began, say)
-    baseline = contest.baseline(baseline_model)
-    candidate = contest.candidate(baseline)
-    truth, before, after = contest.aligned(baseline, candidate)
+    pair = ModelPair(data, target, question, parameters, began, say)
+    baseline = pair.baseline(baseline_model)
+    candidate = pair.candidate(baseline)
+    truth, before, after = pair.aligned(baseline, candidate)
     comparison = compare(truth, before, after, random_state=parameters["random_state"])
     if candidate.had_no_time:
         comparison = replace(comparison, confidence=0.0)
@@ -152,7 +152,7 @@ def preview(
         "candidate": candidate.described(),
         **_figures(comparison),
         "verdict": _verdict(question, comparison, candidate),
-        "notes": data.notes + contest.notes,
+        "notes": data.notes + pair.notes,
         "parameters": {k: v if _is_plain(v) else repr(v) for k, v in parameters.items()},
         "versions": {name: version(name) for name in PACKAGES},
         "time_elapsed": round(time.monotonic() - began, 3),
@@ -213,7 +213,7 @@ def _figures(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _verdict(question: Question, comparison: Comparison, candidate: Contestant) -> str:
+def _verdict(question: Question, comparison: Comparison, candidate: Candidate) -> str:
     """Say in one line what the comparison comes to."""
     doing, pays, harms = {
         "fine_tuning": ("Fine-tuning", "pays", "does not pay"),

@@ -16,7 +16,7 @@ import platformdirs
 
 from finetune_tabpfn.data._io import infer_task, read_table
 from finetune_tabpfn.data._kinds import Columns, names_of_text
-from finetune_tabpfn.data._sampling import Rows
+from finetune_tabpfn.data._sampling import Indices
 from finetune_tabpfn.studies import _hub
 from finetune_tabpfn.studies._cleaning import CleaningRules, clean, label_texts
 from finetune_tabpfn.studies._prepare import divide, strata_of
@@ -110,7 +110,7 @@ def preview_data(
     return found
 
 
-def sample(strata: Rows, size: int, rng: np.random.Generator) -> Rows:
+def sample(strata: Indices, size: int, rng: np.random.Generator) -> Indices:
     """Return about `size` row numbers in ascending order, every stratum in proportion.
 
     A stratum keeps one row at least, so that many small ones can make it more.

@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from finetune_tabpfn._estimators import new_estimator
+from finetune_tabpfn._tasks import Kind
 from finetune_tabpfn.data._io import split_target
 from finetune_tabpfn.data._sampling import batches
 from finetune_tabpfn.finetuning._cost import Stopwatch, affordable_rows
@@ -19,7 +21,7 @@ from finetune_tabpfn.models._export import load_fitted
 from finetune_tabpfn.studies._models import (
     ESTIMATORS,
     FITTED,
-    Answers,
+    Predictions,
     codes_of,
     features_of,
     fit_base,
@@ -36,13 +38,13 @@ Say = Callable[[str], object]
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Candidate:
     """A model and its answers for the held-out rows; `tuned` is whether it was trained here."""
 
     name: str
     tuned: bool
     model: Any
-    answers: Answers
+    answers: Predictions
     fit_seconds: float
     predict_seconds: float
 
@@ -82,12 +84,12 @@ def rows_that_fit(
         few = sampled(data, target, rows, parameters["random_state"])
         (X, y), (asked, _) = split_target(few.train, target), split_target(few.held_out, target)
         model = fit_base(ESTIMATORS[data.task], parameters["base_model"], X, y, **parameters)
-        Answers.of(model, asked)
+        Predictions.of(model, asked)
 
     return affordable_rows(predict, LEAST_ROWS, data.rows_used, seconds, Stopwatch())
 
 
-class Contest:
+class ModelPair:
     """Fits the two models in the time there is and asks them about the held-out rows."""
 
     def __init__(
@@ -104,7 +106,7 @@ class Contest:
         self.X, self.y = split_target(data.held_out, target)
         self.notes: list[str] = []
 
-    def baseline(self, given: str | Path | None) -> Contestant:
+    def baseline(self, given: str | Path | None) -> Candidate:
         """Return what the candidate is compared with."""
         table = split_target(self.data.train, self.target)
         if given is not None and Path(given).suffix in FITTED:
@@ -116,16 +118,16 @@ class Contest:
         if given is None and self.question == "add_rows":
             limit = self._remaining(0.4)
             # checkpoints of a fit are of one fit: the candidate's
-            alone: dict[str, Any] = {"checkpoint_dir": None, "resume": False}
+            alone: dict[str, Any] = {"checkpoint": None, "checkpoint_every": 1, "resume": False}
             return self._ask(
                 "fine-tuned on the table",
                 lambda: self._fine_tune(*table, limit, **alone),
                 tuned=True,
             )
         base = self.parameters["base_model"] if given is None else given
-        return self._ask(f"base model {base} as it is", lambda: self._as_it_is(base, *table))
+        return self._ask(f"base model {base} as it is", lambda: self._base(base, *table))
 
-    def candidate(self, baseline: Contestant) -> Contestant:
+    def candidate(self, baseline: Candidate) -> Candidate:
         """Return the fine-tuned model in question."""
         parts = [self.data.train, self.data.new]
         rows = pd.concat([part for part in parts if part is not None], ignore_index=True)
@@ -144,7 +146,7 @@ class Contest:
         return found
 
     def aligned(
-        self, baseline: Contestant, candidate: Contestant
+        self, baseline: Candidate, candidate: Candidate
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return the truth and both models' answers, class by class in the candidate's order."""
         if self.data.task == "regression":
@@ -161,13 +163,13 @@ class Contest:
         return codes, before, candidate.answers.values
 
     def _fine_tune(self, X: pd.DataFrame, y: pd.Series, limit: float | None, **changes: Any) -> Any:
-        estimator = ESTIMATORS[self.data.task]
-        return estimator(**{**self.parameters, "time_limit": limit, **changes}).fit(X, y)
+        settings = {**self.parameters, "time_limit": limit, **changes}
+        return new_estimator(cast(Kind, self.data.task), settings).fit(X, y)
 
-    def _as_it_is(self, base: str | Path, X: pd.DataFrame, y: pd.Series) -> Any:
+    def _base(self, base: str | Path, X: pd.DataFrame, y: pd.Series) -> Any:
         return fit_base(ESTIMATORS[self.data.task], base, X, y, **self.parameters)
 
-    def _ask(self, name: str, fit: Callable[[], Any], tuned: bool = False) -> Contestant:
+    def _ask(self, name: str, fit: Callable[[], Any], tuned: bool = False) -> Candidate:
         """Fit a model and let it predict the held-out rows."""
         self.say(f"{name}: fitting")
         started = time.monotonic()
@@ -177,10 +179,10 @@ class Contest:
             raise ValueError(f"{name} does not predict the {self.data.task} of {self.target!r}.")
         self.say(f"{name}: predicting {len(self.X):,} held-out rows")
         X = features_of(model, self.X, "The table")
-        answers = Answers.joined(
-            [Answers.of(model, X.iloc[rows]) for rows in batches(len(X), ROWS_AT_ONCE)]
+        answers = Predictions.joined(
+            [Predictions.of(model, X.iloc[rows]) for rows in batches(len(X), ROWS_AT_ONCE)]
         )
-        return Contestant(name, tuned, model, answers, fitted - started, time.monotonic() - fitted)
+        return Candidate(name, tuned, model, answers, fitted - started, time.monotonic() - fitted)
 
     def _remaining(self, share: float, keep: float = 0.0) -> float | None:
         """Return the seconds that a fit may take."""

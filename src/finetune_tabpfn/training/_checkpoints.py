@@ -21,12 +21,13 @@ from torch import nn
 from finetune_tabpfn.training._loop import (
     Callback,
     Evaluation,
-    Round,
+    HistoryRow,
     TrainState,
     logger,
     new_state,
     swap,
 )
+from finetune_tabpfn.training._stop_reasons import GOES_ON
 from finetune_tabpfn.utils._files import damage_of, remove_parts, save_whole
 from finetune_tabpfn.utils._warn import warn
 
@@ -34,18 +35,15 @@ Resume = bool | Literal["auto"]
 KEPT = 3  # checkpoints: an older one serves where the newest is damaged
 MANIFEST = "fit.json"
 NAME = re.compile(r"checkpoint-(\d+)\.pt")
-# what ended a run that could go on, as far as the parameters of now allow; any other reason is
-# the run's own end
-GOES_ON = (None, "time_limit", "max_steps", "early_stopping", "interrupted", "out of memory")
 # parameters that do not change what a training comes to at a step: how long it goes on, what is
 # recorded, how it is deployed
 FREE = {
-    "base_model", "max_steps", "time_limit", "early_stopping", "patience", "callbacks", "loggers",
-    "log_dir", "checkpoint_dir", "checkpoint_interval", "resume", "verbose", "fit_mode", "device",
+    "base_model", "max_steps", "time_limit", "patience", "callbacks", "loggers", "log_dir",
+    "checkpoint", "checkpoint_every", "resume", "verbose", "fit_mode", "device",
 }  # fmt: skip
 PLAIN = (
-    "step", "learning_rate", "best_round", "best_step", "retreat_round", "rate_share", "losses",
-    "grad_norms", "stop_reason",
+    "step", "learning_rate", "best_evaluation", "best_step", "last_reduction", "rate_share",
+    "losses", "grad_norms", "stop_reason",
 )  # fmt: skip
 STATE = {
     "model", "set_aside", "optimizer", "scaler", "best_weights", "history", "base", "best", *PLAIN
@@ -53,17 +51,17 @@ STATE = {
 
 
 def pack(state: TrainState, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return the whole state of a run after a round, as tensors, numbers and text.
+    """Return the whole state of a run after an evaluation, as tensors, numbers and text.
 
     Where there is an average of the weights, it stands in for them at that moment and the weights
     themselves are set aside.
     """
     return {
         "model": state.model.state_dict(),
-        "set_aside": state.averages,
+        "set_aside": state.ema_weights,
         "optimizer": optimizer.state_dict(),
         "scaler": None if state.scaler is None else state.scaler.state_dict(),
-        "best_weights": state.best_weights if state.best_round else None,
+        "best_weights": state.best_weights if state.best_evaluation else None,
         "history": [asdict(row) for row in state.history],
         "base": _pack_evaluation(state.base),
         "best": _pack_evaluation(state.best),
@@ -88,16 +86,16 @@ def unpack(
     model.load_state_dict(saved["model"])
     optimizer.load_state_dict(saved["optimizer"])
     parameters = [weight for group in optimizer.param_groups for weight in group["params"]]
-    averages = [tensor.to(parameters[0].device) for tensor in saved["set_aside"]]
-    swap(averages, parameters)
+    ema_weights = [tensor.to(parameters[0].device) for tensor in saved["set_aside"]]
+    swap(ema_weights, parameters)
     scaler = torch.amp.GradScaler(parameters[0].device.type, enabled=bool(saved["scaler"]))
     scaler.load_state_dict(saved["scaler"] or {})
     return replace(
         state,
-        averages=averages,
+        ema_weights=ema_weights,
         scaler=scaler,
         best_weights=saved["best_weights"] or state.base_weights,
-        history=[Round(**row) for row in saved["history"]],
+        history=[HistoryRow(**row) for row in saved["history"]],
         base=_unpack_evaluation(saved["base"]),
         best=_unpack_evaluation(saved["best"]),
         **{name: saved[name] for name in PLAIN},
@@ -130,7 +128,7 @@ class Checkpoints:
         True begins anew where nothing is there yet and refuses what belongs to another fit or is
         damaged; "auto" begins anew then, with a warning, and replaces what was there.
     interval : int
-        Rounds between two checkpoints; a round that improves is written in any case.
+        Evaluations between two checkpoints; an evaluation that improves is written in any case.
 
     Raises
     ------
@@ -138,11 +136,9 @@ class Checkpoints:
         When the folder cannot be used.
     """
 
-    def __init__(self, folder: str | Path | None, resume: Resume, interval: int) -> None:
-        if folder is None and resume is True:
-            raise ValueError(
-                'resume=True needs the folder of the checkpoints: checkpoint_dir="...".'
-            )
+    def __init__(
+        self, folder: str | Path | None, resume: Resume = False, interval: int = 1
+    ) -> None:
         self.folder = None if folder is None else Path(folder).expanduser()
         self.resume, self.interval = resume, interval
         self.manifest: dict[str, Any] = {}
@@ -152,8 +148,9 @@ class Checkpoints:
     def _open(self, manifest: Path) -> None:
         if self.resume is False:
             raise ValueError(
-                f"checkpoint_dir={str(self.folder)!r} holds the checkpoints of an earlier fit; "
-                'resume=True or "auto" goes on from them, another folder begins anew.'
+                f"checkpoint={str(self.folder)!r} holds the checkpoints of an earlier fit; "
+                'Checkpoint(folder, resume=True) or "auto" goes on from them, another folder '
+                "begins anew."
             )
         try:
             found = json.loads(manifest.read_text(encoding="utf-8"))
@@ -197,7 +194,7 @@ class Checkpoints:
             save_whole(self.folder / MANIFEST, lambda part: part.write_text(text, encoding="utf-8"))
         except OSError as error:
             raise ValueError(
-                f"checkpoint_dir={str(self.folder)!r} cannot be written to: {error}."
+                f"checkpoint={str(self.folder)!r} cannot be written to: {error}."
             ) from error
 
     def fold(self, number: int) -> FoldCheckpoints:
@@ -212,7 +209,7 @@ class Checkpoints:
 
     def _refuse(self, what: str) -> None:
         """Say why what the folder holds cannot be continued; "auto" begins anew."""
-        sentence = f"checkpoint_dir={str(self.folder)!r} holds {what}"
+        sentence = f"checkpoint={str(self.folder)!r} holds {what}"
         if self.resume != "auto":
             raise ValueError(
                 f'{sentence}; resume="auto" would begin anew there, another folder keeps both.'
@@ -255,7 +252,7 @@ class FoldCheckpoints:
     lenient : bool
         Whether a damaged file is passed over with a warning instead of refused.
     interval : int
-        Rounds between two.
+        Evaluations between two.
     """
 
     folder: Path | None = None
@@ -305,10 +302,10 @@ class FoldCheckpoints:
                 )
             self.failed = True
 
-    def guests(
+    def callbacks(
         self, optimizer: torch.optim.Optimizer, settings: Callable[[], Mapping[str, Any]]
     ) -> list[Callback]:
-        """Return the guest of the training loop that writes them, if they are wanted.
+        """Return the callback of the training loop that writes them, if they are wanted.
 
         Parameters
         ----------
@@ -328,7 +325,7 @@ class FoldCheckpoints:
 
 
 class _Writer(Callback):
-    """Writes a checkpoint after a round; the last guest, so that it knows whether the run ends."""
+    """Writes a checkpoint after an evaluation; the last callback, which knows if the run ends."""
 
     def __init__(
         self,
@@ -338,11 +335,11 @@ class _Writer(Callback):
     ) -> None:
         self.checkpoints, self.optimizer, self.settings = checkpoints, optimizer, settings
 
-    def after_round(self, state: TrainState) -> None:
-        """Write it, if the round improved or enough of them have passed."""
-        number = state.history[-1].round
+    def after_evaluation(self, state: TrainState) -> None:
+        """Write it, if the evaluation improved or enough of them have passed."""
+        number = state.history[-1].evaluation
         if (
-            number == state.best_round
+            number == state.best_evaluation
             or number % self.checkpoints.interval == 0
             or state.stop_reason is not None
         ):
@@ -352,7 +349,7 @@ class _Writer(Callback):
 def is_over(saved: Mapping[str, Any]) -> bool:
     """Tell whether the run of a checkpoint had come to its own end."""
     reason = saved["stop_reason"]
-    return reason not in GOES_ON and not reason.startswith("failed")
+    return reason is not None and not any(cause.ended(reason) for cause in GOES_ON)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -367,7 +364,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (EOFError, RuntimeError) as error:
         raise ValueError(" ".join(str(error).split())[:200]) from error
     if not isinstance(loaded, dict) or {"identity", "settings", "state"} - loaded.keys():
-        raise ValueError("it is no checkpoint of this package")
+        raise ValueError("it is not a checkpoint of this package")
     if lacking := STATE - loaded["state"].keys():
         raise ValueError(f"it lacks {', '.join(sorted(lacking))}, as one of another version may")
     return loaded

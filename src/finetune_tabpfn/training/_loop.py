@@ -1,8 +1,8 @@
 """The training loop. It knows torch, neither TabPFN nor scikit-learn.
 
-A *step* is one optimizer update. A *round* is `eval_interval` steps and the validation
-after them; round 0 is the untouched model. The loop remembers the best weights whatever ends
-it. Stopping, logging and clocks are guests: objects whose hooks stand around the one update.
+A *step* is one optimizer update. A *evaluation* is `eval_interval` steps and the validation
+after them; evaluation 0 is the untouched model. The loop remembers the best weights whatever ends
+it. Stopping, logging and clocks are callbacks: objects whose hooks stand around the one update.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import torch
 from torch import nn
 
+from finetune_tabpfn.training._stop_reasons import StopReason
 from finetune_tabpfn.utils._warn import warn
 
 logger = logging.getLogger("finetune_tabpfn")
@@ -51,7 +52,7 @@ class BatchSource(Protocol):
 
 
 class Callback:
-    """A guest of the loop; override the hooks you need.
+    """What the loop tells and asks; override the hooks you need.
 
     Every hook may return a non-empty string, the reason to stop; the first one ends the run.
     Anything else that is true ends it as well, with the name of the callback's class as reason.
@@ -62,11 +63,11 @@ class Callback:
     def on_train_begin(self, state: TrainState) -> str | None:
         """Before anything is evaluated or trained."""
 
-    def before_validation(self, state: TrainState) -> str | None:
+    def before_evaluation(self, state: TrainState) -> str | None:
         """Before the hold-out is scored; a reason skips the validation."""
 
-    def after_round(self, state: TrainState) -> str | None:
-        """After a round: its row is the last of `state.history`, the model as it was scored."""
+    def after_evaluation(self, state: TrainState) -> str | None:
+        """After an evaluation: the last row of `state.history`, the model as it was scored."""
 
     def before_step(self, state: TrainState) -> str | None:
         """Before an update."""
@@ -75,7 +76,7 @@ class Callback:
         """After an update: `state.train_loss`, `state.grad_norm` and `state.step` are new.
 
         To read the first two on a GPU waits for it; what need not be known of every step is better
-        read after a round.
+        read after an evaluation.
         """
 
     def on_train_end(self, state: TrainState) -> None:
@@ -94,7 +95,7 @@ def constant_after_warmup(step: int, warmup_steps: int = 5) -> float:
     return min(1.0, (step + 1) / warmup_steps)
 
 
-def average_decay(step: int, ema_decay: float, eta: int = 3) -> float:
+def ema_decay_at(step: int, ema_decay: float, eta: int = 3) -> float:
     """Return the share of itself that the average of the weights keeps at a step (from 0).
 
     It rises to `ema_decay` as in polynomial-decay averaging (Shamir and Zhang 2013): with
@@ -110,9 +111,9 @@ class TrainConfig:
     Parameters
     ----------
     eval_interval : int
-        Steps per round.
+        Steps per evaluation.
     min_delta : float
-        A round improves when its score exceeds the best one by more than
+        An evaluation improves when its score exceeds the best one by more than
         `min_delta * abs(best)`: relative, so that the unit of the score does not matter.
     max_grad_norm : float or None
         The gradient is scaled down to this Euclidean norm; None leaves it alone.
@@ -124,11 +125,11 @@ class TrainConfig:
         Autocast type of the forward pass; "fp16" scales the loss against underflow.
     ema_decay : float
         Share of itself that the exponential moving average of the weights keeps at a step, less
-        at first: see `average_decay`. The average is what is scored and kept as best; the update
+        at first: see `ema_decay_at`. The average is what is scored and kept as best; the update
         goes on from the weights themselves. 0: there is no average.
-    retreat_rounds : int
-        After so many rounds without an improvement the run goes back to the best weights and on
-        with a third of the learning rate; 0: never.
+    plateau_patience : int
+        After so many evaluations without an improvement the run goes back to the best weights and
+        on with a third of the learning rate; 0: never.
     """
 
     eval_interval: int = 10
@@ -137,14 +138,15 @@ class TrainConfig:
     schedule: Callable[[int], float] = constant_after_warmup
     precision: Precision = "fp32"
     ema_decay: float = 0.0
-    retreat_rounds: int = 0
+    plateau_patience: int = 0
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """What a hold-out says of a model: the score that decides, and more that is only recorded.
 
-    `predictions` are arrays that `evaluate` wants to find again with the base and the best round.
+    `predictions` are arrays that `evaluate` wants to find again with the base and the best
+    evaluation.
     """
 
     score: float
@@ -153,10 +155,10 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Round:
-    """One row of the history. Round 0 has no train loss (NaN) and no learning rate (0)."""
+class HistoryRow:
+    """One row of the history. Evaluation 0 has no train loss (NaN) and no learning rate (0)."""
 
-    round: int
+    evaluation: int
     step: int
     seconds: float
     train_loss: float
@@ -164,7 +166,7 @@ class Round:
     learning_rate: float
     metrics: dict[str, float] = field(default_factory=dict)
 
-    NAMES: ClassVar = ("round", "step", "seconds", "train_loss", "score", "learning_rate")
+    NAMES: ClassVar = ("evaluation", "step", "seconds", "train_loss", "score", "learning_rate")
 
     def flat(self) -> dict[str, float]:
         """Return numbers by name, metrics among them."""
@@ -180,34 +182,34 @@ class TrainState:
     step: int = 0
     step_rows: float = math.nan  # that a step sends through the model, if the batches tell
     learning_rate: float = 0.0
-    history: list[Round] = field(default_factory=list)
+    history: list[HistoryRow] = field(default_factory=list)
     base_weights: Weights = field(default_factory=dict)
     best_weights: Weights = field(default_factory=dict)
     base: Evaluation | None = None
     best: Evaluation | None = None
     last: Evaluation | None = None
-    best_round: int = 0
+    best_evaluation: int = 0
     best_step: int = 0
-    retreat_round: int = 0  # the last one after which the run went back
+    last_reduction: int = 0  # the last one after which the run went back
     rate_share: float = 1.0  # of the learning rate, a third of it after every retreat
     step_seconds: list[float] = field(default_factory=list)  # as far as they were measured
     validation_seconds: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)  # of every step, as far as they were read
     grad_norms: list[float] = field(default_factory=list)  # likewise
     unread: list[UnreadStep] = field(default_factory=list)  # what the device still has
-    averages: list[torch.Tensor] = field(default_factory=list)  # of the trained parameters
+    ema_weights: list[torch.Tensor] = field(default_factory=list)  # of the trained parameters
     scaler: torch.amp.GradScaler | None = None
     stop_reason: str | None = None
     error: Exception | None = None  # what ended the run, if it was none of what it copes with
 
     @property
     def base_score(self) -> float:
-        """Score of round 0, the untouched model; NaN when it was never scored."""
+        """Score of evaluation 0, the untouched model; NaN when it was never scored."""
         return math.nan if self.base is None else self.base.score
 
     @property
     def best_score(self) -> float:
-        """Score of the best round; NaN when nothing was scored."""
+        """Score of the best evaluation; NaN when nothing was scored."""
         return math.nan if self.best is None else self.best.score
 
     @property
@@ -231,7 +233,7 @@ class TrainState:
 
     @property
     def seconds(self) -> float:
-        """Seconds of training up to the last round."""
+        """Seconds of training up to the last evaluation."""
         return self.history[-1].seconds if self.history else 0.0
 
     @property
@@ -269,12 +271,12 @@ def train(
         ``evaluate(model)`` returns the score on the hold-out, greater is better, alone or in an
         `Evaluation`. It raises FloatingPointError when the predictions are not finite, and
         NoScoreError when only the score is no number. None: there is no hold-out, every score is
-        NaN, and the last round is the best.
+        NaN, and the last evaluation is the best.
     config : TrainConfig
     callbacks : sequence of Callback
         Asked in order. At least one of them should be able to end the run.
     state : TrainState, optional
-        Of an earlier run that is continued after its last round; `model` and `optimizer` are
+        Of an earlier run that is continued after its last evaluation; `model` and `optimizer` are
         given as they were then.
     clock : callable
         Seconds, monotonic.
@@ -296,30 +298,31 @@ def train(
         Whatever else a callback, the loss or the evaluation raised, when the run is over:
         `on_train_end` has been called, and `state`, if it was given, holds what was best.
     """
-    guests = tuple(callbacks)
     wait = wait or waiter(next(model.parameters()).device)
-    run = _Run(model, optimizer, batches, loss_fn, evaluate, config, guests, clock, wait, state)
+    run = _Run(
+        model, optimizer, batches, loss_fn, evaluate, config, tuple(callbacks), clock, wait, state
+    )
     try:
-        run.ask("on_train_begin")
-        run.close_round()
+        run.notify("on_train_begin")
+        run.evaluate_hold_out()
         while run.state.stop_reason is None:
-            run.retreat_from_a_plateau()
-            run.train_round()
-            run.close_round()
+            run.reduce_on_plateau()
+            run.train_until_evaluation()
+            run.evaluate_hold_out()
     except (FloatingPointError, NoScoreError) as error:
         if not run.state.history:
             raise  # the untouched model itself predicts nonsense: nothing to fall back on
-        what = "no score" if isinstance(error, NoScoreError) else "diverged"
-        run.state.stop_reason = f"{what}: {error}"
+        what = StopReason.NO_SCORE if isinstance(error, NoScoreError) else StopReason.DIVERGED
+        run.state.stop_reason = what.because(error)
     except KeyboardInterrupt:
-        run.state.stop_reason = "interrupted"
+        run.state.stop_reason = str(StopReason.INTERRUPTED)
     except Exception as error:
         if ran_out_of_memory(error):
-            run.state.stop_reason = "out of memory"
+            run.state.stop_reason = str(StopReason.OUT_OF_MEMORY)
         else:
             run.fail(error)
     finally:
-        run.ask("on_train_end")
+        run.notify("on_train_end")
     if run.state.error is not None:
         raise run.state.error
     return run.state
@@ -352,12 +355,12 @@ class _Run:
         if self.state.scaler is not None:
             self.scaler.load_state_dict(self.state.scaler.state_dict())
         self.state.scaler = self.scaler
-        if self.config.ema_decay and not self.state.averages:
-            self.state.averages = [weight.detach().clone() for weight in self.parameters]
+        if self.config.ema_decay and not self.state.ema_weights:
+            self.state.ema_weights = [weight.detach().clone() for weight in self.parameters]
         self.started = self.clock() - self.state.seconds
         self.measured, self.since = self.state.step, self.clock()  # the step and time waited for
 
-    def ask(self, hook: str) -> None:
+    def notify(self, hook: str) -> None:
         """Call one hook of every callback; the run's first reason to stop, or error, is kept."""
         for callback in self.callbacks:
             method = getattr(callback, hook, None)
@@ -366,22 +369,24 @@ class _Run:
             except Exception as error:  # the others hear of it all the same: one keeps the weights
                 self.fail(error)
                 continue
-            reason = answer if isinstance(answer, str) or not answer else type(callback).__name__
-            self.state.stop_reason = self.state.stop_reason or reason or None
+            if answer:
+                reason = str(answer) if isinstance(answer, str) else type(callback).__name__
+                self.state.stop_reason = self.state.stop_reason or reason
 
     def fail(self, error: Exception) -> None:
         """End the run by an error, which the caller gets."""
         self.state.error = self.state.error or error
-        self.state.stop_reason = self.state.stop_reason or f"failed: {type(error).__name__}"
+        failed = StopReason.FAILED.because(type(error).__name__)
+        self.state.stop_reason = self.state.stop_reason or failed
 
-    def train_round(self) -> None:
+    def train_until_evaluation(self) -> None:
         """Make `eval_interval` steps, fewer when a callback stops the run."""
         for _ in range(self.config.eval_interval):
-            self.ask("before_step")
+            self.notify("before_step")
             if self.state.stop_reason is not None:
                 return
             self.train_step()
-            self.ask("after_step")
+            self.notify("after_step")
 
     def train_step(self) -> None:
         """Make one update."""
@@ -400,8 +405,8 @@ class _Run:
             self._check_losses()  # before anything becomes NaN; a GPU is not waited for here
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        decay = average_decay(state.step, self.config.ema_decay)
-        for average, weight in zip(state.averages, self.parameters, strict=False):
+        decay = ema_decay_at(state.step, self.config.ema_decay)
+        for average, weight in zip(state.ema_weights, self.parameters, strict=False):
             average.lerp_(weight.detach(), 1 - decay)
         state.step += 1
         if self.wait is None or self._is_time_to_wait():
@@ -473,8 +478,8 @@ class _Run:
             passes.append((share, loss.detach()))
         return passes
 
-    def close_round(self) -> None:
-        """Score the hold-out, write the round's row, keep the weights if they are the best."""
+    def evaluate_hold_out(self) -> None:
+        """Score the hold-out, write the evaluation's row, keep the weights if they are the best."""
         if self.state.history and self.state.steps_since_validation == 0:
             return
         self.measure_steps()
@@ -482,37 +487,41 @@ class _Run:
             return
         started = self.clock()
         self.model.eval()
-        with self._averaged():
+        with self._with_ema_weights():
             found = math.nan if self.evaluate is None else self.evaluate(self.model)
             self.state.validation_seconds.append(self.clock() - started)
             self._record(found if isinstance(found, Evaluation) else Evaluation(found))
-            self.ask("after_round")
+            self.notify("after_evaluation")
 
-    def retreat_from_a_plateau(self) -> None:
+    def reduce_on_plateau(self) -> None:
         """Go back to the best weights with a lower learning rate when nothing improves."""
         state, now = self.state, len(self.state.history) - 1
-        waited = now - max(state.best_round, state.retreat_round)
-        if not self.config.retreat_rounds or waited < self.config.retreat_rounds:
+        waited = now - max(state.best_evaluation, state.last_reduction)
+        if not self.config.plateau_patience or waited < self.config.plateau_patience:
             return
         self.model.load_state_dict(state.best_weights)
-        state.averages = [weight.detach().clone() for weight in self.parameters if state.averages]
+        state.ema_weights = [
+            weight.detach().clone() for weight in self.parameters if state.ema_weights
+        ]
         self.optimizer.state.clear()
-        state.rate_share, state.retreat_round = state.rate_share / 3, now
-        logger.info("round %d: back to round %d, a third of the rate", now, state.best_round)
+        state.rate_share, state.last_reduction = state.rate_share / 3, now
+        logger.info(
+            "evaluation %d: back to evaluation %d, a third of the rate", now, state.best_evaluation
+        )
 
     @contextmanager
-    def _averaged(self) -> Iterator[None]:
+    def _with_ema_weights(self) -> Iterator[None]:
         """Let the average stand in for the weights, if there is one."""
-        swap(self.state.averages, self.parameters)
+        swap(self.state.ema_weights, self.parameters)
         try:
             yield
         finally:
-            swap(self.state.averages, self.parameters)
+            swap(self.state.ema_weights, self.parameters)
 
     def _validation_refused(self) -> bool:
         """Ask for leave to validate; a run that is stopping anyway may still be refused."""
         earlier, self.state.stop_reason = self.state.stop_reason, None
-        self.ask("before_validation")
+        self.notify("before_evaluation")
         refused = self.state.stop_reason is not None
         self.state.stop_reason = earlier or self.state.stop_reason
         return refused
@@ -521,8 +530,8 @@ class _Run:
         """Append a row to the history and track the best weights."""
         state, score = self.state, found.score
         losses = state.losses[state.step - state.steps_since_validation :]
-        row = Round(
-            round=len(state.history),
+        row = HistoryRow(
+            evaluation=len(state.history),
             step=state.step,
             seconds=self.clock() - self.started,
             train_loss=sum(losses) / len(losses) if losses else math.nan,
@@ -532,13 +541,13 @@ class _Run:
         )
         state.history.append(row)
         state.base, state.last = state.base or found, found
-        last_is_best = row.round == 0 or self.evaluate is None
+        last_is_best = row.evaluation == 0 or self.evaluate is None
         if last_is_best or improves(score, state.best_score, self.config.min_delta):
-            state.best_round, state.best_step, state.best = row.round, row.step, found
-            state.best_weights = copy_weights(self.model) if row.round else state.base_weights
+            state.best_evaluation, state.best_step, state.best = row.evaluation, row.step, found
+            state.best_weights = copy_weights(self.model) if row.evaluation else state.base_weights
         logger.info(
-            "round %d, step %d, %.1f s: train loss %.4f, score %.5g, best %.5g at step %d",
-            row.round, row.step, row.seconds, row.train_loss, score,
+            "evaluation %d, step %d, %.1f s: train loss %.4f, score %.5g, best %.5g at step %d",
+            row.evaluation, row.step, row.seconds, row.train_loss, score,
             state.best_score, state.best_step,
         )  # fmt: skip
 
@@ -564,9 +573,9 @@ def ran_out_of_memory(error: Exception) -> bool:
     )
 
 
-def swap(averages: list[torch.Tensor], parameters: list[nn.Parameter]) -> None:
-    """Let averages and weights, in the same order, change places; nothing without averages."""
-    for average, weight in zip(averages, parameters, strict=False):
+def swap(ema_weights: list[torch.Tensor], parameters: list[nn.Parameter]) -> None:
+    """Let weights and their moving average, in the same order, change places, if there is one."""
+    for average, weight in zip(ema_weights, parameters, strict=False):
         average.data, weight.data = weight.data, average.data
 
 

@@ -57,7 +57,7 @@ def damage_of(archive: Path) -> str | None:
         with zipfile.ZipFile(archive) as opened:
             broken = opened.testzip()
     except (zipfile.BadZipFile, EOFError, NotImplementedError):
-        return "it is no file of torch's, or was cut short"
+        return "it is not a file of torch's, or was cut short"
     return None if broken is None else f"the checksum of {broken} is wrong"
 
 

@@ -64,7 +64,7 @@ def read_yaml(path: str | Path) -> Any:
     Raises
     ------
     ValueError
-        When there is no such file, or it is no YAML; one sentence with the line.
+        When there is no such file, or it is not YAML; one sentence with the line.
     """
     try:
         return yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
