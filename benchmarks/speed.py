@@ -133,7 +133,7 @@ def bare(
             optimizer.zero_grad(set_to_none=True)
             for batch in drawn:
                 with autocast(device, precision):
-                    loss = batches.loss(model, batch) / splits
+                    loss = batch.loss(model) / splits
                 loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()

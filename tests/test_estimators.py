@@ -313,7 +313,7 @@ def test_ctrl_c_deploys_the_best_so_far():
     [
         "finetune_tabpfn.finetuning._problem._tabpfn.prepare",
         "finetune_tabpfn.finetuning._fine_tune.step_batches",
-        "finetune_tabpfn.finetuning._fine_tune.forecast",
+        "finetune_tabpfn.finetuning._cost.estimate_costs",
         "finetune_tabpfn.finetuning._fine_tune.new_state",
     ],
 )
@@ -332,7 +332,9 @@ def press_ctrl_c(*_, **__):
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("moment", ["base_models.BaseModel.load", "_tabpfn.Blueprint.deploy"])
+@pytest.mark.parametrize(
+    "moment", ["models._base_models.BaseModel.load", "_tabpfn.Blueprint.deploy"]
+)
 def test_ctrl_c_where_nothing_can_be_deployed_raises(moment, monkeypatch):
     monkeypatch.setattr(f"finetune_tabpfn.{moment}", press_ctrl_c)
     with pytest.raises(KeyboardInterrupt):
@@ -341,7 +343,7 @@ def test_ctrl_c_where_nothing_can_be_deployed_raises(moment, monkeypatch):
 
 def test_ctrl_c_while_choosing_deploys_the_best_round_as_it_was_scored(monkeypatch):
     monkeypatch.setattr("finetune_tabpfn.finetuning._selection.HoldOut.deployable", press_ctrl_c)
-    with pytest.warns(UserWarning, match="interrupted; the best evaluation is deployed"):
+    with pytest.warns(UserWarning, match="interrupted; the best model so far is deployed"):
         model = classifier(**LEARNS, scoring=scorer_that()).fit(*IRIS)
     assert (model.stop_reason_, model.n_steps_) == ("interrupted", 12)
 
@@ -884,7 +886,7 @@ def test_callbacks_see_the_run():
             {"callbacks": [Callback(), 5]},
             "callbacks holds 5, which is not an object with a method of",
         ),
-        ({"callbacks": [Callback]}, "callbacks holds <class .* no object with a method"),
+        ({"callbacks": [Callback]}, "callbacks holds <class .* not an object with a method"),
         (
             {"validation": 0.1, "n_folds": 3},
             "n_folds=3 holds out 1/3 .* which validation=0.1 contr",

@@ -48,7 +48,7 @@ def test_validation_sees_what_plain_tabpfn_predicts(version, kind, random_checkp
     path = _base_models.mini(kind).path if mini else random_checkpoint(version, kind)
     plan, table, y = prepared(path, kind, mixed_table)
     expected = plain_predictions(plan, mixed_table[0], y)
-    np.testing.assert_allclose(table.predict(), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(table.predict().values, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["classification", "regression"])
@@ -62,7 +62,7 @@ def test_members_that_subsample_rows(kind, random_checkpoint, mixed_table):
     assert all(len(member.x) == 150 for member in table.members)
     assert all(np.isfinite(member.targets).all() for member in table.members)
     expected = plain_predictions(plan, X, y)
-    np.testing.assert_allclose(table.predict(), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(table.predict().values, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["classification", "regression"])
@@ -78,16 +78,21 @@ def test_a_brief_validation_is_that_of_a_table_with_fewer_rows(kind, mixed_table
         assert set(y[rows]) == set(y[TRAIN])  # no class is missing
     expected = table.members[0].context_y.numpy()[rows]
     np.testing.assert_array_equal(few.context_y.numpy(), expected)
-    assert np.corrcoef(table.predict(reduced=True).ravel(), table.predict().ravel())[0, 1] > 0.5
+    assert (
+        np.corrcoef(table.predict(reduced=True).values.ravel(), table.predict().values.ravel())[
+            0, 1
+        ]
+        > 0.5
+    )
     whole = plain_predictions(plan, mixed_table[0], y)
-    np.testing.assert_allclose(table.predict(), whole, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(table.predict().values, whole, rtol=1e-4, atol=1e-5)
 
 
 def test_a_small_table_is_validated_as_it_is_deployed(mixed_table):
     path = _base_models.mini("regression").path
     _, table, _ = prepared(path, "regression", mixed_table, validation_context=110)
     assert not table.is_cut
-    np.testing.assert_array_equal(table.predict(reduced=True), table.predict())
+    np.testing.assert_array_equal(table.predict(reduced=True).values, table.predict().values)
 
 
 def test_a_regression_target_goes_through_the_members_own_transform(random_checkpoint, mixed_table):
@@ -108,8 +113,8 @@ def test_a_batch_permutes_columns_and_keeps_rows(mixed_table):
     batch = table.batch([split, Split(split.context, split.query, seed=6)], member=1)
     original = table.members[1].x[:80]
     assert batch.x.shape == (80, 2, original.shape[1])
-    assert batch.context.shape == (50, 2)
-    assert batch.query.shape == (30, 2)
+    assert batch.targets.context.shape == (50, 2)
+    assert batch.targets.query.shape == (30, 2)
     for b in range(2):
         columns = batch.x[:, b]
         order = [
@@ -122,11 +127,11 @@ def test_a_batch_permutes_columns_and_keeps_rows(mixed_table):
 
 def test_loss_has_a_gradient_and_recomputation_does_not_change_it(mixed_table):
     _, table, _ = prepared(_base_models.mini("regression").path, "regression", mixed_table)
-    batch = table.batch([Split(np.arange(60), np.arange(60, 110), seed=0)], member=0)
+    split = Split(np.arange(60), np.arange(60, 110), seed=0)
     gradients = []
     for recompute in (False, True):
         table.network.zero_grad(set_to_none=True)
-        table.loss(table.network.train(), batch, recompute=recompute).backward()
+        table.batch([split], member=0, recompute=recompute).loss(table.network.train()).backward()
         gradients.append([p.grad.clone() for p in table.network.parameters() if p.grad is not None])
     assert len(gradients[0]) > 10
     for kept, computed in zip(*gradients, strict=True):
@@ -142,7 +147,7 @@ def test_passes_of_a_step_give_one_gradient(mixed_table):
         batches = SplitBatches(table, sampler, batch_size=4, passes=passes)
         shares = 0.0
         for share, batch in batches(step=0):
-            (share * batches.loss(table.network, batch)).backward()
+            (share * batch.loss(table.network)).backward()
             shares += share
         assert shares == pytest.approx(1)
         gradients.append([p.grad.clone() for p in table.network.parameters() if p.grad is not None])
@@ -169,10 +174,10 @@ class Memory:
 @pytest.mark.parametrize("kind", ["classification", "regression"])
 def test_a_validation_that_runs_out_of_memory_takes_the_members_one_by_one(kind, mixed_table):
     _, table, _ = prepared(_base_models.mini(kind).path, kind, mixed_table)
-    at_once = table.predict()
+    at_once = table.predict().values
     Memory(table.network, tables=1, rows=150)
     with pytest.warns(UserWarning, match="Out of memory on cpu in a validation: members are"):
-        one_by_one = table.predict()
+        one_by_one = table.predict().values
     np.testing.assert_allclose(one_by_one, at_once, rtol=1e-4, atol=1e-6)
 
 
@@ -181,7 +186,7 @@ def test_a_validation_that_runs_out_of_memory_shows_fewer_context_rows(mixed_tab
     _, table, _ = prepared(_base_models.mini(kind).path, kind, mixed_table)
     memory = Memory(table.network, tables=1, rows=100)
     with pytest.warns(UserWarning, match="Out of memory") as caught:
-        found = table.predict(reduced=True)
+        found = table.predict(reduced=True).values
     assert "evaluations are scored with 55 context rows" in str(caught[-1].message)
     assert found.shape == (40, 2)
     assert table.is_cut
@@ -211,10 +216,11 @@ def test_measures_against_running_out_of_memory(mixed_table):
 
 def test_recomputation_keeps_less(mixed_table):
     _, table, _ = prepared(_base_models.mini("classification").path, "classification", mixed_table)
-    batch = table.batch([Split(np.arange(60), np.arange(60, 110), seed=0)], member=0)
+    split = Split(np.arange(60), np.arange(60, 110), seed=0)
     model, kept = table.network.train(), []
     for recompute in (False, True):
         with saved_bytes(model) as by_storage:
-            table.loss(model, batch, recompute=recompute)
+            loss = table.batch([split], member=0, recompute=recompute).loss(model)
+        del loss
         kept.append(sum(by_storage.values()))
     assert 0 < kept[1] < kept[0]

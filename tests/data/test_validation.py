@@ -78,9 +78,9 @@ def test_positions_of_columns():
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ([2], "categorical_features=2 is no column"),
-        ([-1], "categorical_features=-1 is no column"),
-        (["c"], "categorical_features='c' is no column"),
+        ([2], "categorical_features=2 is not a column"),
+        ([-1], "categorical_features=-1 is not a column"),
+        (["c"], "categorical_features='c' is not a column"),
         ([True], "mask of 1 columns, X has 2"),
     ],
 )

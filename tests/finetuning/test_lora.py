@@ -12,7 +12,7 @@ from peft import PeftModel
 from sklearn.datasets import load_iris
 from torch import nn
 
-from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor, LoRA
 from finetune_tabpfn._tabpfn import load
 from finetune_tabpfn.finetuning._lora import adapted, load_adapter
 from finetune_tabpfn.training._loop import copy_weights
@@ -42,7 +42,7 @@ def test_only_the_updates_are_trained_and_the_network_comes_back_as_it_was():
     model = network()
     before, modules = copy_weights(model), list(model)
     x = torch.randn(4, 3)
-    with adapted(model, rank=2, alpha=4, dropout=0.0) as part:
+    with adapted(model, LoRA(rank=2, alpha=4)) as part:
         assert sum(weight.numel() for weight in part.parameters) == 2 * (3 + 5) + 2 * (5 + 2)
         optimizer = torch.optim.SGD(part.parameters, 0.1)
         for _ in range(3):
@@ -60,7 +60,7 @@ def test_only_the_updates_are_trained_and_the_network_comes_back_as_it_was():
 
 def test_half_an_adapter_is_half_way_from_the_base():
     model = network()
-    with adapted(model, rank=2, alpha=4, dropout=0.0) as part:
+    with adapted(model, LoRA(rank=2, alpha=4)) as part:
         with torch.no_grad():
             for weight in part.parameters:
                 weight.normal_()
@@ -186,7 +186,7 @@ def test_without_lora_there_is_no_adapter_to_save(tmp_path):
 @pytest.mark.parametrize("rate", [3e-3, pytest.param("auto", marks=pytest.mark.slow)])
 def test_dropout_depends_on_the_seed_alone_and_leaves_torchs_state(rate, monkeypatch):
     monkeypatch.setattr("finetune_tabpfn.finetuning._fine_tune.PROBE_STEPS", 4)
-    dropping = {"lora_dropout": 0.3, "learning_rate": rate}
+    dropping = {"tuning": LoRA(dropout=0.3), "learning_rate": rate}
     state = torch.get_rng_state()
     first = tuned(**dropping)
     torch.testing.assert_close(torch.get_rng_state(), state)

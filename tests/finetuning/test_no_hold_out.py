@@ -105,7 +105,7 @@ def test_ctrl_c_deploys_the_last_round():
             if state.step == 5:
                 raise KeyboardInterrupt
 
-    with pytest.warns(UserWarning, match="interrupted; the last evaluation is deployed"):
+    with pytest.warns(UserWarning, match="interrupted; the last model is deployed"):
         model = classifier(callbacks=[Interrupts()]).fit(*IRIS)
     assert model.best_step_ == 3
 
@@ -147,7 +147,7 @@ def test_the_program_and_a_run(tmp_path, capsys):
     options = ["--base-model", "mini", "--max-steps", "2", "--n-estimators", "1", "--quiet"]
     fit = ["fit", f"{tmp_path}/table.csv", "--target", "kind", "--out", f"{tmp_path}/m.joblib"]
     assert main([*fit, *options, "--validation", "none"]) == 0
-    assert "nothing was scored on a hold-out; deployed: last evaluation" in capsys.readouterr().out
+    assert "nothing was scored on a hold-out; deployed: last" in capsys.readouterr().out
     (tmp_path / "run.yaml").write_text(
         f"data: {{path: {tmp_path}/table.csv, target: kind}}\n"
         "base_model: mini\n"

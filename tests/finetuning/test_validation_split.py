@@ -89,7 +89,7 @@ def test_the_curve_has_a_line_for_each_fold(classifier):
     ]
     assert len(evaluations) == len(losses.get_lines()) == 3
     shown = [text.get_text() for text in scores.get_legend().get_texts()]
-    assert shown == ["base model", "evaluation", "best"]
+    assert shown == ["base model", "evaluation", "best evaluation"]
 
 
 def test_joblib_keeps_all_networks(classifier, tmp_path):

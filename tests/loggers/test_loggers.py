@@ -46,7 +46,7 @@ def test_the_curve_shows_what_happened(fitted):
     lines = {line.get_label(): line for line in scores.get_lines()}
     assert list(lines["evaluation"].get_ydata()) == fitted.history_["score"].tolist()
     assert set(lines["base model"].get_ydata()) == {fitted.base_score_}
-    assert list(lines["best"].get_xdata()) == [fitted.best_step_]
+    assert list(lines["best evaluation"].get_xdata()) == [fitted.best_step_]
     assert "mini: max_steps" in scores.get_title()
     assert "neg_log_loss" in scores.get_ylabel()
     trained = fitted.history_.iloc[1:]
@@ -298,7 +298,7 @@ def test_an_installed_plugin_is_found_by_its_name(tmp_path, monkeypatch):
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: shouting\nVersion: 1.0\n")
     (installed / "entry_points.txt").write_text(
-        "[finetune_tabpfn.loggers._registry]\nshout = shouting:Shout\n"
+        "[finetune_tabpfn.loggers]\nshout = shouting:Shout\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     fit(tmp_path, loggers="shout")

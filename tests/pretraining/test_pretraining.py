@@ -111,7 +111,7 @@ def test_contexts_have_dense_codes_in_half_of_the_tables_and_queries_ask_only_fo
     dense, answered = [], []
     for step in range(60):
         for _, batch in batches()(step):
-            for context, query in zip(batch.context.T, batch.query.T, strict=True):
+            for context, query in zip(batch.targets.context.T, batch.targets.query.T, strict=True):
                 codes = context.unique()
                 assert codes.min() >= 0
                 assert set(query.tolist()) <= {*codes.tolist(), float(IGNORED)}
@@ -124,16 +124,19 @@ def test_contexts_have_dense_codes_in_half_of_the_tables_and_queries_ask_only_fo
 def test_regression_targets_are_standardised_by_their_context():
     for _, batch in batches("regression")(3):
         torch.testing.assert_close(
-            batch.context.mean(0), torch.zeros(batch.context.shape[1]), atol=1e-3, rtol=0
+            batch.targets.context.mean(0),
+            torch.zeros(batch.targets.context.shape[1]),
+            atol=1e-3,
+            rtol=0,
         )
-        assert batch.query.isfinite().all()
+        assert batch.targets.query.isfinite().all()
 
 
 def test_a_step_sees_the_same_tables_whenever_it_is_asked():
     source = batches(seed=5)
     for (_, first), (_, again) in zip(source(7), batches(seed=5)(7), strict=True):
         assert torch.equal(first.x.nan_to_num(), again.x.nan_to_num())
-        assert torch.equal(first.context, again.context)
+        assert torch.equal(first.targets.context, again.targets.context)
     shares = [share for share, _ in source(99)]
     assert sum(shares) == pytest.approx(1)
     assert stage_at(0.0).max_rows < stage_at(1.0).max_rows

@@ -10,8 +10,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from finetune_tabpfn import FinetunedTabPFNClassifier
+from finetune_tabpfn._estimators import new_estimator
+from finetune_tabpfn._nested import flat
 from finetune_tabpfn.runs._config import LEFT_OUT, SECTION_OF, json_schema, load_config, sections
-from finetune_tabpfn.runs._fields import NOT_TEXT, REQUIRED
+from finetune_tabpfn.runs._fields import REQUIRED, settings_of_estimators
 from finetune_tabpfn.utils._text import read_yaml, to_json
 
 ROOT = Path(__file__).parents[2]
@@ -26,10 +28,9 @@ def write(folder, text, name="a.yaml"):
 
 
 def test_every_parameter_of_the_estimators_has_one_place():
-    estimator = inspect.signature(FinetunedTabPFNClassifier).parameters
     names = [name for section in ("base_model", "finetuning") for name in sections()[section]]
     names += [name for name in sections()["logging"] if name in SECTION_OF]
-    assert sorted(names) == sorted(estimator.keys() - {*NOT_TEXT, *LEFT_OUT})
+    assert sorted(names) == sorted(settings_of_estimators().keys() - {*LEFT_OUT})
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.path)
@@ -43,9 +44,9 @@ def test_the_smallest_file(tmp_path):
     config = load_config(write(tmp_path, SMALL, "shop.yaml"))
     assert (config.data.path, config.data.target) == ("a.csv", "y")
     assert config.output.experiment == "shop"
-    defaults = FinetunedTabPFNClassifier().get_params()
+    defaults = flat(FinetunedTabPFNClassifier().get_params(deep=False))
     assert all(defaults[name] == value for name, value in config.parameters.items())
-    FinetunedTabPFNClassifier(**config.parameters)._validate_params()
+    new_estimator("classification", config.parameters)._validate_params()
 
 
 def test_files_inherit_key_by_key(tmp_path):
@@ -127,7 +128,7 @@ def test_wrong_files_are_one_sentence(text, message, tmp_path):
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_every_shipped_file_loads_and_meets_the_schema(path):
     config = load_config(path)
-    FinetunedTabPFNClassifier(**config.parameters)._validate_params()
+    new_estimator("classification", config.parameters)._validate_params()
     Draft202012Validator(json_schema()).validate(read_yaml(path))
 
 

@@ -6,7 +6,7 @@ import pytest
 from finetune_tabpfn._tasks import Classification, Regression
 from finetune_tabpfn.data._validation import LabelledTable
 from finetune_tabpfn.runs._config import load_config
-from finetune_tabpfn.runs._dry_run import plan
+from finetune_tabpfn.runs._dry_run import dry_run
 from finetune_tabpfn.runs._run import make_estimator
 from finetune_tabpfn.runs._tables import Tables
 

@@ -93,7 +93,7 @@ def test_values_from_text(text, value):
 @pytest.mark.parametrize(
     ("option", "text", "value"),
     [
-        ("--checkpoint-dir", "20240101", "20240101"),
+        ("--checkpoint", "20240101", "20240101"),
         ("--log-dir", "a,b", "a,b"),
         ("--base-model", "3", "3"),
         ("--log-dir", "none", None),

@@ -17,7 +17,7 @@ import torch
 from sklearn.datasets import load_diabetes, load_iris
 from torch import nn
 
-from finetune_tabpfn import Callback, FinetunedTabPFNRegressor
+from finetune_tabpfn import Callback
 from finetune_tabpfn._estimators import new_estimator
 from finetune_tabpfn.training._callbacks import EarlyStopping, MaxSteps
 from finetune_tabpfn.training._checkpoints import KEPT, FoldCheckpoints, is_over, unpack
@@ -26,6 +26,10 @@ from finetune_tabpfn.training._loop import Evaluation, TrainConfig, train
 X, Y = load_iris(return_X_y=True)
 SETTINGS = {"base_model": "mini", "n_estimators": 2, "random_state": 0, "eval_interval": 2}
 SETTINGS["precision"] = "fp32"  # what is measured on a busy machine may differ
+
+
+def regressor(**parameters):
+    return new_estimator("regression", parameters)
 
 
 def classifier(**parameters):
@@ -228,8 +232,8 @@ class SecondFold(Callback):
 def test_a_finished_fit_is_found_finished(tmp_path):
     data = sugar()
     settings = {**SETTINGS, "max_steps": 4, "checkpoint": tmp_path}
-    first = FinetunedTabPFNRegressor(**settings).fit(*data)
-    again = FinetunedTabPFNRegressor(**settings, resume=True, callbacks=[NoStep()]).fit(*data)
+    first = regressor(**settings).fit(*data)
+    again = regressor(**settings, resume=True, callbacks=[NoStep()]).fit(*data)
     np.testing.assert_array_equal(again.predict(data[0]), first.predict(data[0]))
 
 
@@ -238,12 +242,12 @@ def test_a_fit_that_stopped_early_goes_on_with_more_patience(more, tmp_path):
     data = sugar()
     settings = {**SETTINGS, "max_steps": 4, "eval_interval": 1, "min_delta": 10.0}
     short = {"patience": 2, "checkpoint": tmp_path, "resume": True}
-    first = FinetunedTabPFNRegressor(**settings, **short).fit(*data)
+    first = regressor(**settings, **short).fit(*data)
     assert (first.stop_reason_, first.n_steps_) == ("early_stopping", 2)
-    again = FinetunedTabPFNRegressor(**settings, **short, callbacks=[NoStep()]).fit(*data)
+    again = regressor(**settings, **short, callbacks=[NoStep()]).fit(*data)
     assert (again.stop_reason_, again.n_steps_) == ("early_stopping", 2)
-    longer = FinetunedTabPFNRegressor(**settings, **{**short, **more}).fit(*data)
-    whole = FinetunedTabPFNRegressor(**settings, **more).fit(*data)
+    longer = regressor(**settings, **{**short, **more}).fit(*data)
+    whole = regressor(**settings, **more).fit(*data)
     assert (longer.stop_reason_, longer.n_steps_) == ("max_steps", 4)
     assert longer.history_["score"].tolist() == whole.history_["score"].tolist()
 
@@ -351,7 +355,7 @@ def test_auto_begins_anew_with_a_warning(cut):
 
 def test_without_resume_a_folder_that_holds_something_is_left_alone(cut):
     before = names(cut)
-    with pytest.raises(ValueError, match='resume=True or "auto" goes on from them'):
+    with pytest.raises(ValueError, match=r'resume=True\) or "auto" goes on from them'):
         classifier(checkpoint=cut).fit(X, Y)
     assert names(cut) == before
 
