@@ -282,7 +282,7 @@ def test_an_installed_plugin_is_found_by_its_name(tmp_path, monkeypatch):
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: shouting\nVersion: 1.0\n")
     (installed / "entry_points.txt").write_text(
-        "[finetune_tabpfn.loggers._registry]\nshout = shouting:Shout\n"
+        "[finetune_tabpfn.loggers]\nshout = shouting:Shout\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     fit(tmp_path, loggers="shout")
