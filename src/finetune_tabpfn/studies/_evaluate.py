@@ -10,7 +10,6 @@ from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from finetune_tabpfn.data._columns import tidy_columns
 from finetune_tabpfn.data._io import read_table, split_target
@@ -34,6 +33,7 @@ from finetune_tabpfn.studies._models import (
     read_for,
 )
 from finetune_tabpfn.utils._files import save_whole
+from finetune_tabpfn.utils._progress import tqdm
 from finetune_tabpfn.utils._text import to_json
 
 METRICS_FILE, ROWS_FILE = "metrics.json", "rows.jsonl"
