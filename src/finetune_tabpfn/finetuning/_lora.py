@@ -19,6 +19,7 @@ from torch import nn
 
 from finetune_tabpfn.training._loop import Callback, TrainState, Weights
 from finetune_tabpfn.utils._random_state import untouched_random_state
+from finetune_tabpfn.utils._text import to_json
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -80,7 +81,7 @@ class Adapter:
             "inference_mode": True,
             "peft_type": "LORA",
         }
-        (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+        (folder / CONFIG).write_text(to_json(config, sort_keys=True) + "\n")
         named = {PREFIX + name: tensor.cpu().contiguous() for name, tensor in self.weights.items()}
         notes = {name: getattr(self, name) for name in NOTES}
         save_file(named, folder / WEIGHTS, {"format": "pt", **notes})
@@ -135,7 +136,7 @@ class Adapted:
             for name, tensor in weights.items()
             if ".lora_" in name
         }
-        return Adapter(json.loads(json.dumps(self.config, default=str)), named)
+        return Adapter(json.loads(to_json(self.config)), named)
 
     def plain(self, weights: Weights) -> Weights:
         """Return the weights of the network without adapters that predicts the same."""

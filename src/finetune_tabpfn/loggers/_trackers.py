@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import math
 import os
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune_tabpfn.loggers._base import Log
+from finetune_tabpfn.utils._text import to_json
 
 PROJECT = "finetune-tabpfn"  # where an experiment tracker is not told another
 WANDB_PREFIX = "finetune_tabpfn/"  # before the names in a run of the user's
@@ -111,7 +111,7 @@ class TensorBoard(Log):
     def on_fit_begin(self, run: Mapping[str, Any]) -> None:
         """Begin a file of events."""
         self.writer = self.writers.SummaryWriter(str(self.folder))
-        self.writer.add_text("fit", f"```json\n{json.dumps(run, indent=2, default=str)}\n```")
+        self.writer.add_text("fit", f"```json\n{to_json(run)}\n```")
 
     def write(self, record: dict[str, Any]) -> None:
         """Add the numbers of a step or round."""

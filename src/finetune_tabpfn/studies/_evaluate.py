@@ -34,7 +34,7 @@ from finetune_tabpfn.studies._models import (
 )
 from finetune_tabpfn.utils._files import save_whole
 from finetune_tabpfn.utils._progress import tqdm
-from finetune_tabpfn.utils._text import to_json
+from finetune_tabpfn.utils._text import to_json, to_json_line
 
 METRICS_FILE, ROWS_FILE = "metrics.json", "rows.jsonl"
 
@@ -308,4 +308,4 @@ def _write_records(file: TextIO, inputs: pd.DataFrame, records: Iterable[dict[st
     cells = json.loads(inputs.to_json(orient="records", date_format="iso"))
     for row, cell, record in zip(inputs.index, cells, records, strict=True):
         line = {"row": int(row), "input": cell, **record}
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        file.write(to_json_line(line, ensure_ascii=False))

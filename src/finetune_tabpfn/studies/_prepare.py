@@ -162,7 +162,7 @@ def prepare(
     rules = replace(rules or CleaningRules(), random_state=random_state, task=task)
     table, steps = clean(raw, target, rules)
     task = infer_task(table[target]) if task == "auto" else task
-    train, test = divide(table, target, test_size, random_state, task)
+    train, test = split_rows(table, target, test_size, random_state, task)
     columns = text_columns(table.drop(columns=target)) if tfidf == "auto" else list(tfidf)
     components = TextComponents(columns, n_components, random_state) if columns else None
     if components:
@@ -193,7 +193,7 @@ def prepare(
     return report
 
 
-def divide(
+def split_rows(
     table: pd.DataFrame, target: str, share: float, random_state: int, task: str = "auto"
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Divide a table into training rows and held-out rows, stratified by the target."""

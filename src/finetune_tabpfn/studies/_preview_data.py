@@ -19,8 +19,9 @@ from finetune_tabpfn.data._kinds import Columns, names_of_text
 from finetune_tabpfn.data._sampling import Rows
 from finetune_tabpfn.studies import _hub
 from finetune_tabpfn.studies._cleaning import CleaningRules, clean, label_texts
-from finetune_tabpfn.studies._prepare import divide, strata_of
+from finetune_tabpfn.studies._prepare import split_rows, strata_of
 from finetune_tabpfn.utils._files import save_whole
+from finetune_tabpfn.utils._text import to_json
 
 HELD_OUT = 0.2  # share of the rows
 ENTRIES = 20  # of the cache; the oldest go
@@ -139,7 +140,7 @@ def _prepare(
     table, steps = clean(read_table(source, missing_values=missing_values), target)
     notes = _dropped(source, sum(step.rows for step in steps if "dropped" in step.rule))
     task = infer_task(table[target]) if task == "auto" else task
-    train, held_out = divide(table, target, HELD_OUT, random_state, task)
+    train, held_out = split_rows(table, target, HELD_OUT, random_state, task)
     new = None
     if base_data is not None:
         new, said = _new_rows(data_path, table, target, missing_values)
@@ -209,7 +210,7 @@ def _dropped(path: Path, rows: int) -> list[str]:
 
 def _key(files: list[Path | None], settings: list[Any]) -> str:
     """Return the name of a cache entry: what the files hold and how they are prepared."""
-    digest = hashlib.sha256(json.dumps(settings).encode())
+    digest = hashlib.sha256(to_json(settings).encode())
     for path in files:
         if path is not None and not path.is_file():
             raise ValueError(f"{path} is not a file.")
@@ -243,7 +244,7 @@ def _write_entry(entry: Path, data: PreviewData) -> None:
     }
     try:
         save_whole(entry, lambda part: pd.concat(parts).to_parquet(part))
-        text = json.dumps(said)
+        text = to_json(said)
         save_whole(entry.with_suffix(".json"), lambda part: part.write_text(text, encoding="utf-8"))
     except (OSError, ValueError, TypeError):
         return  # the next call prepares them again

@@ -91,9 +91,22 @@ def to_yaml(value: Any) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
-def to_json(result: Any) -> str:
-    """Return JSON as the standard has it: what is not finite is null, paths are text."""
-    return json.dumps(_plain(result), indent=2, allow_nan=False, default=str)
+def to_json(result: Any, **layout: Any) -> str:
+    """Return JSON as the standard has it: what is not finite is null, paths are text.
+
+    Parameters
+    ----------
+    result : object
+        Nothing but numbers, texts, lists and mappings; of numpy as well. Anything else is text.
+    **layout
+        As `json.dumps` takes it; indented by two spaces where nothing is said.
+    """
+    return json.dumps(_plain(result), allow_nan=False, default=str, **{"indent": 2, **layout})
+
+
+def to_json_line(record: Any, **layout: Any) -> str:
+    """Return JSON in one line, with its end."""
+    return to_json(record, indent=None, **layout) + "\n"
 
 
 def _plain(value: Any) -> Any:
