@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 from finetune_tabpfn import FinetunedTabPFNClassifier
 from finetune_tabpfn.runs._config import LEFT_OUT, SECTION_OF, json_schema, load_config, sections
 from finetune_tabpfn.runs._fields import NOT_TEXT, REQUIRED
-from finetune_tabpfn.utils._text import read_yaml, to_json
+from finetune_tabpfn.utils._text import to_json
+from finetune_tabpfn.utils._yaml import read_yaml
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))

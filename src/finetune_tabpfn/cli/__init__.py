@@ -10,7 +10,10 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
+
+from finetune_tabpfn.cli._signals import on_ctrl_c
+from finetune_tabpfn.utils._optional import MissingLibraryError
 
 INTERRUPTED = 130  # exit status, as shells have it
 
@@ -22,20 +25,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if is_program:
             # no exception: imports of torch and others may turn one into another, or lose it
             on_ctrl_c(_leave)
-        from finetune_tabpfn.cli._program import main as run  # takes seconds: torch comes with it
-
+        try:
+            from finetune_tabpfn.cli._program import main as run  # seconds: torch comes with it
+        except MissingLibraryError as error:
+            print(f"finetune-tabpfn: error: {error}", file=sys.stderr)
+            return 1
         return run(argv)
     except KeyboardInterrupt:
         if is_program:
             on_ctrl_c(signal.SIG_IGN)  # once is enough
         print(_MESSAGE, file=sys.stderr)
         return INTERRUPTED
-
-
-def on_ctrl_c(answer: Any) -> None:
-    """Say what Ctrl-C does from now on, unless a shell lets a job in the background ignore it."""
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, answer)
 
 
 _MESSAGE = "finetune-tabpfn: interrupted"

@@ -27,8 +27,8 @@ from finetune_tabpfn.cli import (
     _run,
     _schema,
     _synth,
-    on_ctrl_c,
 )
+from finetune_tabpfn.cli._signals import on_ctrl_c
 from finetune_tabpfn.utils._text import nearest
 
 # in the order of the help

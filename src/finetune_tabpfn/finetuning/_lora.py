@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from finetune_tabpfn.training._loop import Callback, TrainState, Weights
+from finetune_tabpfn.utils._optional import require
 from finetune_tabpfn.utils._random_state import untouched_random_state
 from finetune_tabpfn.utils._text import to_json
 
@@ -171,12 +172,9 @@ def adapted(
     ImportError
         When peft is not installed.
     """
-    try:
-        from peft import LoraConfig, LoraModel
-    except ImportError as error:
-        raise ImportError(
-            'tuning="lora" needs the library peft: pip install "finetune-tabpfn[lora]".'
-        ) from error
+    require("peft", 'tuning="lora"')
+    from peft import LoraConfig, LoraModel
+
     trainable = [weight for weight in model.parameters() if weight.requires_grad]
     config = LoraConfig(
         r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=linear_layers(model)

@@ -13,7 +13,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from finetune_tabpfn._estimators import FinetunedTabPFNClassifier
 from finetune_tabpfn.runs._fields import REQUIRED, Field, Schema, fields_of
-from finetune_tabpfn.utils._text import read_yaml, to_yaml, unknown_name
+from finetune_tabpfn.utils._text import unknown_name
+from finetune_tabpfn.utils._yaml import read_yaml, to_yaml
 
 Settings = dict[str, dict[str, Any]]  # by section and name
 

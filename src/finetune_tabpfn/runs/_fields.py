@@ -16,7 +16,7 @@ from typing import Any
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from finetune_tabpfn._estimators import FinetunedTabPFNClassifier
-from finetune_tabpfn.utils._text import yaml_value
+from finetune_tabpfn.utils._yaml import yaml_value
 
 NOT_TEXT = ("callbacks", "verbose")  # objects of Python; and what the program itself decides
 REQUIRED = inspect.Parameter.empty

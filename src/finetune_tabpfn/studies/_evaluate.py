@@ -33,6 +33,7 @@ from finetune_tabpfn.studies._models import (
     read_for,
 )
 from finetune_tabpfn.utils._files import save_whole
+from finetune_tabpfn.utils._optional import require
 from finetune_tabpfn.utils._progress import tqdm
 from finetune_tabpfn.utils._text import to_json, to_json_line
 
@@ -140,6 +141,8 @@ def evaluate(
     ValueError
         For files that cannot be used, a target or column that is not there.
     """
+    if out is not None:
+        require("matplotlib", "An evaluation with figures")  # before minutes of predicting
     context = None
     if context_data is not None:
         context = read_table(_hub.local_file(context_data), missing_values=missing_values)

@@ -10,6 +10,7 @@ import numpy as np
 
 from finetune_tabpfn.studies._metrics import Codes, Floats, Reliability
 from finetune_tabpfn.utils._files import save_whole
+from finetune_tabpfn.utils._optional import require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -120,6 +121,7 @@ def _diagonal(axes: Axes) -> None:
 
 
 def _figure(width: float, height: float) -> Figure:
+    require("matplotlib", "A figure")
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")

@@ -17,6 +17,7 @@ from finetune_tabpfn.studies import _hub
 from finetune_tabpfn.studies._cleaning import CleaningRules, Step, clean, label_texts
 from finetune_tabpfn.studies._tfidf import TextComponents, text_columns
 from finetune_tabpfn.utils._files import save_whole
+from finetune_tabpfn.utils._optional import require
 from finetune_tabpfn.utils._text import to_json
 
 REPORT_FILE = "report.json"
@@ -157,6 +158,8 @@ def prepare(
     """
     if not 0 < test_size < 1:
         raise ValueError(f"test_size={test_size!r} must be between 0 and 1.")
+    if hub_repo:
+        require("huggingface_hub", f"hub_repo={hub_repo!r}")
     out, path = Path(out), _hub.local_file(source)
     raw = read_table(path, missing_values=missing_values)
     rules = replace(rules or CleaningRules(), random_state=random_state, task=task)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import platformdirs
 
 from finetune_tabpfn.data._io import infer_task, read_table
 from finetune_tabpfn.data._kinds import Columns, names_of_text
@@ -21,10 +20,12 @@ from finetune_tabpfn.studies import _hub
 from finetune_tabpfn.studies._cleaning import CleaningRules, clean, label_texts
 from finetune_tabpfn.studies._prepare import split_rows, strata_of
 from finetune_tabpfn.utils._files import save_whole
+from finetune_tabpfn.utils._optional import require
 from finetune_tabpfn.utils._text import to_json
 
 HELD_OUT = 0.2  # share of the rows
 ENTRIES = 20  # of the cache; the oldest go
+CACHE = "The cache of previews (cache_dir=None does without)"
 PARTS = ("train", "new", "held_out")
 
 
@@ -60,6 +61,7 @@ class PreviewData:
 
 def user_cache() -> Path:
     """Return the folder that keeps prepared rows between calls."""
+    platformdirs = require("platformdirs", CACHE)
     return Path(platformdirs.user_cache_path("finetune-tabpfn")) / "preview"
 
 
@@ -99,6 +101,7 @@ def preview_data(
 
     if cache_dir is None:
         return prepared()
+    require("pyarrow", CACHE)
     words = [str(value) for value in missing_values]
     settings = [target, task, sample_size, random_state, words, version("finetune-tabpfn")]
     entry = cache_dir / f"{_key([data_path, base_data], settings)}.parquet"
