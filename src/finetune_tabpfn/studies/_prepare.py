@@ -15,7 +15,7 @@ from finetune_tabpfn.data._io import READERS, infer_task, read_table, write_tabl
 from finetune_tabpfn.data._sampling import Rows, hold_out, target_bins
 from finetune_tabpfn.studies import _hub
 from finetune_tabpfn.studies._cleaning import CleaningRules, Step, clean, label_texts
-from finetune_tabpfn.studies._tfidf import TextComponents, text_columns
+from finetune_tabpfn.studies._tfidf import text_columns, text_components
 from finetune_tabpfn.utils._files import save_whole
 from finetune_tabpfn.utils._optional import require
 from finetune_tabpfn.utils._text import to_json
@@ -120,7 +120,7 @@ def prepare(
         CSV, Parquet or JSON; or "hf://datasets/OWNER/NAME/FILE".
     out : str or pathlib.Path
         Folder for "clean", "train" and "test" tables, "report.json" and, with `tfidf`,
-        "text.joblib": the fitted `TextComponents`, for new rows.
+        "text.joblib": skrub's fitted transformer, for new rows.
     target : str
         Name of the column to predict.
     task : {"auto", "classification", "regression"}
@@ -167,10 +167,14 @@ def prepare(
     task = infer_task(table[target]) if task == "auto" else task
     train, test = split_rows(table, target, test_size, random_state, task)
     columns = text_columns(table.drop(columns=target)) if tfidf == "auto" else list(tfidf)
-    components = TextComponents(columns, n_components, random_state) if columns else None
-    if components:
-        components.fit(train.drop(columns=target))
-        train, test = components.transform(train), components.transform(test)
+    components = None
+    if columns:
+        features = train.drop(columns=target)
+        components = text_components(features, columns, n_components, random_state)
+        train, test = (
+            components.transform(part.drop(columns=target)).assign(**{target: part[target]})
+            for part in (train, test)
+        )
     ending = file_format or _ending(path)
     tables = {f"clean.{ending}": table, f"train.{ending}": train, f"test.{ending}": test}
     names = [*tables, *([TEXT_FILE] if components else []), REPORT_FILE]
@@ -212,9 +216,7 @@ def strata_of(y: pd.Series, task: str = "auto") -> Rows:
     return pd.factorize(y, sort=False)[0].astype(np.int64)
 
 
-def _write(
-    out: Path, tables: dict[str, pd.DataFrame], components: TextComponents | None, report: Report
-) -> None:
+def _write(out: Path, tables: dict[str, pd.DataFrame], components: Any, report: Report) -> None:
     for name, table in tables.items():
         write_table(table, out / name)
     if components:
