@@ -17,6 +17,7 @@ from finetune_tabpfn.data._io import infer_task
 from finetune_tabpfn.loggers._level import messages
 from finetune_tabpfn.loggers._plot import save_curve
 from finetune_tabpfn.models._export import save_model
+from finetune_tabpfn.utils._optional import require
 from finetune_tabpfn.utils._text import unknown_name
 from finetune_tabpfn.utils._warn import warn
 
@@ -156,6 +157,8 @@ def fine_tune_tabpfn(
     [0, 0]
     >>> folder.cleanup()
     """
+    if show_training_curve:
+        require("matplotlib", "show_training_curve=True")
     path = _checked_path(save_path_to_fine_tuned_model)
     n_classes = _classes_of(y_train, task_type)
     parameters = {

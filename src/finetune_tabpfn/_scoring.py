@@ -132,14 +132,12 @@ class HoldOutScore:
     def _class_metrics(self, proba: Predictions) -> dict[str, float]:
         classes = self.task.classes  # type: ignore[attr-defined]
         named = classes[proba.argmax(axis=1)]
-        area = math.nan
-        if np.isin(classes, self.y).all():
-            one_column = proba[:, 1] if len(classes) == 2 else proba
-            area = float(roc_auc_score(self.y, one_column, multi_class="ovr", **self.weight))
+        complete = np.isin(classes, self.y).all()
+        codes = np.searchsorted(classes, self.y)
         return {
             "log_loss": float(log_loss(self.y, proba, labels=classes, **self.weight)),
             "accuracy": float(accuracy_score(self.y, named, **self.weight)),
-            "roc_auc": area,
+            "roc_auc": roc_auc(codes, proba, **self.weight) if complete else math.nan,
         }
 
     def gain_error(self, predictions: Predictions, reference: Predictions) -> float:
@@ -212,6 +210,29 @@ class HoldOutScore:
             return _Classifier(classes, predictions)
         predictions = predictions[:, present]
         return _Classifier(classes[present], predictions / predictions.sum(axis=1, keepdims=True))
+
+
+def roc_auc(
+    codes: Rows, proba: Predictions, sample_weight: npt.NDArray[np.float64] | None = None
+) -> float:
+    """Return the area under the curve of one class against the rest, the mean over the classes.
+
+    Classes that no row has, or all rows have, do not count; NaN without any other.
+
+    Parameters
+    ----------
+    codes : ndarray of int of shape (n_rows,)
+        The true class as its place among the columns of `proba`.
+    proba : ndarray of shape (n_rows, n_classes)
+    sample_weight : ndarray of shape (n_rows,), optional
+    """
+    one_hot = codes[:, None] == np.arange(proba.shape[1])
+    there = one_hot.any(axis=0) & ~one_hot.all(axis=0)
+    if proba.shape[1] == 2:
+        there[0] = False  # of two classes one is enough: the other's area is the same
+    if not there.any():
+        return math.nan
+    return float(roc_auc_score(one_hot[:, there], proba[:, there], sample_weight=sample_weight))
 
 
 def name_of(task: Task, scoring: Scoring) -> str:

@@ -14,7 +14,8 @@ from finetune_tabpfn._estimators import new_estimator
 from finetune_tabpfn._nested import flat
 from finetune_tabpfn.runs._config import LEFT_OUT, SECTION_OF, json_schema, load_config, sections
 from finetune_tabpfn.runs._fields import REQUIRED, settings_of_estimators
-from finetune_tabpfn.utils._text import read_yaml, to_json
+from finetune_tabpfn.utils._text import to_json
+from finetune_tabpfn.utils._yaml import read_yaml
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))

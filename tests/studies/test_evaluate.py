@@ -244,3 +244,18 @@ def test_confusion_matrices_of_any_size_are_drawn(n_classes, tmp_path):
     assert counts.sum() == len(codes)
     _figures.draw_confusion(counts, labels, tmp_path / "c.png")
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_figures_leave_pyplot_alone(tmp_path):
+    from matplotlib import pyplot, rcParams
+
+    before = dict(rcParams)
+    codes, proba = answers(2)
+    found = _metrics.reliability(*_metrics.confidences(codes, proba))
+    y = np.linspace(0, 1, 300)
+    _figures.draw_reliability(found, "probability", tmp_path / "r.png")
+    _figures.draw_coverage(y, proba[:, :1] + np.linspace(-0.5, 0.5, 9), tmp_path / "c.png")
+    _figures.draw_scatter(y, proba[:, 0], "a target of $1 or $2", tmp_path / "s.png")
+    assert all((tmp_path / f"{name}.png").stat().st_size > 5000 for name in "rcs")
+    assert pyplot.get_fignums() == []
+    assert dict(rcParams) == before

@@ -12,7 +12,7 @@ from finetune_tabpfn.data._io import read_table
 from finetune_tabpfn.studies._cleaning import CleaningRules, clean
 from finetune_tabpfn.studies._hub import local_file
 from finetune_tabpfn.studies._prepare import prepare
-from finetune_tabpfn.studies._tfidf import TextComponents, text_columns
+from finetune_tabpfn.studies._tfidf import text_columns, text_components
 from hub_stand_in import TOKEN, hub
 
 RAW = """age,copy,nothing,colour,label
@@ -208,7 +208,7 @@ def test_tfidf_is_learned_from_the_training_rows(reviews, tmp_path):
     report = prepare(reviews, tmp_path, target="stars", tfidf="auto", n_components=4)
     assert report.text_columns == ["text"]
     train, test = (read_table(tmp_path / f"{name}.jsonl") for name in ("train", "test"))
-    names = ["shop", "stars", *(f"text_tfidf_{k}" for k in range(4))]
+    names = [*(f"text_{k}" for k in range(4)), "shop", "stars"]
     assert train.columns.tolist() == test.columns.tolist() == names
     assert "text" in read_table(tmp_path / "clean.jsonl")  # the text itself is kept there
     fitted = joblib.load(tmp_path / "text.joblib")
@@ -216,7 +216,7 @@ def test_tfidf_is_learned_from_the_training_rows(reviews, tmp_path):
         {"text": ["a word that no training row has: xylophone", None], "shop": "north"}
     )
     components = fitted.transform(new)
-    assert np.allclose(components.iloc[1, 1:].astype(float), 0)
+    assert np.allclose(components.iloc[1, :4].astype(float), 0)
 
 
 def test_text_is_kept_unless_asked(reviews, tmp_path):
@@ -228,10 +228,10 @@ def test_text_is_kept_unless_asked(reviews, tmp_path):
 def test_which_columns_are_text(reviews):
     assert text_columns(read_table(reviews)) == ["text"]
     with pytest.raises(ValueError, match="no column 'txt'; the columns are text, shop"):
-        TextComponents(["txt"]).fit(read_table(reviews).drop(columns="stars"))
-    blank = pd.DataFrame({"t": ["?", "!"] * 4})
-    with pytest.raises(ValueError, match="Column 't' cannot be turned into TF-IDF"):
-        TextComponents(["t"]).fit(blank)
+        text_components(read_table(reviews).drop(columns="stars"), ["txt"])
+    blank = pd.DataFrame({"t": ["", None] * 4})
+    with pytest.raises(ValueError, match="'t' cannot be turned into TF-IDF"):
+        text_components(blank, ["t"])
 
 
 @pytest.mark.parametrize(

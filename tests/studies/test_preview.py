@@ -313,13 +313,18 @@ def test_a_sample_keeps_the_strata():
     assert (sample(strata, 2000, np.random.default_rng(0)) == np.arange(1000)).all()
 
 
+def once(score, n_rows):
+    """Return the scores on all rows."""
+    return {name: values.item() for name, values in score(np.ones((1, n_rows), int)).items()}
+
+
 @pytest.mark.parametrize("n_classes", [2, 4])
 def test_scores_of_classes_are_those_of_scikit_learn(n_classes):
     rng = np.random.default_rng(0)
     proba = rng.dirichlet(np.ones(n_classes), 200).round(2) + 0.001  # with ties
     proba /= proba.sum(axis=1, keepdims=True)
     codes = rng.integers(n_classes, size=200)
-    found = _comparison.class_scores(codes, proba)
+    found = once(_comparison.ClassScores(codes, proba), 200)
     shown = proba[:, 1] if n_classes == 2 else proba
     assert found == pytest.approx(
         {
@@ -335,7 +340,7 @@ def test_scores_of_classes_are_those_of_scikit_learn(n_classes):
 def test_scores_of_quantities_are_those_of_scikit_learn():
     rng = np.random.default_rng(0)
     y, predicted = rng.normal(size=(2, 100))
-    assert _comparison.quantity_scores(y, predicted) == pytest.approx(
+    assert once(_comparison.QuantityScores(y, predicted), 100) == pytest.approx(
         {
             "neg_root_mean_squared_error": -root_mean_squared_error(y, predicted),
             "neg_mean_absolute_error": -mean_absolute_error(y, predicted),
@@ -352,7 +357,7 @@ def test_the_interval_holds_what_the_population_says():
         y = rng.normal(size=n)
         return y, y + rng.normal(size=n), y + 0.8 * rng.normal(size=n)
 
-    truth = _comparison.compare(*draw(100_000), n_resamples=1).metrics
+    truth = _comparison.compare(*draw(100_000), n_resamples=2).metrics
     held = []
     for seed in range(60):
         found = _comparison.compare(*draw(150), n_resamples=200, random_state=seed).metrics
@@ -366,6 +371,30 @@ def test_equal_models_make_no_difference():
     proba = rng.dirichlet(np.ones(3), 50)
     same = _comparison.compare(rng.integers(3, size=50), proba, proba, n_resamples=20)
     assert (same.combined, same.interval, same.confidence) == (0, (0, 0), 1)
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 4])
+def test_a_few_rows_are_compared_without_a_word(n_rows):
+    """Resamples without a second class, or of rows that are all alike, have no area and no R²."""
+    rng = np.random.default_rng(0)
+    proba = rng.dirichlet(np.ones(2), (2, n_rows))
+    found = _comparison.compare(np.arange(n_rows) % 2, *proba, n_resamples=50)
+    assert np.isfinite([found.combined, *found.interval]).all()
+    assert np.isnan(found.metrics["roc_auc"].delta) == (n_rows == 1)
+    y, *predicted = rng.normal(size=(3, n_rows)) + 1e3
+    low, high = _comparison.compare(y, *predicted, n_resamples=50).metrics["r2"].interval
+    assert np.isnan(low) if n_rows == 1 else low <= high
+
+
+def test_resamples_are_draws_of_rows():
+    """As a loop that takes the rows of each draw would score them."""
+    rng = np.random.default_rng(0)
+    proba, codes = rng.dirichlet(np.ones(3), 60).round(1) + 0.01, rng.integers(3, size=60)
+    rows = rng.integers(60, size=(5, 60))
+    found = _comparison.ClassScores(codes, proba)(_comparison.counts_of(rows, 60))
+    for draw, one in enumerate(rows):
+        alone = once(_comparison.ClassScores(codes[one], proba[one]), 60)
+        assert {name: values[draw] for name, values in found.items()} == pytest.approx(alone)
 
 
 def test_a_perfect_candidate_takes_all_of_the_error_away():

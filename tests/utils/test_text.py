@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from finetune_tabpfn.utils._text import read_yaml, to_json, to_yaml
+from finetune_tabpfn.utils._text import to_json
+from finetune_tabpfn.utils._yaml import read_yaml, to_yaml
 
 
 def write(folder, text):

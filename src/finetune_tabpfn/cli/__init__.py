@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from finetune_tabpfn.cli._interrupt import INTERRUPTED, MESSAGE, leave, on_ctrl_c
+from finetune_tabpfn.utils._optional import MissingLibraryError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,8 +21,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if is_program:
             # no exception: imports of torch and others may turn one into another, or lose it
             on_ctrl_c(leave)
-        from finetune_tabpfn.cli._program import main as run  # takes seconds: torch comes with it
-
+        try:
+            from finetune_tabpfn.cli._program import main as run  # seconds: torch comes with it
+        except MissingLibraryError as error:
+            print(f"finetune-tabpfn: error: {error}", file=sys.stderr)
+            return 1
         return run(argv)
     except KeyboardInterrupt:
         if is_program:

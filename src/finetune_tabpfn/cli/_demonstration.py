@@ -13,6 +13,7 @@ from sklearn.model_selection import train_test_split
 from finetune_tabpfn._estimators import new_estimator
 from finetune_tabpfn.loggers._plot import save_curve
 from finetune_tabpfn.models._export import save_model
+from finetune_tabpfn.utils._optional import require
 
 MODEL_FILE = "digits-v3.safetensors"  # tabpfn reads the version off the name
 CURVE_FILE = "training_curve.png"
@@ -33,6 +34,7 @@ def run(out: Path, settings: dict[str, Any]) -> pd.DataFrame:
     DataFrame
         A row per metric, columns "base" and "fine-tuned".
     """
+    require("matplotlib", "The training curve of the demonstration")
     X, y = load_digits(return_X_y=True, as_frame=True)
     X_train, X_test, y_train, y_test = train_test_split(
         X, y, test_size=0.3, stratify=y, random_state=0

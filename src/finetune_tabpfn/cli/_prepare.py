@@ -6,12 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from finetune_tabpfn.cli._options import Commands, add_json, add_missing_values, add_task, answer
 from finetune_tabpfn.data._io import READERS
 from finetune_tabpfn.studies._cleaning import CleaningRules
 from finetune_tabpfn.studies._prepare import prepare
+from finetune_tabpfn.utils._optional import require
 
 
 def add(commands: Commands) -> None:
@@ -129,6 +128,7 @@ def _merges(arguments: argparse.Namespace) -> dict[str, str]:
 def _mapping(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise ValueError(f"--merge-labels {path} is not a file.")
+    yaml = require("yaml", f"--merge-labels {path}")
     try:
         # as text: YAML would make a boolean of the label `no`
         found = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)

@@ -15,6 +15,7 @@ from finetune_tabpfn.runs._fields import REQUIRED, parse_value
 from finetune_tabpfn.runs._options import add_option
 from finetune_tabpfn.runs._run import execute, make_estimator
 from finetune_tabpfn.runs._tables import read_tables
+from finetune_tabpfn.utils._optional import require
 
 DESCRIPTION = """\
 Fine-tune, test and save as a YAML file says (docs/configuration.md), into a folder of its own:
@@ -70,6 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
         planned = dry_run(make_estimator(config, tables), tables)
         answer(arguments, _forecast(config, planned), planned.to_dict())
     else:
+        require("matplotlib", "The training curve of a run")  # before the fit, not after it
         result = execute(config, progress=not arguments.quiet)
         answer(arguments, _summary(result), result)
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from finetune_tabpfn.utils._files import save_whole
+from finetune_tabpfn.utils._optional import require
 from finetune_tabpfn.utils._warn import warn
 
 MAX_CLASSES_OF_INTEGERS = 20
@@ -48,6 +49,8 @@ def read_table(
     if not path.is_file():
         raise ValueError(f"{path} is not a file.")
     kind = _kind(path)
+    if kind == "parquet":
+        require("pyarrow", str(path))
     words = [str(value) for value in missing_values]
     try:
         if kind == "csv":
@@ -155,6 +158,8 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
     """Write a table in the format that the file's name says, whole or not at all."""
     path = Path(path)
     kind = _kind(path)
+    if kind == "parquet":
+        require("pyarrow", str(path))
 
     def write(part: Path) -> None:
         if kind == "csv":

@@ -19,7 +19,9 @@ from torch import nn
 
 from finetune_tabpfn.finetuning._settings import LoRA
 from finetune_tabpfn.training._loop import Callback, TrainState, Weights
+from finetune_tabpfn.utils._optional import require
 from finetune_tabpfn.utils._random_state import untouched_random_state
+from finetune_tabpfn.utils._text import to_json
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -82,7 +84,7 @@ class Adapter:
             "inference_mode": True,
             "peft_type": "LORA",
         }
-        (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+        (folder / CONFIG).write_text(to_json(config, sort_keys=True) + "\n")
         named = {PREFIX + name: tensor.cpu().contiguous() for name, tensor in self.weights.items()}
         notes = {name: getattr(self, name) for name in NOTES}
         save_file(named, folder / WEIGHTS, {"format": "pt", **notes})
@@ -137,7 +139,7 @@ class Adapted:
             for name, tensor in weights.items()
             if ".lora_" in name
         }
-        return Adapter(json.loads(json.dumps(self.config, default=str)), named)
+        return Adapter(json.loads(to_json(self.config)), named)
 
     def plain(self, weights: Weights) -> Weights:
         """Return the weights of the network without adapters that predicts the same."""
@@ -166,12 +168,9 @@ def adapted(model: nn.Module, lora: Any, seed: int = 0) -> Iterator[Adapted]:
     ImportError
         When peft is not installed.
     """
-    try:
-        from peft import LoraModel
-    except ImportError as error:
-        raise ImportError(
-            'tuning="lora" needs the library peft: pip install "finetune-tabpfn[lora]".'
-        ) from error
+    require("peft", 'tuning="lora"')
+    from peft import LoraModel
+
     trainable = [weight for weight in model.parameters() if weight.requires_grad]
     config = _config(lora, model)
     dropout = config.lora_dropout

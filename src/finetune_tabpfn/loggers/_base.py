@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import sys
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from finetune_tabpfn.training._loop import Callback, TrainState
+from finetune_tabpfn.utils._text import to_json_line
 
 
 class Logger(Callback):
@@ -96,12 +96,8 @@ class JsonLines(Log):
 
     def write(self, record: dict[str, Any]) -> None:
         """Append a line."""
-        finite = {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in record.items()
-        }
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(finite, default=str) + "\n")
+            file.write(to_json_line(record))
 
 
 class Csv(Log):

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from finetune_tabpfn.loggers._base import Logger
+from finetune_tabpfn.utils._optional import require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +28,7 @@ class Curve(Logger):
     """
 
     def __init__(self, path: Path) -> None:
+        require("matplotlib", "loggers='plot'")  # before the fit, not after it
         self.path = path
 
     def on_fit_end(self, estimator: Any) -> None:
@@ -90,6 +92,7 @@ def save_curve(estimator: Any, path: Path) -> None:
 
 def _new_axes() -> Any:
     """Return axes on a figure of their own, off pyplot: no window, nothing to close."""
+    require("matplotlib", "A training curve")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 7), layout="constrained")

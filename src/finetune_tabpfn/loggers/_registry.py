@@ -12,13 +12,12 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TextIO
 
-from tqdm import tqdm
-
 from finetune_tabpfn.loggers._base import Csv, JsonLines, Logger
 from finetune_tabpfn.loggers._plot import Curve
 from finetune_tabpfn.loggers._trackers import MLflow, TensorBoard, WandB
 from finetune_tabpfn.training._loop import HOOKS, TrainState
 from finetune_tabpfn.utils._files import make_first_free
+from finetune_tabpfn.utils._progress import tqdm
 from finetune_tabpfn.utils._warn import warn
 
 GROUP = "finetune_tabpfn.loggers"  # entry points: a name, and a callable that is given the folder
@@ -201,7 +200,7 @@ class ProgressBar(Logger):
             file=self.file or sys.stderr,
             dynamic_ncols=True,
             mininterval=0.5,
-            bar_format="{desc}: {n_fmt}/{total_fmt} steps [{elapsed}{postfix}]"
+            bar_format=f"{{desc}}: {{n_fmt}}/{self.total} steps [{{elapsed}}{{postfix}}]"
             if self.total
             else None,
         )
@@ -219,6 +218,8 @@ class ProgressBar(Logger):
         """Say what ended the run and leave the line."""
         if self._bar is not None:
             self._bar.set_description_str(f"fine-tuning ({state.stop_reason})")
+            if self.total:
+                self._bar.total = self._bar.n  # an early stop is no failure, as notebooks show it
             self._bar.close()
 
     def _show(self, state: TrainState) -> None:

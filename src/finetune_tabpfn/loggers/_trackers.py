@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import json
 import math
 import os
 import tempfile
@@ -13,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from finetune_tabpfn.loggers._base import Log
+from finetune_tabpfn.utils._optional import require
+from finetune_tabpfn.utils._text import to_json
 
 PROJECT = "finetune-tabpfn"  # where an experiment tracker is not told another
 WANDB_PREFIX = "finetune_tabpfn/"  # before the names in a run of the user's
@@ -40,7 +40,7 @@ class WandB(Log):
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self.wandb = _library("wandb", "wandb")
+        self.wandb = require("wandb", "loggers='wandb'")
         self.folder = folder
 
     def on_fit_begin(self, run: Mapping[str, Any]) -> None:
@@ -105,13 +105,15 @@ class TensorBoard(Log):
     """
 
     def __init__(self, folder: Path) -> None:
-        self.writers = _library("torch.utils.tensorboard", "tensorboard")
+        self.writers = require(
+            "tensorboard", "loggers='tensorboard'", module="torch.utils.tensorboard"
+        )
         self.folder = folder
 
     def on_fit_begin(self, run: Mapping[str, Any]) -> None:
         """Begin a file of events."""
         self.writer = self.writers.SummaryWriter(str(self.folder))
-        self.writer.add_text("fit", f"```json\n{json.dumps(run, indent=2, default=str)}\n```")
+        self.writer.add_text("fit", f"```json\n{to_json(run)}\n```")
 
     def write(self, record: dict[str, Any]) -> None:
         """Add the numbers of a step or evaluation."""
@@ -151,7 +153,7 @@ class MLflow(Log):
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self.mlflow = _library("mlflow", "mlflow")
+        self.mlflow = require("mlflow", "loggers='mlflow'")
         self.folder = folder
         self.metrics: list[Any] = []
 
@@ -228,13 +230,3 @@ def _flat(run: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield from _flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
-
-
-def _library(module: str, package: str) -> Any:
-    """Import what a logger needs."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f"loggers={package!r} needs the library {package}: pip install {package}."
-        ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -35,6 +34,7 @@ from finetune_tabpfn.training._loop import (
 )
 from finetune_tabpfn.training._stop_reasons import StopReason
 from finetune_tabpfn.utils._files import save_whole
+from finetune_tabpfn.utils._text import to_json_line
 
 # MINI.md's host: 0.9 million parameters with six blocks, fast on a CPU
 MINI: dict[str, Any] = {
@@ -312,7 +312,7 @@ class Files:
         """Write everything that a resumed run needs, whole or not at all."""
         saved = {"config": asdict(config), "state": pack(state, optimizer)}
         save_whole(self.state, lambda part: torch.save(saved, part))
-        rows = "".join(json.dumps(row.flat()) + "\n" for row in state.history)
+        rows = "".join(to_json_line(row.flat()) for row in state.history)
         save_whole(self.curve, lambda part: part.write_text(rows))
 
     def restore(

@@ -18,7 +18,8 @@ from finetune_tabpfn.runs._fields import (
     fields_of,
     settings_of_estimators,
 )
-from finetune_tabpfn.utils._text import read_yaml, to_yaml, unknown_name
+from finetune_tabpfn.utils._text import unknown_name
+from finetune_tabpfn.utils._yaml import read_yaml, to_yaml
 
 Settings = dict[str, dict[str, Any]]  # by section and name
 

@@ -18,7 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from finetune_tabpfn._estimators import FinetunedTabPFNClassifier
 from finetune_tabpfn._nested import NESTED
-from finetune_tabpfn.utils._text import yaml_value
+from finetune_tabpfn.utils._yaml import yaml_value
 
 # objects of Python, what the program itself decides, and what has a name for each setting
 NOT_TEXT = ("callbacks", "verbose", "training")

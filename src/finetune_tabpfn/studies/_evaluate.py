@@ -10,7 +10,6 @@ from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from finetune_tabpfn.data._columns import tidy_columns
 from finetune_tabpfn.data._io import read_table, split_target
@@ -34,7 +33,9 @@ from finetune_tabpfn.studies._models import (
     read_for,
 )
 from finetune_tabpfn.utils._files import save_whole
-from finetune_tabpfn.utils._text import to_json
+from finetune_tabpfn.utils._optional import require
+from finetune_tabpfn.utils._progress import tqdm
+from finetune_tabpfn.utils._text import to_json, to_json_line
 
 METRICS_FILE, ROWS_FILE = "metrics.json", "rows.jsonl"
 
@@ -140,6 +141,8 @@ def evaluate(
     ValueError
         For files that cannot be used, a target or column that is not there.
     """
+    if out is not None:
+        require("matplotlib", "An evaluation with figures")  # before minutes of predicting
     context = None
     if context_data is not None:
         context = read_table(_hub.local_file(context_data), missing_values=missing_values)
@@ -308,4 +311,4 @@ def _write_records(file: TextIO, inputs: pd.DataFrame, records: Iterable[dict[st
     cells = json.loads(inputs.to_json(orient="records", date_format="iso"))
     for row, cell, record in zip(inputs.index, cells, records, strict=True):
         line = {"row": int(row), "input": cell, **record}
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        file.write(to_json_line(line, ensure_ascii=False))

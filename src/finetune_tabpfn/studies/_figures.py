@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from sklearn.calibration import CalibrationDisplay
+from sklearn.metrics import ConfusionMatrixDisplay, PredictionErrorDisplay
 
 from finetune_tabpfn.studies._metrics import Codes, Floats, Reliability
 from finetune_tabpfn.utils._files import save_whole
+from finetune_tabpfn.utils._optional import require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,22 +37,25 @@ def draw_confusion(counts: Codes, labels: Sequence[str], path: Path) -> None:
     n_classes = len(labels)
     side = min(max(4.0, 1.6 + 0.55 * n_classes), 14.0)
     figure = _figure(side + 1.2, side)
-    axes = figure.add_subplot()
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    names = [_short(label) for label in labels]
-    size = 10 if n_classes <= 12 else 8
-    axes.set_xticks(range(n_classes), names, rotation=90 if n_classes > 3 else 0, fontsize=size)
-    axes.set_yticks(range(n_classes), names, fontsize=size)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
-    axes.set_title(title)
-    if n_classes <= NUMBERS_UP_TO:
-        for (row, column), count in np.ndenumerate(counts):
-            if count or n_classes <= 4:
-                color = "white" if share[row, column] > 0.55 else "black"
-                axes.text(column, row, f"{count:,}", ha="center", va="center", color=color)
-    figure.colorbar(image, ax=axes, label="share of the true class", fraction=0.046, pad=0.04)
+    display = ConfusionMatrixDisplay(share, display_labels=[_short(label) for label in labels])
+    display.plot(
+        include_values=n_classes <= NUMBERS_UP_TO,
+        cmap="Blues",
+        xticks_rotation="vertical" if n_classes > 3 else "horizontal",
+        ax=figure.add_subplot(title=title),
+        colorbar=False,
+        im_kw={"vmin": 0, "vmax": 1},
+    )
+    if display.text_ is not None:
+        for text, (cell, count) in zip(display.text_.flat, np.ndenumerate(counts), strict=True):
+            text.set_text(f"{count:,}" if count or n_classes <= 4 else "")
+            # scikit-learn chooses by the largest cell, and here a pale one may be the largest
+            text.set_color("white" if share[cell] > 0.55 else "black")
+    display.ax_.tick_params(labelsize=10 if n_classes <= 12 else 8)
+    figure.colorbar(
+        display.im_, ax=display.ax_, label="share of the true class", fraction=0.046, pad=0.04
+    )
     _save(figure, path)
 
 
@@ -64,43 +70,44 @@ def draw_reliability(found: Reliability, said: str, path: Path) -> None:
     path : pathlib.Path
     """
     figure = _figure(6.0, 6.6)
-    upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     there = found.count > 0
-    upper.plot(found.said[there], found.seen[there], "o-", color="tab:blue", label="model")
-    _diagonal(upper)
-    upper.set_ylabel("share that came true")
-    upper.set_title(f"Reliability, calibration error {found.error:.3f}")
+    title = f"Reliability, calibration error {found.error:.3f}"
+    _draw_calibration(found.seen[there], found.said[there], upper)
+    upper.set(title=title, xlabel="", ylabel="share that came true")
     borders = np.linspace(0, 1, len(found.count) + 1)
     lower.bar(borders[:-1], found.count, np.diff(borders), align="edge", edgecolor="white")
-    lower.set_ylabel("rows")
-    lower.set_xlabel(said)
+    lower.set(xlabel=said, ylabel="rows")
     _save(figure, path)
 
 
 def draw_coverage(y: Floats, deciles: Floats, path: Path) -> None:
     """Write as PNG how often the target lies below each predicted decile."""
-    figure = _figure(6.0, 5.5)
+    figure = _figure(6.0, 5.8)
     axes = figure.add_subplot()
-    levels = np.arange(1, 10) / 10
-    axes.plot(levels, (y[:, None] <= deciles).mean(axis=0), "o-", color="tab:blue", label="model")
-    _diagonal(axes)
-    axes.set_xlabel("predicted quantile")
-    axes.set_ylabel("share of rows at or below it")
-    axes.set_title("Reliability of the predicted quantiles")
+    _draw_calibration((y[:, None] <= deciles).mean(axis=0), np.arange(1, 10) / 10, axes)
+    axes.set(
+        title="Reliability of the predicted quantiles",
+        xlabel="predicted quantile",
+        ylabel="share of rows at or below it",
+    )
     _save(figure, path)
 
 
 def draw_scatter(y: Floats, predicted: Floats, target: str, path: Path) -> None:
-    """Write predictions against the truth as PNG; of a quantity, what a confusion matrix is."""
+    """Write the truth against predictions as PNG; of a quantity, what a confusion matrix is."""
     figure = _figure(6.0, 5.8)
-    axes = figure.add_subplot()
-    axes.scatter(y, predicted, s=10, alpha=0.4, linewidths=0, color="tab:blue")
-    low, high = min(y.min(), predicted.min()), max(y.max(), predicted.max())
-    axes.plot([low, high], [low, high], color="gray", ls="--", lw=1, label="perfect")
-    axes.set_xlabel(f"true {_short(target)}")
-    axes.set_ylabel(f"predicted {_short(target)}")
-    axes.set_title("Predicted against true")
-    axes.legend(loc="upper left")
+    from matplotlib.ticker import AutoLocator
+
+    axes = figure.add_subplot(title="True against predicted")
+    PredictionErrorDisplay(y_true=y, y_pred=predicted).plot(
+        axes,
+        kind="actual_vs_predicted",
+        scatter_kwargs={"s": 10, "alpha": 0.4, "linewidths": 0},
+    )
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(AutoLocator())  # round numbers, which scikit-learn's are not
+    axes.set(xlabel=f"predicted {_short(target)}", ylabel=f"true {_short(target)}")
     _save(figure, path)
 
 
@@ -112,14 +119,15 @@ def _most_frequent(counts: Codes, labels: Sequence[str]) -> tuple[Codes, Sequenc
     return counts[np.ix_(kept, kept)], [labels[k] for k in kept], title
 
 
-def _diagonal(axes: Axes) -> None:
-    axes.plot([0, 1], [0, 1], color="gray", ls="--", lw=1, label="perfect")
-    axes.set_xlim(0, 1)
-    axes.set_ylim(-0.02, 1.02)
+def _draw_calibration(seen: Floats, said: Floats, axes: Axes) -> None:
+    display = CalibrationDisplay(seen, said, said, estimator_name="model")
+    display.plot(ax=axes, markersize=5)
+    axes.set(xlim=(0, 1), ylim=(-0.02, 1.02))
     axes.legend(loc="upper left")
 
 
 def _figure(width: float, height: float) -> Figure:
+    require("matplotlib", "A figure")
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from finetune_tabpfn.data._io import READERS
+from finetune_tabpfn.utils._optional import require
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -42,6 +43,7 @@ def local_file(source: str | Path) -> Path:
     """
     if not is_address(source):
         return Path(source)
+    require("huggingface_hub", str(source))
     from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError
 
     # pathlib makes one slash of two

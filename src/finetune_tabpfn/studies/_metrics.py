@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
@@ -18,9 +17,10 @@ from sklearn.metrics import (
     mean_absolute_error,
     median_absolute_error,
     r2_score,
-    roc_auc_score,
     root_mean_squared_error,
 )
+
+from finetune_tabpfn._scoring import roc_auc
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -65,7 +65,7 @@ def class_metrics(codes: Codes, proba: Floats) -> dict[str, float]:
         return {**found, **dict.fromkeys(lacking, math.nan)}
     codes, proba = codes[known], proba[known]
     one_hot = np.eye(n_classes)[codes]
-    found["roc_auc"] = _roc_auc(codes, proba)
+    found["roc_auc"] = roc_auc(codes, proba)
     found["log_loss"] = float(log_loss(codes, proba, labels=range(n_classes)))
     found["brier"] = float(((proba - one_hot) ** 2).sum(axis=1).mean())
     found["calibration_error"] = reliability(*confidences(codes, proba)).error
@@ -161,14 +161,3 @@ def ranked(proba: Floats, labels: list[Any], top: int) -> list[list[dict[str, An
         [{"label": labels[k], "probability": round(float(row[k]), 6)} for k in places]
         for row, places in zip(proba, order, strict=True)
     ]
-
-
-def _roc_auc(codes: Codes, proba: Floats) -> float:
-    """Return the mean area over the classes that some rows have and others have not."""
-    one_hot = pd.get_dummies(pd.Categorical(codes, categories=range(proba.shape[1]))).to_numpy()
-    there = one_hot.any(axis=0) & ~one_hot.all(axis=0)
-    if not there.any():
-        return math.nan
-    if proba.shape[1] == 2:
-        return float(roc_auc_score(codes, proba[:, 1]))
-    return float(roc_auc_score(one_hot[:, there], proba[:, there]))

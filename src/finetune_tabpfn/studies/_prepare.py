@@ -15,8 +15,9 @@ from finetune_tabpfn.data._io import READERS, infer_task, read_table, write_tabl
 from finetune_tabpfn.data._sampling import Indices, hold_out, target_bins
 from finetune_tabpfn.studies import _hub
 from finetune_tabpfn.studies._cleaning import CleaningRules, Step, clean, label_texts
-from finetune_tabpfn.studies._tfidf import TextComponents, text_columns
+from finetune_tabpfn.studies._tfidf import text_columns, text_components
 from finetune_tabpfn.utils._files import save_whole
+from finetune_tabpfn.utils._optional import require
 from finetune_tabpfn.utils._text import to_json
 
 REPORT_FILE = "report.json"
@@ -119,7 +120,7 @@ def prepare(
         CSV, Parquet or JSON; or "hf://datasets/OWNER/NAME/FILE".
     out : str or pathlib.Path
         Folder for "clean", "train" and "test" tables, "report.json" and, with `tfidf`,
-        "text.joblib": the fitted `TextComponents`, for new rows.
+        "text.joblib": skrub's fitted transformer, for new rows.
     target : str
         Name of the column to predict.
     task : {"auto", "classification", "regression"}
@@ -157,17 +158,23 @@ def prepare(
     """
     if not 0 < test_size < 1:
         raise ValueError(f"test_size={test_size!r} must be between 0 and 1.")
+    if hub_repo:
+        require("huggingface_hub", f"hub_repo={hub_repo!r}")
     out, path = Path(out), _hub.local_file(source)
     raw = read_table(path, missing_values=missing_values)
     rules = replace(rules or CleaningRules(), random_state=random_state, task=task)
     table, steps = clean(raw, target, rules)
     task = infer_task(table[target]) if task == "auto" else task
-    train, test = divide(table, target, test_size, random_state, task)
+    train, test = split_rows(table, target, test_size, random_state, task)
     columns = text_columns(table.drop(columns=target)) if tfidf == "auto" else list(tfidf)
-    components = TextComponents(columns, n_components, random_state) if columns else None
-    if components:
-        components.fit(train.drop(columns=target))
-        train, test = components.transform(train), components.transform(test)
+    components = None
+    if columns:
+        features = train.drop(columns=target)
+        components = text_components(features, columns, n_components, random_state)
+        train, test = (
+            components.transform(part.drop(columns=target)).assign(**{target: part[target]})
+            for part in (train, test)
+        )
     ending = file_format or _ending(path)
     tables = {f"clean.{ending}": table, f"train.{ending}": train, f"test.{ending}": test}
     names = [*tables, *([TEXT_FILE] if components else []), REPORT_FILE]
@@ -193,7 +200,7 @@ def prepare(
     return report
 
 
-def divide(
+def split_rows(
     table: pd.DataFrame, target: str, share: float, random_state: int, task: str = "auto"
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Divide a table into training rows and held-out rows, stratified by the target."""
@@ -209,9 +216,7 @@ def strata_of(y: pd.Series, task: str = "auto") -> Indices:
     return pd.factorize(y, sort=False)[0].astype(np.int64)
 
 
-def _write(
-    out: Path, tables: dict[str, pd.DataFrame], components: TextComponents | None, report: Report
-) -> None:
+def _write(out: Path, tables: dict[str, pd.DataFrame], components: Any, report: Report) -> None:
     for name, table in tables.items():
         write_table(table, out / name)
     if components:

@@ -12,18 +12,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import platformdirs
 
 from finetune_tabpfn.data._io import infer_task, read_table
 from finetune_tabpfn.data._kinds import Columns, names_of_text
 from finetune_tabpfn.data._sampling import Indices
 from finetune_tabpfn.studies import _hub
 from finetune_tabpfn.studies._cleaning import CleaningRules, clean, label_texts
-from finetune_tabpfn.studies._prepare import divide, strata_of
+from finetune_tabpfn.studies._prepare import split_rows, strata_of
 from finetune_tabpfn.utils._files import save_whole
+from finetune_tabpfn.utils._optional import require
+from finetune_tabpfn.utils._text import to_json
 
 HELD_OUT = 0.2  # share of the rows
 ENTRIES = 20  # of the cache; the oldest go
+CACHE = "The cache of previews (cache_dir=None does without)"
 PARTS = ("train", "new", "held_out")
 
 
@@ -59,6 +61,7 @@ class PreviewData:
 
 def user_cache() -> Path:
     """Return the folder that keeps prepared rows between calls."""
+    platformdirs = require("platformdirs", CACHE)
     return Path(platformdirs.user_cache_path("finetune-tabpfn")) / "preview"
 
 
@@ -98,6 +101,7 @@ def preview_data(
 
     if cache_dir is None:
         return prepared()
+    require("pyarrow", CACHE)
     words = [str(value) for value in missing_values]
     settings = [target, task, sample_size, random_state, words, version("finetune-tabpfn")]
     entry = cache_dir / f"{_key([data_path, base_data], settings)}.parquet"
@@ -139,7 +143,7 @@ def _prepare(
     table, steps = clean(read_table(source, missing_values=missing_values), target)
     notes = _dropped(source, sum(step.rows for step in steps if "dropped" in step.rule))
     task = infer_task(table[target]) if task == "auto" else task
-    train, held_out = divide(table, target, HELD_OUT, random_state, task)
+    train, held_out = split_rows(table, target, HELD_OUT, random_state, task)
     new = None
     if base_data is not None:
         new, said = _new_rows(data_path, table, target, missing_values)
@@ -209,7 +213,7 @@ def _dropped(path: Path, rows: int) -> list[str]:
 
 def _key(files: list[Path | None], settings: list[Any]) -> str:
     """Return the name of a cache entry: what the files hold and how they are prepared."""
-    digest = hashlib.sha256(json.dumps(settings).encode())
+    digest = hashlib.sha256(to_json(settings).encode())
     for path in files:
         if path is not None and not path.is_file():
             raise ValueError(f"{path} is not a file.")
@@ -243,7 +247,7 @@ def _write_entry(entry: Path, data: PreviewData) -> None:
     }
     try:
         save_whole(entry, lambda part: pd.concat(parts).to_parquet(part))
-        text = json.dumps(said)
+        text = to_json(said)
         save_whole(entry.with_suffix(".json"), lambda part: part.write_text(text, encoding="utf-8"))
     except (OSError, ValueError, TypeError):
         return  # the next call prepares them again

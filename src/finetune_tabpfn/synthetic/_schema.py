@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 from pandas.api.types import pandas_dtype
 
 from finetune_tabpfn.synthetic._distributions import DISTRIBUTIONS, parameters_of
+from finetune_tabpfn.utils._optional import require
 
 # what a type knows besides its distribution's parameters, and whether it has to be given
 TYPES: dict[str, dict[str, bool]] = {
@@ -289,6 +289,7 @@ class Schema:
 
     def to_yaml(self, path: str | Path) -> None:
         """Write the schema to a file."""
+        yaml = require("yaml", str(path))
         text = yaml.safe_dump(
             self.to_dict(), sort_keys=False, default_flow_style=None, allow_unicode=True, width=100
         )
@@ -297,6 +298,7 @@ class Schema:
     @classmethod
     def from_yaml(cls, path: str | Path) -> Schema:
         """Read a schema from a file."""
+        yaml = require("yaml", str(path))
         try:
             given = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
