@@ -213,7 +213,7 @@ class HoldOutScore:
 
 
 def roc_auc(
-    codes: Rows, proba: Predictions, sample_weight: npt.NDArray[np.float64] | None = None
+    codes: Indices, proba: Predictions, sample_weight: npt.NDArray[np.float64] | None = None
 ) -> float:
     """Return the area under the curve of one class against the rest, the mean over the classes.
 
