@@ -172,6 +172,8 @@ def test_the_same_rows_in_every_format(classifier, regressor, way, tmp_path):
 @pytest.mark.parametrize("levels", [["a", "b"], ["a", "b", None]])
 def test_text_that_is_missing_in_all_rows_to_predict(dtype, levels):
     """A service that predicts one row; a CSV with a blank."""
+    if dtype == "str" and None in levels and int(pd.__version__.split(".")[0]) < 3:
+        pytest.skip("before pandas 3, astype(str) made text of missing cells")
     site = pd.Series(np.resize(levels, N), dtype=object).astype(dtype)
     X = pd.DataFrame({"x": RNG.normal(size=N), "site": site})
     y = np.where(site.eq("a").fillna(False), "yes", "no")
@@ -387,16 +389,19 @@ def test_words_that_mean_missing(ending, call, tmp_path):
 
 
 def test_words_that_mean_missing_in_a_run(call, tmp_path):
-    table = pd.DataFrame({"x": np.resize(["1.5", "?", "2.5"], N), "y": np.resize(["a", "b"], N)})
+    table = pd.DataFrame({"x": np.resize(["1.5", "?", "NaN"], N), "y": np.resize(["a", "b"], N)})
     table.to_csv(tmp_path / "t.csv", index=False)
     (tmp_path / "run.yaml").write_text(
-        f"data: {{path: {tmp_path / 't.csv'}, target: y, missing_values: ['?']}}\n"
+        f"data: {{path: {tmp_path / 't.csv'}, target: y, missing_values: ['?', NaN]}}\n"
         "base_model: mini\nfinetuning: {max_steps: 0, n_estimators: 1}\n"
         f"output: {{folder: {tmp_path}}}\n"
     )
-    result = json.loads(call("run", tmp_path / "run.yaml", "--quiet", "--json").out)
-    model = joblib.load(f"{result['folder']}/estimator.joblib")
-    assert model.columns_.columns[0].kind == "numbers"
+    for flags in ([], ["--missing-values", "?,NaN"]):
+        result = json.loads(call("run", tmp_path / "run.yaml", "--quiet", "--json", *flags).out)
+        model = joblib.load(f"{result['folder']}/estimator.joblib")
+        assert model.columns_.columns[0].kind == "numbers"
+    said = call("run", tmp_path / "run.yaml", "--validate-config", "--missing-values", "NaN,-9")
+    assert "missing_values:\n  - NaN\n  - '-9'" in said.out
 
 
 def test_words_among_numbers_are_missing_and_said(tmp_path):

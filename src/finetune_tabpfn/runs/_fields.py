@@ -87,11 +87,14 @@ class Field:
     def parse(self, text: str) -> Any:
         """Read a value of the command line: as `parse_value` does, unless only text will do.
 
-        Where only a list will do, a single value is a list of one.
+        Where only a list will do, a single value is a list of one; the words of a list that is
+        empty by default, names of columns and of cells, stay as they are written.
         """
         kinds = {kind for schema in self.schemas for kind in kinds_of(schema)} - {"null"}
         if kinds == {"string"}:
             return None if text.lower() == "none" and self.default is None else text
+        if kinds == {"array"} and self.default == ():
+            return [word.strip() for word in text.split(",") if word.strip()]
         value = parse_value(text)
         return [value] if kinds == {"array"} and isinstance(value, (str, int, float)) else value
 
