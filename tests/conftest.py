@@ -1,6 +1,7 @@
 """Base models and tables that the tests share."""
 
 import dataclasses
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,12 @@ def write_random_checkpoint(folder: Path, version: str, kind: str) -> Path:
         path,
     )
     return path
+
+
+def pytest_configure():
+    """Let Ctrl-C through to the programs under test: what a script starts with `&` ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser):
