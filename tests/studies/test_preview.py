@@ -161,8 +161,16 @@ def test_a_given_baseline(cancer, tmp_path):
 def test_without_time_there_is_no_answer(cancer, monkeypatch):
     monkeypatch.setattr("finetune_tabpfn.studies._preview_models.LEAST_SECONDS", 0.05)
     with pytest.warns(UserWarning, match="time_limit left no room"):
+        # the full run: a preview would take so few rows that nothing could be trained on them
         result = valid(
-            preview(cancer / "new.csv", target="target", time_limit=0.01, cache_dir=None, **QUICK)
+            preview(
+                cancer / "new.csv",
+                target="target",
+                full=True,
+                time_limit=0.01,
+                cache_dir=None,
+                **QUICK,
+            )
         )
     assert result["verdict"].startswith("No answer: the time limit left no room")
     assert result["estimation_confidence"] == 0
