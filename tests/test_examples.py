@@ -51,7 +51,8 @@ def test_the_code_of_the_readme_runs(run):
         "fine_tune_tabpfn",
     ],
 )
-def test_the_example_of_a_docstring_runs(name, capsys):
+def test_the_example_of_a_docstring_runs(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     (test,) = doctest.DocTestFinder(recurse=False).find(
         getattr(finetune_tabpfn, name), name, globs={}
     )
