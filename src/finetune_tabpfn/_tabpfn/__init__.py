@@ -34,7 +34,7 @@ from finetune_tabpfn._tabpfn._table import (
     loss_of,
     prepare,
 )
-from finetune_tabpfn._tabpfn._trainable import only_trained
+from finetune_tabpfn._tabpfn._trainable import attention_for_many_shapes, only_trained
 
 __all__ = [
     "Batch",
@@ -45,6 +45,7 @@ __all__ = [
     "PreparedTable",
     "Specs",
     "TabPFN",
+    "attention_for_many_shapes",
     "cached_path",
     "copied_to_cpu",
     "default_version",
