@@ -237,7 +237,7 @@ def test_a_finished_fit_is_found_finished(tmp_path):
     np.testing.assert_array_equal(again.predict(data[0]), first.predict(data[0]))
 
 
-@pytest.mark.parametrize("more", [{"patience": 20}, {"early_stopping": False}])
+@pytest.mark.parametrize("more", [{"patience": 20}, {"patience": None}])
 def test_a_fit_that_stopped_early_goes_on_with_more_patience(more, tmp_path):
     data = sugar()
     settings = {**SETTINGS, "max_steps": 4, "eval_interval": 1, "min_delta": 10.0}
