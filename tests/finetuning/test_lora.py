@@ -15,7 +15,7 @@ from torch import nn
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor, LoRA
 from finetune_tabpfn._tabpfn import load
 from finetune_tabpfn.finetuning._lora import adapted, load_adapter
-from finetune_tabpfn.training._loop import copy_weights
+from finetune_tabpfn.training._state import copy_weights
 
 X, Y = load_iris(return_X_y=True)
 

@@ -21,7 +21,8 @@ from finetune_tabpfn import Callback
 from finetune_tabpfn._estimators import new_estimator
 from finetune_tabpfn.training._callbacks import EarlyStopping, MaxSteps
 from finetune_tabpfn.training._checkpoints import KEPT, FoldCheckpoints, is_over, unpack
-from finetune_tabpfn.training._loop import Evaluation, TrainConfig, train
+from finetune_tabpfn.training._loop import TrainConfig, train
+from finetune_tabpfn.training._state import Evaluation
 
 X, Y = load_iris(return_X_y=True)
 SETTINGS = {"base_model": "mini", "n_estimators": 2, "random_state": 0, "eval_interval": 2}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from finetune_tabpfn.training._loop import Precision
+from finetune_tabpfn.training._device import Precision
 from finetune_tabpfn.utils._warn import warn
 
 MAX_QUERY = 1024  # more query rows make a better gradient (Rubachev et al. 2025, table 5)

@@ -16,7 +16,7 @@ from finetune_tabpfn.finetuning._fine_tune import loop_config, most_steps
 from finetune_tabpfn.finetuning._problem import NothingToTrainError
 from finetune_tabpfn.loggers._base import peak_memory
 from finetune_tabpfn.runs._tables import Tables
-from finetune_tabpfn.training._loop import gradients
+from finetune_tabpfn.training._device import gradients
 
 MEASURING_SECONDS = 20.0  # at most, for each kind of work; what takes longer is extrapolated
 COPIES = 7  # of the weights in training: network, gradient, AdamW's two, average, best, base
