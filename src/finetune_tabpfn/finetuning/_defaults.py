@@ -1,4 +1,4 @@
-"""What the defaults resolve to: the recipe, as pure functions of a fit's sizes.
+"""What the defaults resolve to, as pure functions of a fit's sizes.
 
 docs/design.md says where each choice comes from.
 """

@@ -133,7 +133,6 @@ def preview(
     comparison = compare(truth, before, after, random_state=parameters["random_state"])
     if candidate.had_no_time:
         comparison = replace(comparison, confidence=0.0)
-    plain = {k: v if _is_plain(v) else repr(v) for k, v in parameters.items()}
     return {
         "schema_version": SCHEMA_VERSION,
         "preview_mode": not full,
@@ -149,10 +148,14 @@ def preview(
         **_figures(comparison),
         "verdict": _verdict(question, comparison, candidate),
         "notes": data.notes + pair.notes,
-        "parameters": plain,
+        "parameters": _as_json(parameters),
         "versions": {name: version(name) for name in PACKAGES},
         "time_elapsed": round(time.monotonic() - began, 3),
     }
+
+
+def _as_json(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {k: v if _is_plain(v) else repr(v) for k, v in parameters.items()}
 
 
 def _rows_to_read(sample_size: int, full: bool, test_mode: bool) -> int | None:

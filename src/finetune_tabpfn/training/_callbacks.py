@@ -1,4 +1,4 @@
-"""Guests of the loop that end a run. Each answers one question."""
+"""What the loop tells and asks, and what ends a run: each answers one question."""
 
 from __future__ import annotations
 
