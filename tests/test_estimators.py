@@ -1126,7 +1126,7 @@ def test_every_setting_is_reached_by_a_search_and_survives_cloning():
     assert model.checkpoint == Checkpoint("here", every=2)
     copy = clone(model)
     assert copy.get_params() == model.get_params()
-    with pytest.raises(ValueError, match=r"training is given 'ema_deacy'.*did you mean 'ema_decay'"):
+    with pytest.raises(ValueError, match=r"given 'ema_deacy'.*did you mean 'ema_decay'"):
         model.set_params(training__ema_deacy=0.5)
     grid = {"training__ema_decay": [0.0, 0.9], "training__plateau_patience": [1]}
     search = GridSearchCV(classifier(max_steps=2), grid, cv=2).fit(*IRIS)

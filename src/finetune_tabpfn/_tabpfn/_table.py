@@ -199,7 +199,7 @@ class PreparedTable:
     def shrink(self, *, reduced: bool) -> str | None:
         """Take the next measure against running out of memory; say which, or None if none is left.
 
-        Brief contexts are cut only before the first score, which later ones are compared with.
+        Reduced contexts are cut only before the first score, which later ones are compared with.
         """
         if not self.alone and len(self.members) > 1:
             self.alone = True
@@ -259,7 +259,7 @@ class PreparedTable:
         """Forward the hold-out of members of equal shape, (H, members, L).
 
         With `n_context`, a cheaper forward of a like shape: as many context rows, and query
-        rows in proportion. It serves to forecast the cost of the full one.
+        rows in proportion. It serves to estimate the cost of the full one.
         """
         n_rows, n_held_out = len(views[0].context_rows), self.n_held_out
         if n_context is not None and n_context < n_rows:

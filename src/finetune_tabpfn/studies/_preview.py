@@ -104,7 +104,7 @@ def preview(
     Notes
     -----
     The time limit cuts the training; the predictions for the held-out rows, which cannot be cut,
-    are forecast. A machine that gets busier meanwhile makes a preview late by what they take
+    are estimated. A machine that gets busier meanwhile makes a preview late by what they take
     longer.
     """
     began = time.monotonic()

@@ -65,7 +65,7 @@ class TrainState:
     best_evaluation: int = 0
     best_step: int = 0
     last_reduction: int = 0  # the last one after which the run went back
-    rate_share: float = 1.0  # of the learning rate, a third of it after every retreat
+    rate_share: float = 1.0  # of the learning rate, a third of it after every plateau
     step_seconds: list[float] = field(default_factory=list)  # as far as they were measured
     validation_seconds: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)  # of every step, as far as they were read
