@@ -20,7 +20,7 @@ from finetune_tabpfn.pretraining import CausalPrior, PretrainConfig, Tables, pre
 from finetune_tabpfn.pretraining.__main__ import load_prior, main
 from finetune_tabpfn.pretraining._batches import Pass, PriorBatches, PriorTables, Shape, draw_shape
 from finetune_tabpfn.pretraining._recipes import recipe
-from finetune_tabpfn.training._loop import Callback
+from finetune_tabpfn.training._callbacks import Callback
 
 KINDS = ("classification", "regression")
 TINY = {

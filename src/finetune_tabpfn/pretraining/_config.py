@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetune_tabpfn._tasks import Kind
-from finetune_tabpfn.training._loop import Precision
+from finetune_tabpfn.training._device import Precision
 
 MIN_ROWS, MIN_COLUMNS = 64, 2
 

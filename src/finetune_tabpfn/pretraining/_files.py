@@ -15,8 +15,9 @@ from torch import nn
 from finetune_tabpfn import _tabpfn
 from finetune_tabpfn.pretraining._config import PretrainConfig
 from finetune_tabpfn.pretraining._optimizers import MuonAdamW
+from finetune_tabpfn.training._callbacks import Callback
 from finetune_tabpfn.training._checkpoints import pack, unpack
-from finetune_tabpfn.training._loop import Callback, TrainState
+from finetune_tabpfn.training._state import TrainState
 from finetune_tabpfn.utils._files import save_whole
 from finetune_tabpfn.utils._text import to_json_line
 

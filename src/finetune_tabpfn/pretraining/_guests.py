@@ -6,7 +6,9 @@ import math
 
 from finetune_tabpfn.finetuning._budget import Timer
 from finetune_tabpfn.pretraining._batches import PriorBatches
-from finetune_tabpfn.training._loop import Callback, TrainState, logger
+from finetune_tabpfn.training._callbacks import Callback
+from finetune_tabpfn.training._loop import logger
+from finetune_tabpfn.training._state import TrainState
 from finetune_tabpfn.training._stop_reasons import StopReason
 
 FINISH = 1.0  # seconds at least, to save everything and end the workers

@@ -21,14 +21,9 @@ from finetune_tabpfn.pretraining._guests import Clock, Progress
 from finetune_tabpfn.pretraining._optimizers import MuonAdamW
 from finetune_tabpfn.pretraining._prior import CausalPrior, Prior
 from finetune_tabpfn.training._callbacks import MaxSteps
-from finetune_tabpfn.training._loop import (
-    TrainConfig,
-    TrainState,
-    Weights,
-    gradients,
-    logger,
-    train,
-)
+from finetune_tabpfn.training._device import gradients
+from finetune_tabpfn.training._loop import TrainConfig, logger, train
+from finetune_tabpfn.training._state import TrainState, Weights
 from finetune_tabpfn.training._stop_reasons import StopReason
 
 # 0.9 million parameters with six blocks, fast on a CPU
