@@ -33,8 +33,9 @@ from torch.nn import functional
 
 from _tables import Table, bundled, from_folder, predictions, row_losses
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn._losses import IGNORED, LOSSES, Targets
+from finetune_tabpfn._nested import assemble
 from finetune_tabpfn._tabpfn import Batch
-from finetune_tabpfn._tasks import IGNORED, Classification, Regression
 from finetune_tabpfn.finetuning import _defaults
 from finetune_tabpfn.finetuning._batches import SplitBatches
 from finetune_tabpfn.finetuning._defaults import learning_rate
@@ -91,30 +92,30 @@ def all_members(batches: SplitBatches, step: int) -> Iterator[tuple[float, Batch
 
 def smoothed(share: float) -> Any:
     """Spread a share of every label over the classes of the context."""
-    plain = Classification.loss
+    plain = LOSSES["cross_entropy"]
 
-    def loss(self: Any, logits: Any, context: Any, query: Any, weight: Any = None) -> Any:
+    def loss(logits: torch.Tensor, targets: Targets) -> torch.Tensor:
         absent = torch.ones(logits.shape[1:], dtype=torch.bool)
-        absent.scatter_(1, context.T.long(), False)
+        absent.scatter_(1, targets.context.T.long(), False)
         log_p = functional.log_softmax(logits.float().masked_fill(absent, -torch.inf), -1)
         even = log_p.masked_fill(absent, 0).sum(-1) / (~absent).sum(-1)
-        answered = (query != IGNORED).float()
+        answered = (targets.query != IGNORED).float()
         spread = -(even * answered).sum() / answered.sum()
-        return (1 - share) * plain(self, logits, context, query, weight) + share * spread
+        return (1 - share) * plain(logits, targets) + share * spread
 
-    return patch.object(Classification, "loss", loss)
+    return patch.dict(LOSSES, {"cross_entropy": loss})
 
 
 def squared_error(share: float) -> Any:
     """Mix the squared error of the mean into the negative log density."""
-    plain = Regression.loss
+    plain = LOSSES["negative_log_density"]
 
-    def loss(self: Any, logits: Any, context: Any, query: Any, weight: Any = None) -> Any:
-        mean = self.distribution.mean(logits.float())
-        error = ((mean - query) ** 2).mean()
-        return (1 - share) * plain(self, logits, context, query, weight) + share * error
+    def loss(logits: torch.Tensor, targets: Targets) -> torch.Tensor:
+        mean = targets.distribution.mean(logits.float())
+        error = ((mean - targets.query) ** 2).mean()
+        return (1 - share) * plain(logits, targets) + share * error
 
-    return patch.object(Regression, "loss", loss)
+    return patch.dict(LOSSES, {"negative_log_density": loss})
 
 
 @contextlib.contextmanager
@@ -126,17 +127,17 @@ def smoothed_with_more_queries(smoothing: float, query_share: float) -> Iterator
 
 def crps(share: float) -> Any:
     """Mix the continuous ranked probability score over the buckets into the log density."""
-    plain = Regression.loss
+    plain = LOSSES["negative_log_density"]
 
-    def loss(self: Any, logits: Any, context: Any, query: Any, weight: Any = None) -> Any:
-        borders = self.distribution.borders
+    def loss(logits: torch.Tensor, targets: Targets) -> torch.Tensor:
+        borders = targets.distribution.borders
         below = torch.softmax(logits.float(), -1).cumsum(-1)[..., :-1]
-        truth = (query[..., None] <= borders[1:-1]).float()
+        truth = (targets.query[..., None] <= borders[1:-1]).float()
         widths = (borders[2:] - borders[:-2]) / 2
         score = ((below - truth) ** 2 * widths).sum(-1).mean()
-        return (1 - share) * plain(self, logits, context, query, weight) + share * score
+        return (1 - share) * plain(logits, targets) + share * score
 
-    return patch.object(Regression, "loss", loss)
+    return patch.dict(LOSSES, {"negative_log_density": loss})
 
 
 @dataclass(frozen=True)
@@ -210,8 +211,8 @@ LEVERS = {
     ),
     "gradient norm .1": Lever({"max_grad_norm": 0.1}),
     "gradient norm 10": Lever({"max_grad_norm": 10.0}),
-    "hold-out 10 %": Lever({"validation_fraction": 0.1}),
-    "hold-out 33 %": Lever({"validation_fraction": 0.33}),
+    "hold-out 10 %": Lever({"validation": 0.1}),
+    "hold-out 33 %": Lever({"validation": 0.33}),
     "3 folds": Lever({"n_folds": 3}),
     "3 runs": Lever(seeds=3),
     "8 members": Lever({"n_estimators": 8}),
@@ -271,12 +272,13 @@ def fitted(task: str, lever: Lever, steps: int, seed: int, X: Any, y: Any) -> An
     """Return a fine-tuned estimator."""
     estimator = FinetunedTabPFNClassifier if task == "classification" else FinetunedTabPFNRegressor
     common = {"base_model": "mini", "device": "cpu", "random_state": seed, "max_steps": steps}
-    return estimator(**common, early_stopping=False, **lever.parameters).fit(X, y)
+    settings = {**common, "patience": None, **lever.parameters}
+    return estimator(**assemble(settings, estimator)).fit(X, y)
 
 
 def refitted(task: str, lever: Lever, first: Any, X: Any, y: Any) -> Any:
     """Return an estimator tuned on nearly all rows, as many steps as were best before."""
-    again = {"validation_fraction": 0.02, "min_gain_se": 0.0}
+    again = {"validation": 0.02, "min_gain_se": 0.0}
     return fitted(task, Lever(lever.parameters | again), first.best_step_, first.random_state, X, y)
 
 
