@@ -121,7 +121,8 @@ class PriorTables(Dataset[Drawn]):
                 context, query = self._recode(context, query, generator)
             else:
                 context, query = _standardise(context, query)
-        return Drawn(which, x.numpy(), context.numpy(), query.numpy())
+        # copies: at its end a worker must not be left with memory that torch has to free
+        return Drawn(which, *(tensor.numpy().copy() for tensor in (x, context, query)))
 
     def cost(self, which: Pass) -> int:
         """Return what a pass will cost, in cells, without drawing its tables."""

@@ -11,7 +11,8 @@ from finetune_tabpfn.training._loop import logger
 from finetune_tabpfn.training._state import TrainState
 from finetune_tabpfn.training._stop_reasons import StopReason
 
-FINISH = 1.0  # seconds at least, to save everything and end the workers
+FINISH = 1.0  # seconds at least, to save everything
+CLOSE = 5.0  # seconds, to end workers: they finish the pass that they are at
 RECENT = 5  # steps whose slowest one speaks for the next
 MARGIN = 1.5  # times that: tables of equal cells do not take equally long
 
@@ -33,13 +34,14 @@ class Clock(Callback):
 
     def __init__(self, timer: Timer, batches: PriorBatches, eval_seconds: float) -> None:
         self.timer, self.batches, self.eval_seconds = timer, batches, eval_seconds
-        self.finish, self.evaluated, self.is_saving = FINISH, timer.clock(), False
+        self.closing = CLOSE if batches.workers else 0.0
+        self.saving, self.evaluated, self.is_saving = FINISH, timer.clock(), False
         self.costs: list[int] = []  # of the steps of this process, in cells
 
     def before_step(self, state: TrainState) -> str | None:
         """Stop when a step, the validation after it and saving would take too long."""
         if self.is_saving:
-            self.finish = max(self.finish, 2 * (self.timer.clock() - self.evaluated))
+            self.saving = max(self.saving, 2 * (self.timer.clock() - self.evaluated))
             self.is_saving = False
         self.costs.append(self.batches.cost(state.step))
         return self._unless_time_for(self._step(state) + self._validation(state))
@@ -54,12 +56,12 @@ class Clock(Callback):
 
     def is_due(self, state: TrainState) -> bool:
         """Tell whether it is time to validate: after another step it would be late."""
-        upcoming = self._step(state) + self._validation(state) + self.finish
+        upcoming = self._step(state) + self._validation(state) + self.saving
         return self.timer.clock() - self.evaluated + upcoming > self.eval_seconds
 
     def _unless_time_for(self, seconds: float) -> str | None:
         assert self.timer.remaining is not None
-        enough = seconds + self.finish <= self.timer.remaining
+        enough = seconds + self.saving + self.closing <= self.timer.remaining
         return None if enough else StopReason.TIME_LIMIT
 
     def _step(self, state: TrainState) -> float:
