@@ -56,6 +56,7 @@ def pretrain(
     workers: int = 0,
     callbacks: Sequence[object] = (),
     clock: Callable[[], float] = time.monotonic,
+    begun: float | None = None,
 ) -> Path:
     """Pretrain a base model and write it where a plain TabPFN estimator can load it.
 
@@ -81,6 +82,8 @@ def pretrain(
         More callbacks of the training loop.
     clock : callable
         Seconds, monotonic.
+    begun : float, optional
+        The reading of `clock` from which `seconds` count; that of now if not given.
 
     Returns
     -------
@@ -93,7 +96,7 @@ def pretrain(
         When the state beside `out` belongs to a run with other settings, or would be lost
         because it is not to be resumed; when `seconds` are over before a first validation.
     """
-    begun = clock()
+    begun = clock() if begun is None else begun
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
         raise ValueError(f"workers={workers!r} must be a whole number, 0 or more.")
     files = Files(out)
