@@ -104,6 +104,7 @@ def test_the_resolved_configuration_is_a_configuration(tmp_path):
     [
         ("finetuning: {lerning_rate: 1}", "which is unknown; did you mean 'learning_rate'?"),
         ("finetuning: {x: 1}", "a.yaml: finetuning holds 'x', which is unknown; known are"),
+        ("finetuning: {1: 2}", "a.yaml: finetuning holds '1', which is unknown; known are"),
         ("finetunig: {}", "did you mean 'finetuning'?"),
         ("data: {learning_rate: 1e-5}", "belongs to finetuning: finetuning.learning_rate"),
         ("learning_rate: 1e-5", "belongs to finetuning: finetuning.learning_rate"),
@@ -119,6 +120,7 @@ def test_the_resolved_configuration_is_a_configuration(tmp_path):
         ("data: {drop: name}", "data.drop='name' must be a list"),
         ("data: {task: binary}", "data.task='binary' must be"),
         ("finetuning: 3", "finetuning=3 must be a section"),
+        ("base_model: [mini]", "base_model=['mini'] must be a section"),
         ("defaults: 3", "defaults=3 must be a file or a list of files"),
         ("defaults: no.yaml", "no.yaml cannot be read"),
         ("defaults: a.yaml", "a.yaml inherits from itself"),
@@ -153,6 +155,8 @@ def test_the_schema_accepts_and_refuses_what_loading_does(tmp_path):
     Draft202012Validator.check_schema(json_schema())
     validator = Draft202012Validator(json_schema())
     assert validator.is_valid(load_config(write(tmp_path, SMALL)).to_settings())
+    for short in ({"base_model": "mini"}, {"output": None}, {"defaults": "other.yaml"}):
+        assert validator.is_valid(short)
     for wrong in (
         {"finetuning": {"lerning_rate": 1}},
         {"finetuning": {"learning_rate": 2}},
