@@ -28,13 +28,9 @@ from sklearn.model_selection import train_test_split
 
 from _tables import Table, bundled, from_folder
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
-from finetune_tabpfn.training._loop import (
-    Callback,
-    TrainState,
-    copy_weights,
-    ema_decay_at,
-    mix_weights,
-)
+from finetune_tabpfn.training._callbacks import Callback
+from finetune_tabpfn.training._loop import ema_decay_at
+from finetune_tabpfn.training._state import TrainState, copy_weights, mix_weights
 
 DECAY = 0.95
 KEPT = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)  # of the evaluations of a run

@@ -38,7 +38,9 @@ from finetune_tabpfn._tasks import IGNORED, Classification, Regression
 from finetune_tabpfn.finetuning import _defaults
 from finetune_tabpfn.finetuning._batches import SplitBatches
 from finetune_tabpfn.finetuning._defaults import learning_rate
-from finetune_tabpfn.training._loop import Callback, TrainConfig, TrainState
+from finetune_tabpfn.training._callbacks import Callback
+from finetune_tabpfn.training._loop import TrainConfig
+from finetune_tabpfn.training._state import TrainState
 
 MINI_RATE = learning_rate(1_170_000)
 TABLES = (

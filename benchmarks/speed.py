@@ -53,7 +53,7 @@ from finetune_tabpfn.data._sampling import SplitSampler
 from finetune_tabpfn.finetuning import _defaults
 from finetune_tabpfn.finetuning._batches import SplitBatches
 from finetune_tabpfn.finetuning._defaults import split_sizes
-from finetune_tabpfn.training._loop import Precision, autocast
+from finetune_tabpfn.training._device import Precision, autocast
 
 TASK = Classification(np.array([0, 1]))
 MEMBERS = 4

@@ -1115,3 +1115,23 @@ def test_few_held_out_rows_speak_for_half_of_the_way_only(held_out, share, rando
     assert any(not best[key].equal(base[key]) for key in base)
     for key, weight in deployed.items():
         torch.testing.assert_close(weight, torch.lerp(base[key], best[key], share))
+
+
+def test_every_setting_is_reached_by_a_search_and_survives_cloning():
+    model = classifier(tuning="lora", checkpoint="here")
+    model.set_params(training__ema_decay=0.5, training__min_delta=0.1, tuning__rank=3)
+    model.set_params(checkpoint__every=2)
+    assert model.training == {"ema_decay": 0.5, "min_delta": 0.1}
+    assert model.tuning == LoRA(rank=3)
+    assert model.checkpoint == Checkpoint("here", every=2)
+    copy = clone(model)
+    assert copy.get_params() == model.get_params()
+    with pytest.raises(ValueError, match=r"given 'ema_deacy'.*did you mean 'ema_decay'"):
+        model.set_params(training__ema_deacy=0.5)
+    grid = {"training__ema_decay": [0.0, 0.9], "training__plateau_patience": [1]}
+    search = GridSearchCV(classifier(max_steps=2), grid, cv=2).fit(*IRIS)
+    assert search.best_params_["training__plateau_patience"] == 1
+    assert search.best_estimator_.training == {
+        "ema_decay": search.best_params_["training__ema_decay"],
+        "plateau_patience": 1,
+    }

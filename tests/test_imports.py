@@ -114,6 +114,14 @@ def test_the_training_loop_knows_neither_tabpfn_nor_scikit_learn(module):
     assert not outside & {"sklearn", "tabpfn", "pandas"}
 
 
+def test_the_map_in_the_docs_names_every_module():
+    page = (ROOT.parents[1] / "docs" / "design.md").read_text()
+    drawn = page[page.index("## The map") : page.index("## Where to change what")]
+    for module in MODULES:
+        name = module.split("/")[-1]
+        assert name.startswith("__") or f"{name}.py" in drawn, module
+
+
 def test_modules_are_private_and_few_names_are_public():
     """What is public is what the package and its packages name in `__all__`."""
     assert len(finetune_tabpfn.__all__) <= 12

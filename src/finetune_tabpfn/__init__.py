@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from finetune_tabpfn.finetuning._settings import Checkpoint, LoRA
     from finetune_tabpfn.loggers._base import Logger
     from finetune_tabpfn.loggers._plot import plot_history
-    from finetune_tabpfn.training._loop import Callback
+    from finetune_tabpfn.training._callbacks import Callback
 
     __version__: str
 
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Callback": "training._loop",
+    "Callback": "training._callbacks",
     "Checkpoint": "finetuning._settings",
     "FinetunedTabPFNClassifier": "_estimators",
     "FinetunedTabPFNRegressor": "_estimators",

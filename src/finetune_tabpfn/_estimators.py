@@ -34,7 +34,8 @@ from finetune_tabpfn.finetuning._settings import Checkpoint
 from finetune_tabpfn.loggers._registry import Loggers
 from finetune_tabpfn.models import _base_models, _export
 from finetune_tabpfn.training._checkpoints import Checkpoints
-from finetune_tabpfn.training._loop import HistoryRow, gradients
+from finetune_tabpfn.training._device import gradients
+from finetune_tabpfn.training._state import HistoryRow
 from finetune_tabpfn.utils._warn import warn
 
 

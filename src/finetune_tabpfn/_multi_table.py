@@ -21,7 +21,8 @@ from finetune_tabpfn.finetuning._fine_tune import Surroundings, fine_tune
 from finetune_tabpfn.finetuning._problem import FineTuningProblem
 from finetune_tabpfn.finetuning._selection import FineTuningResult
 from finetune_tabpfn.models import _export
-from finetune_tabpfn.training._loop import HistoryRow, gradients
+from finetune_tabpfn.training._device import gradients
+from finetune_tabpfn.training._state import HistoryRow
 from finetune_tabpfn.utils._text import unknown_name
 
 NOT_HERE = (

@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, St
 from finetune_tabpfn._nested import NESTED, check_nested, with_one
 from finetune_tabpfn._scoring import Scoring
 from finetune_tabpfn.finetuning._settings import Checkpoint, LoRA, Settings, Training
-from finetune_tabpfn.training._loop import HOOKS
+from finetune_tabpfn.training._callbacks import HOOKS
 from finetune_tabpfn.utils._text import nearest, unknown_name
 
 PARAMETERS = """\

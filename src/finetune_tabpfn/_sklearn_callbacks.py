@@ -10,7 +10,8 @@ from typing import Any
 from finetune_tabpfn._parameters import Parameters
 from finetune_tabpfn.data._validation import LabelledTable
 from finetune_tabpfn.finetuning import _defaults
-from finetune_tabpfn.training._loop import Callback, TrainState
+from finetune_tabpfn.training._callbacks import Callback
+from finetune_tabpfn.training._state import TrainState
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks

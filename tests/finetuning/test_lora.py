@@ -15,7 +15,7 @@ from torch import nn
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor, LoRA
 from finetune_tabpfn._tabpfn import load
 from finetune_tabpfn.finetuning._lora import adapted, load_adapter
-from finetune_tabpfn.training._loop import copy_weights
+from finetune_tabpfn.training._state import copy_weights
 
 X, Y = load_iris(return_X_y=True)
 
@@ -202,3 +202,13 @@ def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(ImportError, match=r"pip install \"finetune-tabpfn\[lora\]\""):
         tuned()
+
+
+def test_pefts_own_configuration_serves_as_well():
+    from peft import LoraConfig
+
+    theirs = tuned(tuning=LoraConfig(r=2, lora_alpha=4))
+    ours = tuned(tuning=LoRA(rank=2, alpha=4))
+    np.testing.assert_array_equal(theirs.predict_proba(X), ours.predict_proba(X))
+    with pytest.raises(ValueError, match=r"tuning=LoraConfig\(use_dora=True\) cannot be used; r, "):
+        tuned(tuning=LoraConfig(use_dora=True))

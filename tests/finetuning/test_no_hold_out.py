@@ -15,7 +15,7 @@ from finetune_tabpfn import (
 )
 from finetune_tabpfn._estimators import new_estimator
 from finetune_tabpfn.cli import main
-from finetune_tabpfn.training._loop import copy_weights
+from finetune_tabpfn.training._state import copy_weights
 
 IRIS, DIABETES = load_iris(return_X_y=True), load_diabetes(return_X_y=True)
 QUICK = {

@@ -7,7 +7,7 @@ from finetune_tabpfn._scoring import HoldOutScore
 from finetune_tabpfn._tasks import Regression
 from finetune_tabpfn.finetuning._problem import FineTuningProblem
 from finetune_tabpfn.finetuning._selection import HoldOut
-from finetune_tabpfn.training._loop import Evaluation
+from finetune_tabpfn.training._state import Evaluation
 
 
 def scored(n_rows, standard_errors, min_gain_se=0.5):

@@ -29,7 +29,7 @@ from finetune_tabpfn import (
 )
 from finetune_tabpfn.loggers._plot import save_curve
 from finetune_tabpfn.loggers._registry import ProgressBar
-from finetune_tabpfn.training._loop import Evaluation, HistoryRow, TrainState
+from finetune_tabpfn.training._state import Evaluation, HistoryRow, TrainState
 
 NAME = "finetunedtabpfnclassifier"
 

@@ -16,7 +16,7 @@ from finetune_tabpfn._tasks import IGNORED
 from finetune_tabpfn.pretraining import CausalPrior, PretrainConfig, Tables, pretrain
 from finetune_tabpfn.pretraining.__main__ import load_prior, main
 from finetune_tabpfn.pretraining._batches import PriorBatches, stage_at
-from finetune_tabpfn.training._loop import Callback
+from finetune_tabpfn.training._callbacks import Callback
 
 KINDS = ("classification", "regression")
 TINY = {

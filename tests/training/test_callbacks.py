@@ -5,7 +5,7 @@ from torch import nn
 
 from finetune_tabpfn.finetuning._budget import CostEstimate, TimeBudget, Timer
 from finetune_tabpfn.training._callbacks import DivergenceGuard, EarlyStopping, MaxSteps
-from finetune_tabpfn.training._loop import HistoryRow, TrainState
+from finetune_tabpfn.training._state import HistoryRow, TrainState
 
 
 def state_after(scores, best_evaluation):

@@ -21,7 +21,8 @@ from finetune_tabpfn import Callback
 from finetune_tabpfn._estimators import new_estimator
 from finetune_tabpfn.training._callbacks import EarlyStopping, MaxSteps
 from finetune_tabpfn.training._checkpoints import KEPT, FoldCheckpoints, is_over, unpack
-from finetune_tabpfn.training._loop import Evaluation, TrainConfig, train
+from finetune_tabpfn.training._loop import TrainConfig, train
+from finetune_tabpfn.training._state import Evaluation
 
 X, Y = load_iris(return_X_y=True)
 SETTINGS = {"base_model": "mini", "n_estimators": 2, "random_state": 0, "eval_interval": 2}
@@ -237,7 +238,7 @@ def test_a_finished_fit_is_found_finished(tmp_path):
     np.testing.assert_array_equal(again.predict(data[0]), first.predict(data[0]))
 
 
-@pytest.mark.parametrize("more", [{"patience": 20}, {"early_stopping": False}])
+@pytest.mark.parametrize("more", [{"patience": 20}, {"patience": None}])
 def test_a_fit_that_stopped_early_goes_on_with_more_patience(more, tmp_path):
     data = sugar()
     settings = {**SETTINGS, "max_steps": 4, "eval_interval": 1, "min_delta": 10.0}

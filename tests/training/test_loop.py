@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from finetune_tabpfn.finetuning._budget import CostEstimate, TimeBudget, Timer
-from finetune_tabpfn.training._callbacks import EarlyStopping, MaxSteps
-from finetune_tabpfn.training._loop import Callback, TrainConfig, improves, mix_weights, train
+from finetune_tabpfn.training._callbacks import Callback, EarlyStopping, MaxSteps
+from finetune_tabpfn.training._loop import TrainConfig, train
+from finetune_tabpfn.training._state import improves, mix_weights
 
 X = torch.linspace(-1, 1, 32)[:, None]
 Y = 3 * X + 1

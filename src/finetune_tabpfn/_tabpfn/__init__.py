@@ -4,6 +4,7 @@ tabpfn changes its private names between releases; only this folder knows them. 
 tabpfn 9.2.
 """
 
+from finetune_tabpfn._tabpfn._batch import Batch, loss_of
 from finetune_tabpfn._tabpfn._checkpoints import (
     cached_path,
     default_version,
@@ -26,14 +27,8 @@ from finetune_tabpfn._tabpfn._network import (
     moved,
 )
 from finetune_tabpfn._tabpfn._predict import embed, n_fitted_rows, predict_mixture
-from finetune_tabpfn._tabpfn._table import (
-    Batch,
-    Member,
-    Prediction,
-    PreparedTable,
-    loss_of,
-    prepare,
-)
+from finetune_tabpfn._tabpfn._prepare import prepare
+from finetune_tabpfn._tabpfn._table import Member, Prediction, PreparedTable
 from finetune_tabpfn._tabpfn._trainable import only_trained
 
 __all__ = [

@@ -47,7 +47,7 @@ def add(commands: Commands) -> None:
     instead.add_argument(
         "--dry-run",
         action="store_true",
-        help="only say what would run on what, with a forecast of time and memory: loads table "
+        help="only say what would run on what, with an estimate of time and memory: loads table "
         "and base model, trains nothing, writes nothing",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -62,7 +62,7 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Do what the file says, or only check or forecast it."""
+    """Do what the file says, or only check it or estimate what it takes."""
     config = load_config(arguments.config, _overrides(arguments))
     if arguments.validate_config:
         answer(arguments, config.to_yaml().rstrip(), config.to_settings())

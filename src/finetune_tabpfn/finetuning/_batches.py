@@ -121,7 +121,7 @@ class SplitBatches:
         return measures
 
     def pass_bytes(self, model: nn.Module) -> float:
-        """Forecast the bytes that one pass keeps for its backward pass, from a small one."""
+        """Estimate the bytes that one pass keeps for its backward pass, from a small one."""
         rows = self.split_rows
         share = min(1.0, PROBE_ROWS / rows)
         small = dataclasses.replace(

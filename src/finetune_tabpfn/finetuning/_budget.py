@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from finetune_tabpfn.training._loop import Callback, TrainState
+from finetune_tabpfn.training._callbacks import Callback
+from finetune_tabpfn.training._state import TrainState
 from finetune_tabpfn.training._stop_reasons import StopReason
 
 PROBE_SHARE = 0.3  # of a time limit, for all trials of a learning rate

@@ -25,13 +25,8 @@ from finetune_tabpfn.finetuning._budget import (
 )
 from finetune_tabpfn.finetuning._selection import CANDIDATES, HoldOut
 from finetune_tabpfn.finetuning._settings import Settings
-from finetune_tabpfn.training._loop import (
-    Precision,
-    TrainConfig,
-    autocast,
-    ran_out_of_memory,
-    waiter,
-)
+from finetune_tabpfn.training._device import Precision, autocast, ran_out_of_memory, waiter
+from finetune_tabpfn.training._loop import TrainConfig
 
 FIRST_ROWS = 64
 LEAST_STRIDE = 1.25  # of the rows, between two sizes; smaller ones would tell nothing new

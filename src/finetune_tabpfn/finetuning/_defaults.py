@@ -1,4 +1,4 @@
-"""What the defaults resolve to: the recipe, as pure functions of a fit's sizes.
+"""What the defaults resolve to, as pure functions of a fit's sizes.
 
 docs/design.md says where each choice comes from.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from finetune_tabpfn.training._loop import Precision
+from finetune_tabpfn.training._device import Precision
 from finetune_tabpfn.utils._warn import warn
 
 MAX_QUERY = 1024  # more query rows make a better gradient (Rubachev et al. 2025, table 5)

@@ -19,8 +19,9 @@ from finetune_tabpfn.finetuning._settings import Settings
 from finetune_tabpfn.finetuning._trainable import TrainedPart, trained_part
 from finetune_tabpfn.training._callbacks import DivergenceGuard, EarlyStopping, MaxSteps
 from finetune_tabpfn.training._checkpoints import FoldCheckpoints, is_over, unpack
-from finetune_tabpfn.training._loop import TrainConfig, TrainState, logger, new_state, train
+from finetune_tabpfn.training._loop import TrainConfig, logger, train
 from finetune_tabpfn.training._optimizer import AdamW
+from finetune_tabpfn.training._state import TrainState, new_state
 from finetune_tabpfn.training._stop_reasons import StopReason
 
 PROBED_RATES = (0.3, 3.0)  # times the usual learning rate

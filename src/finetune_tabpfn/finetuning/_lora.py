@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from finetune_tabpfn.finetuning._settings import LoRA
-from finetune_tabpfn.training._loop import Callback, TrainState, Weights
+from finetune_tabpfn.training._callbacks import Callback
+from finetune_tabpfn.training._state import TrainState, Weights
 from finetune_tabpfn.utils._optional import require
 from finetune_tabpfn.utils._random_state import untouched_random_state
 from finetune_tabpfn.utils._text import to_json

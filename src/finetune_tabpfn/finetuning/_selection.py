@@ -17,15 +17,15 @@ from finetune_tabpfn.finetuning._budget import TimeBudget
 from finetune_tabpfn.finetuning._lora import Adapter
 from finetune_tabpfn.finetuning._problem import FineTuningProblem
 from finetune_tabpfn.finetuning._trainable import TrainedPart
-from finetune_tabpfn.training._loop import (
+from finetune_tabpfn.training._device import ran_out_of_memory
+from finetune_tabpfn.training._loop import NoScoreError
+from finetune_tabpfn.training._state import (
     Evaluation,
     HistoryRow,
-    NoScoreError,
     TrainState,
     Weights,
     improves,
     mix_weights,
-    ran_out_of_memory,
 )
 from finetune_tabpfn.training._stop_reasons import NOTHING_TO_TRAIN_ON, StopReason
 

@@ -12,7 +12,8 @@ from torch import nn
 from finetune_tabpfn._tabpfn import only_trained
 from finetune_tabpfn.finetuning._lora import Adapter, adapted
 from finetune_tabpfn.finetuning._settings import LoRA
-from finetune_tabpfn.training._loop import Callback, Weights
+from finetune_tabpfn.training._callbacks import Callback
+from finetune_tabpfn.training._state import Weights
 
 
 class TrainedPart(Protocol):

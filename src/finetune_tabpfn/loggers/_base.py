@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from finetune_tabpfn.training._loop import Callback, TrainState
+from finetune_tabpfn.training._callbacks import Callback
+from finetune_tabpfn.training._state import TrainState
 from finetune_tabpfn.utils._text import to_json_line
 
 

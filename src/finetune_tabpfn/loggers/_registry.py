@@ -15,7 +15,8 @@ from typing import Any, TextIO
 from finetune_tabpfn.loggers._base import Csv, JsonLines, Logger
 from finetune_tabpfn.loggers._plot import Curve
 from finetune_tabpfn.loggers._trackers import MLflow, TensorBoard, WandB
-from finetune_tabpfn.training._loop import HOOKS, TrainState
+from finetune_tabpfn.training._callbacks import HOOKS
+from finetune_tabpfn.training._state import TrainState
 from finetune_tabpfn.utils._files import make_first_free
 from finetune_tabpfn.utils._progress import tqdm
 from finetune_tabpfn.utils._warn import warn

@@ -20,18 +20,11 @@ from finetune_tabpfn.finetuning import _defaults
 from finetune_tabpfn.pretraining._batches import PriorBatches, Validation
 from finetune_tabpfn.pretraining._optimizers import MuonAdamW
 from finetune_tabpfn.pretraining._prior import CausalPrior, Prior
-from finetune_tabpfn.training._callbacks import MaxSteps
+from finetune_tabpfn.training._callbacks import Callback, MaxSteps
 from finetune_tabpfn.training._checkpoints import pack, unpack
-from finetune_tabpfn.training._loop import (
-    Callback,
-    Precision,
-    TrainConfig,
-    TrainState,
-    Weights,
-    gradients,
-    logger,
-    train,
-)
+from finetune_tabpfn.training._device import Precision, gradients
+from finetune_tabpfn.training._loop import TrainConfig, logger, train
+from finetune_tabpfn.training._state import TrainState, Weights
 from finetune_tabpfn.training._stop_reasons import StopReason
 from finetune_tabpfn.utils._files import save_whole
 from finetune_tabpfn.utils._text import to_json_line

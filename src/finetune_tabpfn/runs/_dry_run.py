@@ -1,4 +1,4 @@
-"""What a run would do, without training: a dry run with a forecast of time and memory."""
+"""What a run would do, without training: a dry run with an estimate of time and memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from finetune_tabpfn.finetuning._fine_tune import loop_config, most_steps
 from finetune_tabpfn.finetuning._problem import NothingToTrainError
 from finetune_tabpfn.loggers._base import peak_memory
 from finetune_tabpfn.runs._tables import Tables
-from finetune_tabpfn.training._loop import gradients
+from finetune_tabpfn.training._device import gradients
 
 MEASURING_SECONDS = 20.0  # at most, for each kind of work; what takes longer is extrapolated
 COPIES = 7  # of the weights in training: network, gradient, AdamW's two, average, best, base
@@ -38,7 +38,7 @@ class DryRun:
         Of a split, and splits per step.
     max_steps, steps_per_evaluation, n_folds : int
     prepare_seconds, step_seconds, validation_seconds : float
-        Measured: loading and preparing. Forecast: a step, a validation.
+        Measured: loading and preparing. Estimated: a step, a validation.
     most_seconds : float
         For the whole fit, if nothing stops it before `max_steps`; at most `time_limit`.
     memory_mb : float

@@ -150,23 +150,25 @@ def evaluate(
     table = read_for(fitted, _hub.local_file(data), target=target, missing_values=missing_values)
     rows, y, unlabelled = _labelled_rows(table, target, data)
     X = features_of(fitted, rows, data)
-    judge = _judge_of(fitted, y, target, top)
+    evaluator = _evaluator_of(fitted, y, target, top)
     if out is None:
-        answers = Predictions.joined([a for _, a in _answers(fitted, X, batch_size, progress)])
+        predictions = Predictions.joined(
+            [a for _, a in _predictions(fitted, X, batch_size, progress)]
+        )
         files: list[Path] = []
     else:
         out = Path(out)
-        answers = _write_rows(fitted, X, rows, judge, out / ROWS_FILE, batch_size, progress)
-        files = [out / ROWS_FILE, *judge.draw(answers, out), out / METRICS_FILE]
+        predictions = _write_rows(fitted, X, rows, evaluator, out / ROWS_FILE, batch_size, progress)
+        files = [out / ROWS_FILE, *evaluator.draw(predictions, out), out / METRICS_FILE]
     evaluation = Evaluation(
         model=str(model),
         data=str(data),
         target=target,
-        task=judge.task,
+        task=evaluator.task,
         rows=len(y),
         rows_without_label=unlabelled,
-        rows_of_unknown_labels=judge.n_unknown,
-        metrics=judge.metrics(answers),
+        rows_of_unknown_labels=evaluator.n_unknown,
+        metrics=evaluator.metrics(predictions),
         files=[str(file) for file in files],
     )
     if out is not None:
@@ -175,7 +177,7 @@ def evaluate(
     return evaluation
 
 
-class _ClassJudge:
+class _ClassEvaluator:
     """Knows the true classes."""
 
     task = "classification"
@@ -187,19 +189,19 @@ class _ClassJudge:
         self.n_unknown = int((self.codes < 0).sum())
         self.top = top
 
-    def metrics(self, answers: Predictions) -> dict[str, float]:
-        return class_metrics(self.codes, answers.values)
+    def metrics(self, predictions: Predictions) -> dict[str, float]:
+        return class_metrics(self.codes, predictions.values)
 
-    def records(self, answers: Predictions, rows: slice) -> Iterable[dict[str, Any]]:
+    def records(self, predictions: Predictions, rows: slice) -> Iterable[dict[str, Any]]:
         """Yield truth, ranked predictions and whether the first is right, for each row."""
-        best = ranked(answers.values, self.labels, self.top)
-        hits = answers.values.argmax(axis=1) == self.codes[rows]
-        for truth, predictions, hit in zip(self.truth[rows], best, hits, strict=True):
-            yield {"truth": truth, "predictions": predictions, "correct": bool(hit)}
+        best = ranked(predictions.values, self.labels, self.top)
+        hits = predictions.values.argmax(axis=1) == self.codes[rows]
+        for truth, likely, hit in zip(self.truth[rows], best, hits, strict=True):
+            yield {"truth": truth, "predictions": likely, "correct": bool(hit)}
 
-    def draw(self, answers: Predictions, out: Path) -> list[Path]:
+    def draw(self, predictions: Predictions, out: Path) -> list[Path]:
         """Write the figures and return their paths."""
-        named = answers.values.argmax(axis=1)
+        named = predictions.values.argmax(axis=1)
         known = self.codes >= 0
         if not known.any():
             return []
@@ -207,7 +209,7 @@ class _ClassJudge:
         _figures.draw_confusion(
             confusion(self.codes, named, len(self.labels)), self.labels, files[0]
         )
-        found = reliability(*confidences(self.codes[known], answers.values[known]))
+        found = reliability(*confidences(self.codes[known], predictions.values[known]))
         two = len(self.labels) == 2
         said = (
             f"predicted probability of {self.labels[1]!r}"
@@ -218,7 +220,7 @@ class _ClassJudge:
         return files
 
 
-class _QuantityJudge:
+class _QuantityEvaluator:
     """Knows the true quantities."""
 
     task = "regression"
@@ -231,34 +233,36 @@ class _QuantityJudge:
             raise ValueError(f"{target!r} holds {odd!r}, but the model predicts numbers.")
         self.y, self.target = numbers.to_numpy(dtype=np.float64), target
 
-    def metrics(self, answers: Predictions) -> dict[str, float]:
-        return quantity_metrics(self.y, answers.values, answers.deciles)
+    def metrics(self, predictions: Predictions) -> dict[str, float]:
+        return quantity_metrics(self.y, predictions.values, predictions.deciles)
 
-    def records(self, answers: Predictions, rows: slice) -> Iterable[dict[str, Any]]:
+    def records(self, predictions: Predictions, rows: slice) -> Iterable[dict[str, Any]]:
         """Yield truth, prediction and error of each row, and whether its interval holds it."""
         for place, truth in enumerate(self.y[rows]):
-            predicted = float(answers.values[place])
+            predicted = float(predictions.values[place])
             record = {"truth": float(truth), "prediction": predicted, "error": predicted - truth}
-            if answers.deciles is not None:
-                low, high = answers.deciles[place, [0, -1]].tolist()
+            if predictions.deciles is not None:
+                low, high = predictions.deciles[place, [0, -1]].tolist()
                 record |= {"interval_80": [low, high], "correct": bool(low <= truth <= high)}
             yield record
 
-    def draw(self, answers: Predictions, out: Path) -> list[Path]:
+    def draw(self, predictions: Predictions, out: Path) -> list[Path]:
         """Write the figures and return their paths."""
         files = [out / "scatter.png"]
-        _figures.draw_scatter(self.y, answers.values, self.target, files[0])
-        if answers.deciles is not None:
+        _figures.draw_scatter(self.y, predictions.values, self.target, files[0])
+        if predictions.deciles is not None:
             files.append(out / "reliability.png")
-            _figures.draw_coverage(self.y, answers.deciles, files[1])
+            _figures.draw_coverage(self.y, predictions.deciles, files[1])
         return files
 
 
-def _judge_of(model: Any, y: pd.Series, target: str, top: int) -> _ClassJudge | _QuantityJudge:
+def _evaluator_of(
+    model: Any, y: pd.Series, target: str, top: int
+) -> _ClassEvaluator | _QuantityEvaluator:
     if top < 1:
         raise ValueError(f"top={top!r} must be 1 or more.")
-    judge = _ClassJudge if hasattr(model, "predict_proba") else _QuantityJudge
-    return judge(model, y, target, top)
+    evaluator = _ClassEvaluator if hasattr(model, "predict_proba") else _QuantityEvaluator
+    return evaluator(model, y, target, top)
 
 
 def _labelled_rows(
@@ -275,10 +279,10 @@ def _labelled_rows(
     return tidy_columns(X, str(data)), y, int((~labelled).sum())
 
 
-def _answers(
+def _predictions(
     model: Any, X: pd.DataFrame, batch_size: int, progress: bool
 ) -> Iterable[tuple[slice, Predictions]]:
-    """Yield the answers batch by batch."""
+    """Yield the predictions batch by batch."""
     with tqdm(total=len(X), unit=" rows", desc="evaluating", disable=not progress) as bar:
         for rows in batches(len(X), batch_size):
             yield rows, Predictions.of(model, X.iloc[rows])
@@ -289,19 +293,19 @@ def _write_rows(
     model: Any,
     X: pd.DataFrame,
     inputs: pd.DataFrame,
-    judge: _ClassJudge | _QuantityJudge,
+    evaluator: _ClassEvaluator | _QuantityEvaluator,
     path: Path,
     batch_size: int,
     progress: bool,
 ) -> Predictions:
-    """Predict and write a record of every row as the batches come; return all answers."""
+    """Predict and write a record of every row as the batches come; return all predictions."""
     parts = []
 
     def write(part: Path) -> None:
         with part.open("w", encoding="utf-8") as file:
-            for rows, answers in _answers(model, X, batch_size, progress):
-                _write_records(file, inputs.iloc[rows], judge.records(answers, rows))
-                parts.append(answers)
+            for rows, predictions in _predictions(model, X, batch_size, progress):
+                _write_records(file, inputs.iloc[rows], evaluator.records(predictions, rows))
+                parts.append(predictions)
 
     save_whole(path, write)
     return Predictions.joined(parts)

@@ -104,28 +104,23 @@ def preview(
     Notes
     -----
     The time limit cuts the training; the predictions for the held-out rows, which cannot be cut,
-    are forecast. A machine that gets busier meanwhile makes a preview late by what they take
+    are estimated. A machine that gets busier meanwhile makes a preview late by what they take
     longer.
     """
-    if sample_size < 20:
-        raise ValueError(f"sample_size={sample_size!r} must be 20 or more.")
     began = time.monotonic()
     parameters = _settings(parameters, full, test_mode)
-    if test_mode:
-        sample_size = min(sample_size, TEST_ROWS)
     data = preview_data(
         data_path,
         base_data,
         target,
         task=task,
         missing_values=missing_values,
-        sample_size=None if full else sample_size,
+        sample_size=_rows_to_read(sample_size, full, test_mode),
         random_state=parameters["random_state"],
         cache_dir=_cache_folder(cache_dir),
     )
-    if parameters["time_limit"] is not None and not full:
-        rows = rows_that_fit(data, target, parameters, PREDICTING * parameters["time_limit"])
-        data = sampled(data, target, max(rows, LEAST_ROWS), parameters["random_state"])
+    if not full:
+        data = _as_time_allows(data, target, parameters)
     say(
         f"{data.task} of {target!r}: {data.rows_used:,} of {data.rows_available:,} rows, "
         f"{len(data.held_out):,} of them held out"
@@ -153,10 +148,32 @@ def preview(
         **_figures(comparison),
         "verdict": _verdict(question, comparison, candidate),
         "notes": data.notes + pair.notes,
-        "parameters": {k: v if _is_plain(v) else repr(v) for k, v in parameters.items()},
+        "parameters": _as_json(parameters),
         "versions": {name: version(name) for name in PACKAGES},
         "time_elapsed": round(time.monotonic() - began, 3),
     }
+
+
+def _as_json(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {k: v if _is_plain(v) else repr(v) for k, v in parameters.items()}
+
+
+def _rows_to_read(sample_size: int, full: bool, test_mode: bool) -> int | None:
+    """Return the rows to read at most, None for all."""
+    if sample_size < 20:
+        raise ValueError(f"sample_size={sample_size!r} must be 20 or more.")
+    if full:
+        return None
+    return min(sample_size, TEST_ROWS) if test_mode else sample_size
+
+
+def _as_time_allows(data: PreviewData, target: str, parameters: dict[str, Any]) -> PreviewData:
+    """Return as many rows as can be predicted in their share of the time limit."""
+    limit = parameters["time_limit"]
+    if limit is None:
+        return data
+    rows = rows_that_fit(data, target, parameters, PREDICTING * limit)
+    return sampled(data, target, max(rows, LEAST_ROWS), parameters["random_state"])
 
 
 def _cache_folder(cache_dir: str | Path | None) -> Path | None:

@@ -1,11 +1,46 @@
-"""Guests of the loop that end a run. Each answers one question."""
+"""What the loop tells and asks, and what ends a run: each answers one question."""
 
 from __future__ import annotations
 
 import math
 
-from finetune_tabpfn.training._loop import Callback, TrainState
+from finetune_tabpfn.training._state import TrainState
 from finetune_tabpfn.training._stop_reasons import StopReason
+
+
+class Callback:
+    """What the loop tells and asks; override the hooks you need.
+
+    Every hook may return a non-empty string, the reason to stop; the first one ends the run.
+    Anything else that is true ends it as well, with the name of the callback's class as reason.
+    A hook that raises ends the run like a reason; what it raised is raised once the run is over.
+    An object of any other class with some of these methods serves as well.
+    """
+
+    def on_train_begin(self, state: TrainState) -> str | None:
+        """Before anything is evaluated or trained."""
+
+    def before_evaluation(self, state: TrainState) -> str | None:
+        """Before the hold-out is scored; a reason skips the validation."""
+
+    def after_evaluation(self, state: TrainState) -> str | None:
+        """After an evaluation: the last row of `state.history`, the model as it was scored."""
+
+    def before_step(self, state: TrainState) -> str | None:
+        """Before an update."""
+
+    def after_step(self, state: TrainState) -> str | None:
+        """After an update: `state.train_loss`, `state.grad_norm` and `state.step` are new.
+
+        To read the first two on a GPU waits for it; what need not be known of every step is better
+        read after an evaluation.
+        """
+
+    def on_train_end(self, state: TrainState) -> None:
+        """Once, however the run ended: also on an error."""
+
+
+HOOKS = tuple(name for name in vars(Callback) if name.startswith(("on_", "before_", "after_")))
 
 
 class MaxSteps(Callback):

@@ -18,15 +18,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from finetune_tabpfn.training._loop import (
-    Callback,
-    Evaluation,
-    HistoryRow,
-    TrainState,
-    logger,
-    new_state,
-    swap,
-)
+from finetune_tabpfn.training._callbacks import Callback
+from finetune_tabpfn.training._loop import logger
+from finetune_tabpfn.training._state import Evaluation, HistoryRow, TrainState, new_state, swap
 from finetune_tabpfn.training._stop_reasons import GOES_ON
 from finetune_tabpfn.utils._files import damage_of, remove_parts, save_whole
 from finetune_tabpfn.utils._warn import warn

@@ -1,6 +1,6 @@
 """The training loop. It knows torch, neither TabPFN nor scikit-learn.
 
-A *step* is one optimizer update. A *evaluation* is `eval_interval` steps and the validation
+A *step* is one optimizer update. An *evaluation* is `eval_interval` steps and the validation
 after them; evaluation 0 is the untouched model. The loop remembers the best weights whatever ends
 it. Stopping, logging and clocks are callbacks: objects whose hooks stand around the one update.
 """
@@ -11,32 +11,30 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, ClassVar, Literal, Protocol
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
+from finetune_tabpfn.training._device import Precision, autocast, ran_out_of_memory, waiter
+from finetune_tabpfn.training._state import (
+    Evaluation,
+    HistoryRow,
+    TrainState,
+    copy_weights,
+    improves,
+    new_state,
+    swap,
+)
 from finetune_tabpfn.training._stop_reasons import StopReason
 from finetune_tabpfn.utils._warn import warn
 
 logger = logging.getLogger("finetune_tabpfn")
 
-Weights = dict[str, torch.Tensor]
-# of a step: (share of the update, loss) for each of its passes, and the norm of the gradient
-UnreadStep = tuple[list[tuple[float, torch.Tensor]], torch.Tensor]
 READ_SECONDS = 0.25  # on a device that works on its own: between two moments of waiting for it
 WARM_UP_STEPS = 3  # that are waited for one by one: what they take tells warming up from work
-Precision = Literal["fp32", "bf16", "fp16"]
-
-
-@contextmanager
-def gradients() -> Iterator[None]:
-    """Let torch record gradients, whatever it was told outside; training needs them."""
-    with torch.inference_mode(False), torch.enable_grad():
-        yield
 
 
 class BatchSource(Protocol):
@@ -51,43 +49,8 @@ class BatchSource(Protocol):
         ...
 
 
-class Callback:
-    """What the loop tells and asks; override the hooks you need.
-
-    Every hook may return a non-empty string, the reason to stop; the first one ends the run.
-    Anything else that is true ends it as well, with the name of the callback's class as reason.
-    A hook that raises ends the run like a reason; what it raised is raised once the run is over.
-    An object of any other class with some of these methods serves as well.
-    """
-
-    def on_train_begin(self, state: TrainState) -> str | None:
-        """Before anything is evaluated or trained."""
-
-    def before_evaluation(self, state: TrainState) -> str | None:
-        """Before the hold-out is scored; a reason skips the validation."""
-
-    def after_evaluation(self, state: TrainState) -> str | None:
-        """After an evaluation: the last row of `state.history`, the model as it was scored."""
-
-    def before_step(self, state: TrainState) -> str | None:
-        """Before an update."""
-
-    def after_step(self, state: TrainState) -> str | None:
-        """After an update: `state.train_loss`, `state.grad_norm` and `state.step` are new.
-
-        To read the first two on a GPU waits for it; what need not be known of every step is better
-        read after an evaluation.
-        """
-
-    def on_train_end(self, state: TrainState) -> None:
-        """Once, however the run ended: also on an error."""
-
-
 class NoScoreError(ValueError):
     """Raised for a score that is no number; its text says whose."""
-
-
-HOOKS = tuple(name for name in vars(Callback) if name.startswith(("on_", "before_", "after_")))
 
 
 def constant_after_warmup(step: int, warmup_steps: int = 5) -> float:
@@ -139,107 +102,6 @@ class TrainConfig:
     precision: Precision = "fp32"
     ema_decay: float = 0.0
     plateau_patience: int = 0
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What a hold-out says of a model: the score that decides, and more that is only recorded.
-
-    `predictions` are arrays that `evaluate` wants to find again with the base and the best
-    evaluation.
-    """
-
-    score: float
-    metrics: dict[str, float] = field(default_factory=dict)
-    predictions: Sequence[Any] = ()
-
-
-@dataclass(frozen=True)
-class HistoryRow:
-    """One row of the history. Evaluation 0 has no train loss (NaN) and no learning rate (0)."""
-
-    evaluation: int
-    step: int
-    seconds: float
-    train_loss: float
-    score: float
-    learning_rate: float
-    metrics: dict[str, float] = field(default_factory=dict)
-
-    NAMES: ClassVar = ("evaluation", "step", "seconds", "train_loss", "score", "learning_rate")
-
-    def flat(self) -> dict[str, float]:
-        """Return numbers by name, metrics among them."""
-        return {name: getattr(self, name) for name in self.NAMES} | self.metrics
-
-
-@dataclass
-class TrainState:
-    """Everything that outlives a step. A score is better when it is greater."""
-
-    model: nn.Module
-    fold: int = 0  # of several trainings of one fit
-    step: int = 0
-    step_rows: float = math.nan  # that a step sends through the model, if the batches tell
-    learning_rate: float = 0.0
-    history: list[HistoryRow] = field(default_factory=list)
-    base_weights: Weights = field(default_factory=dict)
-    best_weights: Weights = field(default_factory=dict)
-    base: Evaluation | None = None
-    best: Evaluation | None = None
-    last: Evaluation | None = None
-    best_evaluation: int = 0
-    best_step: int = 0
-    last_reduction: int = 0  # the last one after which the run went back
-    rate_share: float = 1.0  # of the learning rate, a third of it after every retreat
-    step_seconds: list[float] = field(default_factory=list)  # as far as they were measured
-    validation_seconds: list[float] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)  # of every step, as far as they were read
-    grad_norms: list[float] = field(default_factory=list)  # likewise
-    unread: list[UnreadStep] = field(default_factory=list)  # what the device still has
-    ema_weights: list[torch.Tensor] = field(default_factory=list)  # of the trained parameters
-    scaler: torch.amp.GradScaler | None = None
-    stop_reason: str | None = None
-    error: Exception | None = None  # what ended the run, if it was none of what it copes with
-
-    @property
-    def base_score(self) -> float:
-        """Score of evaluation 0, the untouched model; NaN when it was never scored."""
-        return math.nan if self.base is None else self.base.score
-
-    @property
-    def best_score(self) -> float:
-        """Score of the best evaluation; NaN when nothing was scored."""
-        return math.nan if self.best is None else self.best.score
-
-    @property
-    def train_loss(self) -> float:
-        """Loss of the last step; NaN before the first one."""
-        self.read_losses()
-        return self.losses[-1] if self.losses else math.nan
-
-    @property
-    def grad_norm(self) -> float:
-        """Norm of the last step's gradient before it was clipped; NaN before the first one."""
-        self.read_losses()
-        return self.grad_norms[-1] if self.grad_norms else math.nan
-
-    def read_losses(self) -> None:
-        """Take the losses and gradient norms that are still on the device, which it waits for."""
-        owed, self.unread = self.unread, []
-        for passes, norm in owed:
-            self.losses.append(sum(share * loss.item() for share, loss in passes))
-            self.grad_norms.append(norm.item())
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of training up to the last evaluation."""
-        return self.history[-1].seconds if self.history else 0.0
-
-    @property
-    def steps_since_validation(self) -> int:
-        """Updates that no score speaks for yet."""
-        return self.step - (self.history[-1].step if self.history else 0)
 
 
 def train(
@@ -550,56 +412,3 @@ class _Run:
             row.evaluation, row.step, row.seconds, row.train_loss, score,
             state.best_score, state.best_step,
         )  # fmt: skip
-
-
-def waiter(device: torch.device) -> Callable[[], None] | None:
-    """Return what waits for a device, None for one that has done its work when a call returns."""
-    if device.type == "cuda":
-        return partial(torch.cuda.synchronize, device)
-    return torch.mps.synchronize if device.type == "mps" else None
-
-
-def new_state(model: nn.Module) -> TrainState:
-    """Return the state of a run that has not begun."""
-    base = copy_weights(model)
-    return TrainState(model=model, base_weights=base, best_weights=base)
-
-
-def ran_out_of_memory(error: Exception) -> bool:
-    """Tell whether an error says that memory could not be had, which on a CPU has no own type."""
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
-    )
-
-
-def swap(ema_weights: list[torch.Tensor], parameters: list[nn.Parameter]) -> None:
-    """Let weights and their moving average, in the same order, change places, if there is one."""
-    for average, weight in zip(ema_weights, parameters, strict=False):
-        average.data, weight.data = weight.data, average.data
-
-
-def improves(score: float, best: float, min_delta: float) -> bool:
-    """Tell whether `score` beats `best` by more than the share `min_delta` of its size."""
-    return score > best + min_delta * abs(best)
-
-
-def copy_weights(model: nn.Module) -> Weights:
-    """Return a copy of the model's state that later updates leave alone."""
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-def mix_weights(first: Weights, second: Weights, share: float) -> Weights:
-    """Return ``(1 - share) * first + share * second``; integer tensors come from `first`."""
-    return {
-        name: torch.lerp(tensor, second[name], share) if tensor.is_floating_point() else tensor
-        for name, tensor in first.items()
-    }
-
-
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
-    """Return the autocast context of `precision`, which does nothing for fp32."""
-    if precision == "fp32":
-        return nullcontext()
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    return torch.autocast(device.type, dtype=dtype)
