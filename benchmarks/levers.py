@@ -164,6 +164,7 @@ LEVERS = {
     ),
     "no plateau": Lever({"plateau_patience": 0}),
     "plateau of 3 evaluations": Lever({"plateau_patience": 3}),
+    "plateau of 5 evaluations": Lever({"plateau_patience": 5}),
     "learning_rate auto": Lever({"learning_rate": "auto"}),
     "warm-up of 20 steps": Lever(replaced=lambda steps: loop(schedule=partial(warm_up, steps=20))),
     "query share .2": Lever(replaced=lambda steps: patch.object(_defaults, "QUERY_SHARE", 0.2)),

@@ -15,9 +15,10 @@ from statistics import median
 
 import torch
 
+from finetune_tabpfn.finetuning._budget import Timer
 from finetune_tabpfn.pretraining import PretrainConfig
-from finetune_tabpfn.pretraining._batches import STAGES, Objective
-from finetune_tabpfn.pretraining._run import new_batches, new_specs, new_task
+from finetune_tabpfn.pretraining._config import STAGES
+from finetune_tabpfn.pretraining._run import new_batches, new_specs
 
 
 def main() -> None:
@@ -33,8 +34,8 @@ def main() -> None:
     device = torch.device("cpu")
     for kind in ("classification", "regression"):
         config = PretrainConfig(kind=kind)
-        specs, batches = new_specs(config), new_batches(config, None, device)
-        objective = Objective(new_task(config, specs, device))
+        specs = new_specs(config)
+        batches = new_batches(config, None, specs, device, Timer(None))
         for stage in STAGES:
             drawing, training, tables = [], [], 0
             for number in range(arguments.steps):
@@ -43,7 +44,7 @@ def main() -> None:
                 passes = list(batches(step))
                 drawn = time.monotonic()
                 for share, batch in passes:
-                    (share * objective(specs.model, batch)).backward()
+                    (share * batch.loss(specs.model)).backward()
                 drawing.append(drawn - started)
                 training.append(time.monotonic() - drawn)
                 tables += sum(batch.x.shape[1] for _, batch in passes)

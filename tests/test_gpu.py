@@ -1,5 +1,6 @@
 """What only a CUDA card can show; `make test-gpu` runs it, elsewhere it is skipped."""
 
+import json
 import pickle
 import time
 import warnings
@@ -10,6 +11,7 @@ import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 
 from finetune_tabpfn import Callback, FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn.pretraining.__main__ import main as pretraining
 from finetune_tabpfn.training._optimizer import AdamW
 
 pytestmark = [
@@ -135,3 +137,13 @@ def test_little_memory_asks_for_less_and_trains_all_the_same(share):
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert model.n_steps_ == 5
+
+
+def test_a_recipe_continues_a_mini_model_within_its_seconds(tmp_path):
+    out = tmp_path / "more-v3.safetensors"
+    started = time.monotonic()
+    assert pretraining(["--recipe", "mini-regressor", "--seconds", "40", "--out", str(out)]) == 0
+    assert time.monotonic() - started <= 40
+    rows = [json.loads(line) for line in out.with_suffix(".jsonl").read_text().splitlines()]
+    assert rows[-1]["step"] >= 5
+    assert rows[-1]["score"] > rows[0]["score"] - 0.1

@@ -4,11 +4,14 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_diabetes, load_iris
 from tabpfn import TabPFNClassifier, TabPFNRegressor
+from tabpfn.architectures.shared import scaled_dot_product_attention as attention
+from torch.nn.attention import SDPBackend
 
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
-from finetune_tabpfn._tabpfn import load
+from finetune_tabpfn._tabpfn import attention_for_many_shapes, load
 from finetune_tabpfn.models._export import save_model
 from plain import plain
 
@@ -128,3 +131,12 @@ def _moved(path, kind, model):
     before = load(path, kind, model.predictor_.devices_[0]).model.state_dict()
     after = model.predictor_.model_.state_dict()
     return [name for name in before if not before[name].equal(after[name])]
+
+
+def test_many_shapes_do_without_the_attention_that_plans_for_each():
+    before = list(attention._SDPA_BACKENDS)
+    with attention_for_many_shapes(torch.device("cuda")):
+        within = list(attention._SDPA_BACKENDS)
+    assert within == [backend for backend in before if backend != SDPBackend.CUDNN_ATTENTION]
+    assert SDPBackend.FLASH_ATTENTION in within
+    assert before == attention._SDPA_BACKENDS

@@ -2,10 +2,12 @@
 
 import json
 import math
+import time
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
@@ -13,9 +15,11 @@ from tabpfn import TabPFNClassifier, TabPFNRegressor
 
 from finetune_tabpfn import FinetunedTabPFNClassifier
 from finetune_tabpfn._tasks import IGNORED
+from finetune_tabpfn.models._base_models import mini
 from finetune_tabpfn.pretraining import CausalPrior, PretrainConfig, Tables, pretrain
 from finetune_tabpfn.pretraining.__main__ import load_prior, main
-from finetune_tabpfn.pretraining._batches import PriorBatches, stage_at
+from finetune_tabpfn.pretraining._batches import Pass, PriorBatches, PriorTables, Shape, draw_shape
+from finetune_tabpfn.pretraining._recipes import recipe
 from finetune_tabpfn.training._callbacks import Callback
 
 KINDS = ("classification", "regression")
@@ -37,16 +41,19 @@ def draw(prior, seed, n_tables=4, n_rows=100, n_columns=6):
     return prior(n_tables, n_rows, n_columns, torch.Generator().manual_seed(seed))
 
 
-def batches(kind="classification", prior=None, seed=0):
+def tables(kind="classification", prior=None, seed=0, **changes):
+    return PriorTables(
+        prior or CausalPrior(kind), kind, n_codes=32, max_columns=8, seed=seed, **changes
+    )
+
+
+def batches(kind="classification", prior=None, seed=0, workers=0):
     return PriorBatches(
-        prior or CausalPrior(kind),
-        kind,
-        n_codes=32,
-        progress=lambda step: step / 100,
-        max_columns=8,
+        tables(kind, prior, seed),
+        lambda step: PretrainConfig().stage(step / 100),
         cells_per_pass=2000,
-        seed=seed,
         device=torch.device("cpu"),
+        workers=workers,
     )
 
 
@@ -139,12 +146,13 @@ def test_a_step_sees_the_same_tables_whenever_it_is_asked():
         assert torch.equal(first.targets.context, again.targets.context)
     shares = [share for share, _ in source(99)]
     assert sum(shares) == pytest.approx(1)
-    assert stage_at(0.0).max_rows < stage_at(1.0).max_rows
+    stage = PretrainConfig().stage
+    assert stage(0.0).max_rows < stage(1.0).max_rows
 
 
 def test_the_learning_rate_rises_stays_and_falls():
     settings = PretrainConfig(steps=1000)
-    rates = [settings.learning_rate_share(step) for step in range(1000)]
+    rates = [settings.learning_rate_share(step / 1000) for step in range(1000)]
     assert rates[0] < 0.05
     assert rates[40:400] == [1.0] * 360
     assert np.all(np.diff(rates[400:]) < 0)
@@ -154,9 +162,9 @@ def test_the_learning_rate_rises_stays_and_falls():
 def test_a_continued_run_begins_with_larger_tables_and_a_lower_learning_rate():
     anew, later = PretrainConfig(steps=1000), PretrainConfig(steps=1000, begin=0.7)
     assert later.progress(0) == 0.7
-    assert later.progress(1000) == anew.progress(1000) == 1.0
-    assert later.learning_rate_share(500) == pytest.approx(anew.learning_rate_share(850))
-    assert stage_at(later.progress(0)).max_rows > stage_at(anew.progress(0)).max_rows
+    assert later.progress(1) == anew.progress(1) == 1.0
+    assert later.learning_rate_share(0.5) == pytest.approx(anew.learning_rate_share(0.85))
+    assert later.stage(0).max_rows > anew.stage(0).max_rows
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -296,6 +304,165 @@ def test_a_prior_of_ones_own(tmp_path):
         load_prior("no_such_module:prior")
 
 
+def same_weights(one, other):
+    first, second = (
+        torch.load(path.with_suffix(".state.pt"), weights_only=True)["state"]
+        for path in (one, other)
+    )
+    assert first["step"] == second["step"]
+    return all(first["model"][name].equal(second["model"][name]) for name in first["model"])
+
+
+def test_the_weights_are_the_same_for_any_number_of_workers(tmp_path):
+    paths = [
+        pretrain(tmp_path / f"{workers}-v3.safetensors", config(steps=3), workers=workers)
+        for workers in (0, 1, 2)
+    ]
+    assert same_weights(paths[0], paths[1])
+    assert same_weights(paths[0], paths[2])
+
+
+def test_workers_go_back_when_a_step_is_asked_for_again_with_less_memory():
+    source, alone = batches(workers=1), batches()
+    try:
+        list(source(0))
+        next(iter(source(1)))  # the second pass runs out of memory
+        assert source.shrink() == alone.shrink() == "a pass now holds 1000 cells"
+        for (_, one), (_, other) in zip(source(1), alone(1), strict=True):
+            assert one.x.nan_to_num().equal(other.x.nan_to_num())
+        assert source.waited > 0
+    finally:
+        source.close()
+
+
+def test_a_pass_sees_several_worlds():
+    asked = []
+
+    def prior(n_tables, n_rows, n_columns, generator):
+        asked.append(n_tables)
+        return straight_lines(n_tables, n_rows, n_columns, generator)
+
+    which = Pass(step=3, number=1, passes=4, max_rows=64, cells=14 * 64 * 7)
+    drawn = tables("regression", prior, tables_per_world=5)[which]
+    shape = draw_shape(np.random.default_rng((0, 3, 1)), which, 8)
+    n_tables = drawn.x.shape[1]
+    assert sum(asked) == n_tables > 5
+    assert set(asked[:-1]) == {5}
+    assert isinstance(shape, Shape)
+    assert drawn.context.shape[0] + drawn.query.shape[0] == drawn.x.shape[0]
+
+
+def test_what_a_pass_costs_is_known_before_it_is_drawn():
+    which = Pass(step=3, number=1, passes=4, max_rows=300, cells=5000)
+    source = tables()
+    rows, n_tables, columns = source[which].x.shape
+    assert source.cost(which) == rows * n_tables * (columns + 6)
+
+
+class Seconds:
+    """A clock that goes on when a prior is asked for tables."""
+
+    def __init__(self, per_draw):
+        self.now, self.per_draw = 0.0, per_draw
+
+    def __call__(self):
+        return self.now
+
+    def prior(self, n_tables, n_rows, n_columns, generator):
+        self.now += self.per_draw
+        return straight_lines(n_tables, n_rows, n_columns, generator)
+
+
+def timed(path, clock, **changes):
+    settings = config("regression", eval_interval=1000, validation_passes=1, **changes)
+    return pretrain(path, settings, prior=clock.prior, clock=clock)
+
+
+def curve(path):
+    return [json.loads(line) for line in path.with_suffix(".jsonl").read_text().splitlines()]
+
+
+def test_a_run_over_seconds_ends_within_them_and_validates_in_between(tmp_path):
+    clock = Seconds(per_draw=0.5)
+    path = timed(tmp_path / "tiny-v3.safetensors", clock, seconds=60, eval_seconds=15)
+    rows = curve(path)
+    assert 30 < clock.now <= 60
+    times = [row["seconds"] for row in rows]
+    assert max(np.diff(times)) <= 15
+    assert len(rows) >= 4
+    rates = [row["learning_rate"] for row in rows]
+    assert rates[-1] < 0.5 * max(rates)  # the schedule is laid over the seconds
+
+
+def test_a_run_over_seconds_goes_on_with_those_that_are_left(tmp_path):
+    path = tmp_path / "tiny-v3.safetensors"
+    timed(path, Seconds(per_draw=0.5), seconds=30)
+    steps = curve(path)[-1]["step"]
+    clock = Seconds(per_draw=0.5)
+    pretrain(
+        path,
+        config("regression", eval_interval=1000, validation_passes=1, seconds=60),
+        prior=clock.prior,
+        resume=True,
+        clock=clock,
+    )
+    assert curve(path)[-1]["step"] > steps
+    assert clock.now <= 60 - 20  # of the first run's seconds
+
+
+def test_too_few_seconds_get_one_sentence(tmp_path):
+    with pytest.raises(ValueError, match=r"seconds=0\.5 were over before a first validation\.$"):
+        timed(tmp_path / "tiny-v3.safetensors", Seconds(per_draw=0.5), seconds=0.5)
+
+
+def test_a_line_says_how_fast_it_goes_and_what_is_left(tmp_path, caplog):
+    with caplog.at_level("INFO", logger="finetune_tabpfn"):
+        pretrain(tmp_path / "tiny-v3.safetensors", config(steps=2))
+    line = caplog.text
+    for words in ("million cells per second", "waiting for tables", "validation loss", "s left"):
+        assert words in line
+
+
+@pytest.mark.parametrize("name", ["mini-classifier", "mini-regressor"])
+def test_a_recipe_begins_with_the_shipped_file(name, tmp_path):
+    out = tmp_path / "more-v3.safetensors"
+    few = ["--validation-passes", "1", "--cells-per-pass", "600", "--max-columns", "6"]
+    still = ["--muon-lr", "0", "--adamw-lr", "0", "--stages", "{1: [64, 1]}"]
+    options = ["--recipe", name, "--seconds", "4", "--device", "cpu", *few, *still]
+    begun = time.monotonic()
+    assert main(["--out", str(out), *options]) == 0
+    assert time.monotonic() - begun < 8
+    kind = "classification" if "classifier" in name else "regression"
+    shipped, written = (load_file(path) for path in (mini(kind).path, out))
+    assert list(shipped) == list(written)
+    for weight in shipped:
+        torch.testing.assert_close(written[weight], shipped[weight], atol=2e-4, rtol=2e-3)
+    assert mini(kind).sha256 in str(safe_open(out, "pt").metadata()["finetune_tabpfn"])
+
+
+def test_a_recipe_suits_the_device():
+    gpu, cpu = (recipe("mini-regressor", torch.device(name)) for name in ("cuda", "cpu"))
+    for settings in (gpu, cpu):
+        assert settings["start"] == mini("regression").path
+        taken = {name: settings[name] for name in settings if name not in ("start", "workers")}
+        assert PretrainConfig(**taken).kind == "regression"
+    assert gpu["precision"] == "bf16"
+    assert gpu["cells_per_pass"] > 50 * PretrainConfig().cells_per_pass
+    assert cpu["workers"] == 0
+
+
+def test_a_recipe_that_is_none_gets_one_sentence(tmp_path, capsys):
+    assert main(["--out", str(tmp_path / "x-v3.safetensors"), "--recipe", "maxi"]) == 1
+    error = "recipe='maxi' must be 'mini-classifier' or 'mini-regressor'."
+    assert error in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("workers", [-1, 1.5, True])
+def test_a_number_of_workers_that_is_none_gets_one_sentence(workers, tmp_path):
+    with pytest.raises(ValueError, match=f"workers={workers} must be a whole number, 0 or more"):
+        pretrain(tmp_path / "tiny-v3.safetensors", config(), workers=workers)
+
+
 def test_the_command(tmp_path, capsys):
     out = tmp_path / "tiny-v3.safetensors"
     options = ["--steps", "1", "--eval-interval", "1", "--validation-passes", "1"]
@@ -317,8 +484,21 @@ def test_the_command(tmp_path, capsys):
         ("begin", 1.0),
         ("ema_decay", 1.0),
         ("precision", "fp8"),
+        ("seconds", 0),
+        ("seconds", "long"),
+        ("eval_seconds", None),
+        ("tables_per_world", 0),
     ],
 )
 def test_settings_out_of_range_get_one_sentence(name, value):
     with pytest.raises(ValueError, match=f"{name}={value!r} must be"):
         PretrainConfig(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [{}, {0.5: [100, 2]}, {0.6: [100, 2], 0.4: [200, 2], 1: [300, 2]}, {1: [10, 2]}, {1: 64}, 3],
+)
+def test_stages_that_are_none_get_one_sentence(stages):
+    with pytest.raises(ValueError, match=r"stages=.* must map rising shares of the run"):
+        PretrainConfig(stages=stages)

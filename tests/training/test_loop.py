@@ -93,6 +93,11 @@ def test_the_last_round_may_be_short_and_is_scored():
     assert [row.step for row in state.history] == [0, 5, 7]
 
 
+def test_an_evaluation_ends_when_one_is_due():
+    state = run(config={"is_due": lambda state: state.step % 3 == 0})
+    assert [row.step for row in state.history] == [0, 3, 6, 9, 12, 15, 18, 20]
+
+
 def test_no_steps_leave_the_base_model():
     state = run(steps=0)
     assert state.step == 0

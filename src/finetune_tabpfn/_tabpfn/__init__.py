@@ -29,7 +29,7 @@ from finetune_tabpfn._tabpfn._network import (
 from finetune_tabpfn._tabpfn._predict import embed, n_fitted_rows, predict_mixture
 from finetune_tabpfn._tabpfn._prepare import prepare
 from finetune_tabpfn._tabpfn._table import Member, Prediction, PreparedTable
-from finetune_tabpfn._tabpfn._trainable import only_trained
+from finetune_tabpfn._tabpfn._trainable import attention_for_many_shapes, only_trained
 
 __all__ = [
     "Batch",
@@ -40,6 +40,7 @@ __all__ = [
     "PreparedTable",
     "Specs",
     "TabPFN",
+    "attention_for_many_shapes",
     "cached_path",
     "copied_to_cpu",
     "default_version",

@@ -1,4 +1,4 @@
-"""Which of a network's weights a way of tuning trains, for every architecture of tabpfn."""
+"""How a network of tabpfn is trained: which of its weights, and with which kernels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+from tabpfn.architectures.shared import scaled_dot_product_attention as _attention
 from torch import nn
+from torch.nn.attention import SDPBackend
 
 LAST_BLOCKS = 2
 BLOCK = re.compile(r"^(?:icl_)?blocks\.(\d+)\.")  # of the stack that sees all rows
@@ -50,3 +53,16 @@ def _chosen(names: list[str], tuning: str) -> set[str]:
         first = max(blocks.values()) + 1 - LAST_BLOCKS
         chosen |= {name for name, block in blocks.items() if block >= first}
     return chosen
+
+
+@contextmanager
+def attention_for_many_shapes(device: torch.device) -> Iterator[None]:
+    """Do without cuDNN's attention for a while: it plans anew for every shape, which is slow."""
+    backends = list(_attention._SDPA_BACKENDS)
+    if device.type == "cuda":
+        rest = [backend for backend in backends if backend != SDPBackend.CUDNN_ATTENTION]
+        _attention._SDPA_BACKENDS = rest
+    try:
+        yield
+    finally:
+        _attention._SDPA_BACKENDS = backends

@@ -4,7 +4,8 @@
 to pretrain a base model on a prior of your own.
 """
 
+from finetune_tabpfn.pretraining._config import PretrainConfig
 from finetune_tabpfn.pretraining._prior import CausalPrior, Prior, Tables
-from finetune_tabpfn.pretraining._run import PretrainConfig, pretrain
+from finetune_tabpfn.pretraining._run import pretrain
 
 __all__ = ["CausalPrior", "PretrainConfig", "Prior", "Tables", "pretrain"]

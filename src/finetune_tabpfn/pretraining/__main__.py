@@ -11,16 +11,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from finetune_tabpfn.finetuning import _defaults
+from finetune_tabpfn.pretraining._config import PretrainConfig
 from finetune_tabpfn.pretraining._prior import Prior
-from finetune_tabpfn.pretraining._run import PretrainConfig, pretrain
+from finetune_tabpfn.pretraining._recipes import recipe
+from finetune_tabpfn.pretraining._run import pretrain
 from finetune_tabpfn.runs._options import add_parameters, chosen_parameters
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
+        if arguments.recipe is not None:
+            parser.set_defaults(**recipe(arguments.recipe, _defaults.device(arguments.device)))
+            arguments = parser.parse_args(argv)
         out = pretrain(
             arguments.out,
             PretrainConfig(**chosen_parameters(arguments, PretrainConfig)),
@@ -28,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             start=arguments.start,
             resume=arguments.resume,
             device=arguments.device,
+            workers=arguments.workers,
         )
     except (ValueError, OSError) as error:
         print(f"pretraining: error: {error}", file=sys.stderr)
@@ -46,6 +54,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--start", type=Path, help="checkpoint whose weights to begin with")
     parser.add_argument("--resume", action="store_true", help="continue from the state beside OUT")
     parser.add_argument("--device", default="auto", help="[auto]")
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes that draw tables beside the training [0]"
+    )
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="mini-classifier or mini-regressor: continue the shipped file for 500 seconds, with "
+        "settings that suit the device; other options change them",
+    )
     add_parameters(parser, of=PretrainConfig, title="settings of the run")
     return parser
 

@@ -90,6 +90,9 @@ class TrainConfig:
         Share of itself that the exponential moving average of the weights keeps at a step, less
         at first: see `ema_decay_at`. The average is what is scored and kept as best; the update
         goes on from the weights themselves. 0: there is no average.
+    is_due : callable, optional
+        ``is_due(state)`` is asked after every update whether the evaluation is to end before its
+        `eval_interval` steps are made: by a clock, say.
     plateau_patience : int
         After so many evaluations without an improvement the run goes back to the best weights and
         on with a third of the learning rate; 0: never.
@@ -102,6 +105,7 @@ class TrainConfig:
     precision: Precision = "fp32"
     ema_decay: float = 0.0
     plateau_patience: int = 0
+    is_due: Callable[[TrainState], bool] | None = None
 
 
 def train(
@@ -242,13 +246,15 @@ class _Run:
         self.state.stop_reason = self.state.stop_reason or failed
 
     def train_until_evaluation(self) -> None:
-        """Make `eval_interval` steps, fewer when a callback stops the run."""
+        """Make `eval_interval` steps, fewer when a callback stops the run or validating is due."""
         for _ in range(self.config.eval_interval):
             self.notify("before_step")
             if self.state.stop_reason is not None:
                 return
             self.train_step()
             self.notify("after_step")
+            if self.config.is_due is not None and self.config.is_due(self.state):
+                return
 
     def train_step(self) -> None:
         """Make one update."""
