@@ -131,7 +131,7 @@ def _train(
     callbacks: Sequence[object],
     state: TrainState | None,
 ) -> TrainState:
-    """Run the loop with the guests that end it."""
+    """Run the loop with the callbacks that end it."""
     done = share_done(config, timer)
     in_time = Clock(timer, batches, config.eval_seconds)
     timed = config.seconds is not None
