@@ -32,9 +32,8 @@ import torch
 from torch.nn import functional
 
 from _tables import Table, bundled, from_folder, predictions, row_losses
-from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
-from finetune_tabpfn._losses import IGNORED, LOSSES, Targets
-from finetune_tabpfn._nested import assemble
+from finetune_tabpfn._estimators import new_estimator
+from finetune_tabpfn._losses import IGNORED, LOSSES, Loss, Targets
 from finetune_tabpfn._tabpfn import Batch
 from finetune_tabpfn.finetuning import _defaults
 from finetune_tabpfn.finetuning._batches import SplitBatches
@@ -90,32 +89,45 @@ def all_members(batches: SplitBatches, step: int) -> Iterator[tuple[float, Batch
         yield 1 / len(members), batches.table.batch([split], member)
 
 
-def smoothed(share: float) -> Any:
-    """Spread a share of every label over the classes of the context."""
-    plain = LOSSES["cross_entropy"]
+def mixed(name: str, share: float, other: Loss) -> Any:
+    """Mix another loss into the one of a name."""
+    plain = LOSSES[name]
 
     def loss(logits: torch.Tensor, targets: Targets) -> torch.Tensor:
-        absent = torch.ones(logits.shape[1:], dtype=torch.bool)
-        absent.scatter_(1, targets.context.T.long(), False)
-        log_p = functional.log_softmax(logits.float().masked_fill(absent, -torch.inf), -1)
-        even = log_p.masked_fill(absent, 0).sum(-1) / (~absent).sum(-1)
-        answered = (targets.query != IGNORED).float()
-        spread = -(even * answered).sum() / answered.sum()
-        return (1 - share) * plain(logits, targets) + share * spread
+        return (1 - share) * plain(logits, targets) + share * other(logits, targets)
 
-    return patch.dict(LOSSES, {"cross_entropy": loss})
+    return patch.dict(LOSSES, {name: loss})
 
 
-def squared_error(share: float) -> Any:
-    """Mix the squared error of the mean into the negative log density."""
-    plain = LOSSES["negative_log_density"]
+def evenly(logits: torch.Tensor, targets: Targets) -> torch.Tensor:
+    """Return the cross-entropy to labels spread evenly over the classes of the context."""
+    absent = torch.ones(logits.shape[1:], dtype=torch.bool)
+    absent.scatter_(1, targets.context.T.long(), False)
+    log_p = functional.log_softmax(logits.float().masked_fill(absent, -torch.inf), -1)
+    even = log_p.masked_fill(absent, 0).sum(-1) / (~absent).sum(-1)
+    answered = (targets.query != IGNORED).float()
+    return -(even * answered).sum() / answered.sum()
 
-    def loss(logits: torch.Tensor, targets: Targets) -> torch.Tensor:
-        mean = targets.distribution.mean(logits.float())
-        error = ((mean - targets.query) ** 2).mean()
-        return (1 - share) * plain(logits, targets) + share * error
 
-    return patch.dict(LOSSES, {"negative_log_density": loss})
+def squared_error(logits: torch.Tensor, targets: Targets) -> torch.Tensor:
+    """Return the squared error of the mean of the predicted distribution."""
+    distribution: Any = targets.distribution
+    return ((distribution.mean(logits.float()) - targets.query) ** 2).mean()
+
+
+def ranked_probability(logits: torch.Tensor, targets: Targets) -> torch.Tensor:
+    """Return the continuous ranked probability score over the buckets."""
+    distribution: Any = targets.distribution
+    borders = distribution.borders
+    below = torch.softmax(logits.float(), -1).cumsum(-1)[..., :-1]
+    truth = (targets.query[..., None] <= borders[1:-1]).float()
+    widths = (borders[2:] - borders[:-2]) / 2
+    return ((below - truth) ** 2 * widths).sum(-1).mean()
+
+
+smoothed = partial(mixed, "cross_entropy", other=evenly)
+with_squared_error = partial(mixed, "negative_log_density", other=squared_error)
+with_crps = partial(mixed, "negative_log_density", other=ranked_probability)
 
 
 @contextlib.contextmanager
@@ -123,21 +135,6 @@ def smoothed_with_more_queries(smoothing: float, query_share: float) -> Iterator
     """Spread a share of every label, and take more of a split as query rows."""
     with smoothed(smoothing), patch.object(_defaults, "QUERY_SHARE", query_share):
         yield
-
-
-def crps(share: float) -> Any:
-    """Mix the continuous ranked probability score over the buckets into the log density."""
-    plain = LOSSES["negative_log_density"]
-
-    def loss(logits: torch.Tensor, targets: Targets) -> torch.Tensor:
-        borders = targets.distribution.borders
-        below = torch.softmax(logits.float(), -1).cumsum(-1)[..., :-1]
-        truth = (targets.query[..., None] <= borders[1:-1]).float()
-        widths = (borders[2:] - borders[:-2]) / 2
-        score = ((below - truth) ** 2 * widths).sum(-1).mean()
-        return (1 - share) * plain(logits, targets) + share * score
-
-    return patch.dict(LOSSES, {"negative_log_density": loss})
 
 
 @dataclass(frozen=True)
@@ -165,9 +162,9 @@ LEVERS = {
         {"learning_rate": 2 * MINI_RATE},
         lambda steps: loop(schedule=partial(cosine, steps=steps)),
     ),
-    "no retreat": Lever({"plateau_patience": 0}),
-    "retreat after 3 evaluations": Lever({"plateau_patience": 3}),
-    "retreat after 5 evaluations": Lever({"plateau_patience": 5}),
+    "no plateau": Lever({"plateau_patience": 0}),
+    "plateau of 3 evaluations": Lever({"plateau_patience": 3}),
+    "plateau of 5 evaluations": Lever({"plateau_patience": 5}),
     "learning_rate auto": Lever({"learning_rate": "auto"}),
     "warm-up of 20 steps": Lever(replaced=lambda steps: loop(schedule=partial(warm_up, steps=20))),
     "query share .2": Lever(replaced=lambda steps: patch.object(_defaults, "QUERY_SHARE", 0.2)),
@@ -195,10 +192,10 @@ LEVERS = {
     "moving average .9": Lever({"ema_decay": 0.9}),
     "moving average .98": Lever({"ema_decay": 0.98}),
     "label smoothing .05": Lever(replaced=lambda steps: smoothed(0.05), task="classification"),
-    "half squared error": Lever(replaced=lambda steps: squared_error(0.5), task="regression"),
-    "squared error": Lever(replaced=lambda steps: squared_error(1.0), task="regression"),
-    "half CRPS": Lever(replaced=lambda steps: crps(0.5), task="regression"),
-    "CRPS": Lever(replaced=lambda steps: crps(1.0), task="regression"),
+    "half squared error": Lever(replaced=lambda steps: with_squared_error(0.5), task="regression"),
+    "squared error": Lever(replaced=lambda steps: with_squared_error(1.0), task="regression"),
+    "half CRPS": Lever(replaced=lambda steps: with_crps(0.5), task="regression"),
+    "CRPS": Lever(replaced=lambda steps: with_crps(1.0), task="regression"),
     "last_layers": Lever({"tuning": "last_layers"}),
     "head": Lever({"tuning": "head"}),
     "norm": Lever({"tuning": "norm"}),
@@ -270,10 +267,8 @@ class Job:
 
 def fitted(task: str, lever: Lever, steps: int, seed: int, X: Any, y: Any) -> Any:
     """Return a fine-tuned estimator."""
-    estimator = FinetunedTabPFNClassifier if task == "classification" else FinetunedTabPFNRegressor
     common = {"base_model": "mini", "device": "cpu", "random_state": seed, "max_steps": steps}
-    settings = {**common, "patience": None, **lever.parameters}
-    return estimator(**assemble(settings, estimator)).fit(X, y)
+    return new_estimator(task, {**common, "patience": None, **lever.parameters}).fit(X, y)
 
 
 def refitted(task: str, lever: Lever, first: Any, X: Any, y: Any) -> Any:

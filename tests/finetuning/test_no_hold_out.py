@@ -79,8 +79,8 @@ def test_all_rows_train():
 
 def test_or_until_the_time_limit():
     began = time.monotonic()
-    model = FinetunedTabPFNRegressor(**{**QUICK, "max_steps": 10**6}, time_limit=3).fit(*DIABETES)
-    assert time.monotonic() - began < 1.05 * 3 + 1
+    model = FinetunedTabPFNRegressor(**{**QUICK, "max_steps": 10**6}, time_limit=5).fit(*DIABETES)
+    assert time.monotonic() - began < 1.05 * 5 + 1
     assert (model.stop_reason_, model.deployed_weights_) == ("time_limit", "last")
     assert model.history_["step"].iloc[-1] == model.n_steps_ > 0
 

@@ -12,14 +12,24 @@ from jsonschema import Draft202012Validator
 from finetune_tabpfn import FinetunedTabPFNClassifier
 from finetune_tabpfn._estimators import new_estimator
 from finetune_tabpfn._nested import flat
-from finetune_tabpfn.runs._config import LEFT_OUT, SECTION_OF, json_schema, load_config, sections
-from finetune_tabpfn.runs._fields import REQUIRED, settings_of_estimators
+from finetune_tabpfn.runs._config import (
+    LEFT_OUT,
+    checked,
+    json_schema,
+    load_config,
+    sections,
+)
+from finetune_tabpfn.runs._fields import settings_of_estimators
 from finetune_tabpfn.utils._text import to_json
 from finetune_tabpfn.utils._yaml import read_yaml
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
-FIELDS = [field for fields in sections().values() for field in fields.values()]
+FIELDS = [
+    pytest.param(section, name, field, id=f"{section}.{name}")
+    for section, fields in sections().items()
+    for name, field in fields.items()
+]
 SMALL = "data: {path: a.csv, target: y}\n"
 
 
@@ -30,15 +40,15 @@ def write(folder, text, name="a.yaml"):
 
 def test_every_parameter_of_the_estimators_has_one_place():
     names = [name for section in ("base_model", "finetuning") for name in sections()[section]]
-    names += [name for name in sections()["logging"] if name in SECTION_OF]
+    names += [name for name in sections()["logging"] if name in settings_of_estimators()]
     assert sorted(names) == sorted(settings_of_estimators().keys() - {*LEFT_OUT})
 
 
-@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.path)
-def test_every_key_is_described_and_its_default_permitted(field):
+@pytest.mark.parametrize(("section", "name", "field"), FIELDS)
+def test_every_key_is_described_and_its_default_permitted(section, name, field):
     assert field.description
-    if field.default is not REQUIRED and field.default != ():
-        field.check(field.default)
+    if not field.is_required():
+        checked({section: {name: field.default}})
 
 
 def test_the_smallest_file(tmp_path):
@@ -94,6 +104,7 @@ def test_the_resolved_configuration_is_a_configuration(tmp_path):
     [
         ("finetuning: {lerning_rate: 1}", "which is unknown; did you mean 'learning_rate'?"),
         ("finetuning: {x: 1}", "a.yaml: finetuning holds 'x', which is unknown; known are"),
+        ("finetuning: {1: 2}", "a.yaml: finetuning holds '1', which is unknown; known are"),
         ("finetunig: {}", "did you mean 'finetuning'?"),
         ("data: {learning_rate: 1e-5}", "belongs to finetuning: finetuning.learning_rate"),
         ("learning_rate: 1e-5", "belongs to finetuning: finetuning.learning_rate"),
@@ -109,6 +120,7 @@ def test_the_resolved_configuration_is_a_configuration(tmp_path):
         ("data: {drop: name}", "data.drop='name' must be a list"),
         ("data: {task: binary}", "data.task='binary' must be"),
         ("finetuning: 3", "finetuning=3 must be a section"),
+        ("base_model: [mini]", "base_model=['mini'] must be a section"),
         ("defaults: 3", "defaults=3 must be a file or a list of files"),
         ("defaults: no.yaml", "no.yaml cannot be read"),
         ("defaults: a.yaml", "a.yaml inherits from itself"),
@@ -143,6 +155,8 @@ def test_the_schema_accepts_and_refuses_what_loading_does(tmp_path):
     Draft202012Validator.check_schema(json_schema())
     validator = Draft202012Validator(json_schema())
     assert validator.is_valid(load_config(write(tmp_path, SMALL)).to_settings())
+    for short in ({"base_model": "mini"}, {"output": None}, {"defaults": "other.yaml"}):
+        assert validator.is_valid(short)
     for wrong in (
         {"finetuning": {"lerning_rate": 1}},
         {"finetuning": {"learning_rate": 2}},

@@ -2,9 +2,8 @@
 
 import pytest
 
-from finetune_tabpfn.runs._config import sections
-
-FIELDS = {field.path: field for keys in sections().values() for field in keys.values()}
+from finetune_tabpfn.runs._config import checked, sections
+from finetune_tabpfn.runs._fields import parse
 
 
 @pytest.mark.parametrize(
@@ -27,7 +26,8 @@ FIELDS = {field.path: field for keys in sections().values() for field in keys.va
     ],
 )
 def test_values_of_the_command_line(path, text, value):
-    assert FIELDS[path].parse(text) == value
+    section, name = path.split(".")
+    assert parse(sections()[section][name], text) == value
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,7 @@ def test_values_of_the_command_line(path, text, value):
     ],
 )
 def test_what_would_do_is_said(path, value, words):
+    section, name = path.split(".")
     with pytest.raises(ValueError) as error:
-        FIELDS[path].check(value)
+        checked({section: {name: value}})
     assert str(error.value) == f"{path}={value!r} must be {words}."

@@ -11,7 +11,7 @@ import pandas as pd
 from finetune_tabpfn.cli._options import Commands, add_json, answer
 from finetune_tabpfn.runs._config import RunConfig, load_config, sections
 from finetune_tabpfn.runs._dry_run import DryRun, dry_run
-from finetune_tabpfn.runs._fields import REQUIRED, parse_value
+from finetune_tabpfn.runs._fields import parse, parse_value
 from finetune_tabpfn.runs._options import add_option
 from finetune_tabpfn.runs._run import execute, make_estimator
 from finetune_tabpfn.runs._tables import read_tables
@@ -54,10 +54,10 @@ def add(commands: Commands) -> None:
     add_json(parser)
     for section, fields in sections().items():
         group = parser.add_argument_group(f"{section}, over the file")
-        for field in fields.values():
-            default = "" if field.default is REQUIRED else f" [{field.default}]"
-            describe = field.description + default
-            add_option(group, field.name, describe, argparse.SUPPRESS, parse=field.parse)
+        for name, field in fields.items():
+            nothing = field.is_required() or field.default == []
+            said = "" if nothing else f" [{field.default}]"
+            add_option(group, name, field, said, argparse.SUPPRESS)
     parser.set_defaults(run=run)
 
 
@@ -78,16 +78,21 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what the command line says over the file: ``--set`` first, then the plain flags."""
-    fields = {field.path: field for keys in sections().values() for field in keys.values()}
+    fields = {
+        f"{section}.{name}": field
+        for section, keys in sections().items()
+        for name, field in keys.items()
+    }
     chosen = {}
     for assignment in arguments.overrides:
         place, equals, value = assignment.partition("=")
         if not equals:
             raise ValueError(f"--set {assignment!r} must be SECTION.NAME=VALUE.")
-        chosen[place] = fields[place].parse(value) if place in fields else parse_value(value)
-    for place, field in fields.items():
-        if hasattr(arguments, field.name):
-            chosen[place] = getattr(arguments, field.name)
+        chosen[place] = parse(fields[place], value) if place in fields else parse_value(value)
+    for place in fields:
+        name = place.partition(".")[2]
+        if hasattr(arguments, name):
+            chosen[place] = getattr(arguments, name)
     return chosen
 
 

@@ -15,9 +15,9 @@ from finetune_tabpfn import _tabpfn
 from finetune_tabpfn.finetuning import _defaults
 from finetune_tabpfn.finetuning._budget import Timer
 from finetune_tabpfn.pretraining._batches import PriorBatches, PriorTables, Validation
+from finetune_tabpfn.pretraining._callbacks import Clock, Progress
 from finetune_tabpfn.pretraining._config import PretrainConfig
 from finetune_tabpfn.pretraining._files import Files, Saver
-from finetune_tabpfn.pretraining._guests import Clock, Progress
 from finetune_tabpfn.pretraining._optimizers import MuonAdamW
 from finetune_tabpfn.pretraining._prior import CausalPrior, Prior
 from finetune_tabpfn.training._callbacks import MaxSteps
@@ -134,7 +134,7 @@ def _train(
     callbacks: Sequence[object],
     state: TrainState | None,
 ) -> TrainState:
-    """Run the loop with the guests that end it."""
+    """Run the loop with the callbacks that end it."""
     done = share_done(config, timer)
     in_time = Clock(timer, batches, config.eval_seconds)
     timed = config.seconds is not None

@@ -6,7 +6,9 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from finetune_tabpfn.runs._fields import Field, fields_of, parse_value, settings_of_estimators
+from pydantic.fields import FieldInfo
+
+from finetune_tabpfn.runs._fields import fields_of, parse, settings_of_estimators
 
 
 def add_parameters(
@@ -29,24 +31,19 @@ def add_parameters(
         Other defaults than those of the signature, by name.
     """
     group = parser.add_argument_group(title)
-    for name, field in _settings(of).items():
+    for name, field in _fields(of).items():
         default = defaults.get(name, field.default)
-        parse = field.parse if field.schemas else None
-        add_option(group, name, f"{field.description} [{default}]", default, parse)
+        add_option(group, name, field, f" [{default}]", default)
 
 
 def add_option(
-    group: argparse._ActionsContainer,
-    name: str,
-    description: str,
-    default: Any,
-    parse: Callable[[str], Any] | None = None,
+    group: argparse._ActionsContainer, name: str, field: FieldInfo, addition: str, default: Any
 ) -> None:
-    """Add the option of a parameter, read by `parse_value` if nothing else is given."""
+    """Add the option of a field, with an addition to its description."""
 
     def read(text: str) -> Any:
         try:
-            return (parse or parse_value)(text)
+            return parse(field, text)
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from error
 
@@ -56,7 +53,7 @@ def add_option(
         type=read,
         default=default,
         metavar="VALUE",
-        help=description.replace("%", "%%"),
+        help=f"{field.description}{addition}".replace("%", "%%"),
     )
 
 
@@ -64,8 +61,8 @@ def chosen_parameters(
     arguments: argparse.Namespace, of: Callable[..., Any] | None = None
 ) -> dict[str, Any]:
     """Return the settings of the estimators, or parameters of a function, among parsed arguments."""
-    return {name: getattr(arguments, name) for name in _settings(of)}
+    return {name: getattr(arguments, name) for name in _fields(of)}
 
 
-def _settings(of: Callable[..., Any] | None) -> dict[str, Field]:
-    return settings_of_estimators() if of is None else fields_of("", of)
+def _fields(of: Callable[..., Any] | None) -> dict[str, FieldInfo]:
+    return settings_of_estimators() if of is None else fields_of(of)

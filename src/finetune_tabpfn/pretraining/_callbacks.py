@@ -1,4 +1,4 @@
-"""Guests of the training loop that keep a pretraining run to its time and tell how it goes."""
+"""Callbacks of the training loop that keep a pretraining run to its time and tell how it goes."""
 
 from __future__ import annotations
 
