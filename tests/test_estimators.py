@@ -74,9 +74,9 @@ def regressor(**parameters):
 def test_fine_tuning_improves_a_real_table_on_rows_it_never_saw():
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(
-        X, y, train_size=600, test_size=600, stratify=y, random_state=0
+        X, y, train_size=1200, test_size=500, stratify=y, random_state=0
     )
-    parameters = {"max_steps": 30, "eval_interval": 10}
+    parameters = {"max_steps": 20, "eval_interval": 10, "n_estimators": 4}
     tuned = classifier(**parameters).fit(X_train, y_train)
     base = classifier(**{**parameters, "max_steps": 0}).fit(X_train, y_train)
     assert base.n_steps_ == 0
@@ -215,19 +215,21 @@ def test_fit_ends_within_its_time_limit():
 @pytest.mark.parametrize(
     ("usual", "load", "chosen"),
     [
-        # ten times the usual rate is better by far
-        pytest.param(1e-4, load_digits, 1e-3, marks=pytest.mark.slow),
+        (1e-4, load_breast_cancer, 1e-3),  # a random network learns faster at ten times the rate
         (1e-9, load_iris, 1e-9),  # nothing moves: nothing is better
     ],
 )
-def test_auto_finds_a_learning_rate_that_is_clearly_better(usual, load, chosen, monkeypatch):
+def test_auto_finds_a_learning_rate_that_is_clearly_better(
+    usual, load, chosen, random_checkpoint, monkeypatch
+):
     X, y = load(return_X_y=True)
     monkeypatch.setattr("finetune_tabpfn.finetuning._defaults.learning_rate", lambda n: usual)
     monkeypatch.setattr("finetune_tabpfn.finetuning._fine_tune.PROBED_RATES", (0.1, 10.0))
     monkeypatch.setattr("finetune_tabpfn.finetuning._fine_tune.PROBE_STEPS", 8)
     # in bf16, which tabpfn predicts in on some processors, the least change of a weight may show
-    model = classifier(learning_rate="auto", n_estimators=1, precision="fp32")
-    model.fit(X[:250], y[:250])
+    base = random_checkpoint("v3", "classification")
+    model = classifier(base_model=base, learning_rate="auto", n_estimators=1, precision="fp32")
+    model.fit(X, y)
     assert model.learning_rate_ == pytest.approx(chosen)
     assert model.history_["learning_rate"].max() <= model.learning_rate_
     assert model.n_steps_ == 4  # the trials are not counted
