@@ -105,6 +105,7 @@ def test_a_name_without_the_version_is_warned_of(tmp_path):
         fine_tune(tmp_path / "iris.safetensors", *IRIS)
 
 
+@pytest.mark.slow
 def test_wandb_offline(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))

@@ -140,6 +140,7 @@ def test_predictions_of_the_regressor():
             model.predict(X[:5], output_type="quantiles", quantiles=wrong)
 
 
+@pytest.mark.slow
 def test_embeddings_come_from_the_fine_tuned_network():
     X, y = DIABETES
     model, base = (
@@ -163,6 +164,7 @@ def test_labels_of_any_kind_come_back_as_they_were(labels):
     assert (model.predict(X) == y).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_every_kind_of_column(mixed_table):
     X, labels, amount = mixed_table
     assert (classifier().fit(X, labels).predict(X) == labels).mean() > 0.7
@@ -175,6 +177,7 @@ def test_categorical_features_by_name(mixed_table):
     assert model.predictor_.categorical_features_indices == [4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [1e-6, 1e6])
 def test_the_unit_of_the_target_does_not_matter(unit):
     X, y = (part[:150] for part in DIABETES)
@@ -212,6 +215,7 @@ def test_fit_ends_within_its_time_limit():
     assert model.n_steps_ > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("usual", "load", "chosen"),
     [
@@ -265,6 +269,7 @@ def test_no_time_deploys_the_base_and_says_so():
 # --- never worse, nothing lost -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [classifier, regressor])
 def test_an_absurd_learning_rate_does_no_harm(make):
     X, y = IRIS
@@ -434,6 +439,7 @@ def test_a_warning_names_the_line_of_the_user(around):
     assert {warning.filename for warning in caught} == {__file__}
 
 
+@pytest.mark.slow
 def test_the_deployed_weights_are_the_ones_that_scored_best():
     X, y = DIABETES
     model = regressor(
@@ -445,6 +451,7 @@ def test_the_deployed_weights_are_the_ones_that_scored_best():
     assert model.best_score_ >= model.history_["score"].max() - 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("time_limit", [None, pytest.param(30, marks=pytest.mark.slow)])
 def test_a_large_table_is_decided_with_the_context_that_is_deployed(time_limit, monkeypatch):
     monkeypatch.setattr(
@@ -497,6 +504,7 @@ def test_validation_rows_of_the_user_never_become_context():
     assert model.predictor_.n_train_samples_ == 300
 
 
+@pytest.mark.slow
 def test_scoring_by_another_metric_is_never_worse_there():
     X, y = load_breast_cancer(return_X_y=True)
     model = classifier(scoring="roc_auc", max_steps=6).fit(X, y)
@@ -504,6 +512,7 @@ def test_scoring_by_another_metric_is_never_worse_there():
     assert model.best_score_ >= model.base_score_
 
 
+@pytest.mark.slow
 def test_probabilities_do_not_get_worse_whatever_is_scored():
     def perverse(estimator, X, y):
         return log_loss(y, estimator.predict_proba(X))
@@ -650,6 +659,7 @@ def test_one_line_per_round_in_the_log(caplog):
     ]
 
 
+@pytest.mark.slow
 def test_fit_twice_leaves_nothing_behind(mixed_table):
     X, labels, _ = mixed_table
     model = classifier().fit(X, labels).fit(*IRIS)
@@ -658,6 +668,7 @@ def test_fit_twice_leaves_nothing_behind(mixed_table):
     assert model.predict_proba(IRIS[0]).tobytes() == fresh.predict_proba(IRIS[0]).tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [classifier, regressor])
 def test_a_cached_context_predicts_the_same(make, tmp_path):
     X, y = IRIS
@@ -672,6 +683,7 @@ def test_a_cached_context_predicts_the_same(make, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_in_bf16_a_cached_context_rounds_otherwise_but_little():
     X, y = load_digits(return_X_y=True)
     found = [
@@ -699,6 +711,7 @@ def test_clone_and_parameters():
     assert "learning_rate=0.0001" in repr(copy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [classifier, regressor])
 def test_pickle_and_joblib_after_fit(make, tmp_path):
     model = make().fit(*IRIS)
@@ -737,6 +750,7 @@ def words_and_dates():
     return X
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["pandas", pytest.param("polars", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("make", [classifier, regressor])
 def test_the_users_output_of_transformers_is_none_of_a_fits_business(make, output, words_and_dates):
@@ -750,6 +764,7 @@ def test_the_users_output_of_transformers_is_none_of_a_fits_business(make, outpu
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("tuning", ["full", pytest.param("lora", marks=pytest.mark.slow)])
 def test_a_fit_trains_where_torch_records_no_gradients(mode, tuning):
@@ -804,6 +819,7 @@ def test_a_callback_that_raises_reaches_the_user_and_loses_nothing(hook):
     assert model.predict(IRIS[0]).shape == IRIS[1].shape
 
 
+@pytest.mark.slow
 def test_a_callback_that_raises_leaves_a_checkpoint_to_go_on_from(tmp_path):
     parameters = LEARNS | {"checkpoint": Checkpoint(tmp_path, resume=True)}
     with pytest.raises(ZeroDivisionError):
@@ -1098,6 +1114,7 @@ def test_predict_checks_its_rows():
         model.predict(IRIS[0][:, :3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("held_out", "share"), [(60, 0.5), (140, 1.0)])
 def test_few_held_out_rows_speak_for_half_of_the_way_only(held_out, share, random_checkpoint):
     X = np.random.default_rng(0).normal(size=(340, 3))
@@ -1119,6 +1136,7 @@ def test_few_held_out_rows_speak_for_half_of_the_way_only(held_out, share, rando
         torch.testing.assert_close(weight, torch.lerp(base[key], best[key], share))
 
 
+@pytest.mark.slow
 def test_every_setting_is_reached_by_a_search_and_survives_cloning():
     model = classifier(tuning="lora", checkpoint="here")
     model.set_params(training__ema_decay=0.5, training__min_delta=0.1, tuning__rank=3)

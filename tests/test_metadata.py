@@ -57,6 +57,7 @@ def test_equal_weights_change_nothing():
     np.testing.assert_allclose(weighted, plain, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_weights_change_what_is_learned():
     weight = np.where(Y == 1, 50.0, 1.0)
     plain = classifier(max_steps=10, patience=None).fit(X, NAMES)
@@ -99,6 +100,7 @@ def test_a_regressor_takes_weights():
 # --- classes ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_costly_class_is_predicted_more_often():
     plain = classifier().fit(X, NAMES)
     costly = classifier(class_weight={"yes": 20.0}).fit(X, NAMES)
@@ -191,6 +193,7 @@ def test_rows_to_validate_on_and_rows_to_hold_out_contradict_each_other(way):
         classifier(validation=way).fit(X, Y, X_val=X, y_val=Y)
 
 
+@pytest.mark.slow
 def test_rows_are_held_out_by_their_number_or_their_numbers():
     table, last = np.column_stack([X, np.arange(200)]), np.arange(150, 200)
     mask = np.isin(np.arange(200), last)

@@ -35,6 +35,7 @@ def cousin(seed, n_columns, n_classes=2, rows=260):
     )
 
 
+@pytest.mark.slow
 def test_a_base_model_for_tables_to_come(tmp_path):
     tables = [cousin(0, 5), cousin(1, 7, n_classes=3), cousin(2, 4)]
     found = fine_tune_base_model(
@@ -91,6 +92,7 @@ def test_tables_take_turns_and_all_are_learned_from(tmp_path):
     assert swapped.history["train_loss"].tolist()[1:] != found.history["train_loss"].tolist()[1:]
 
 
+@pytest.mark.slow
 def test_one_table_is_a_fit(tmp_path):
     X, y = cousin(0, 5)
     parameters = SETTINGS | {"max_steps": 8}

@@ -68,6 +68,7 @@ def through_joblib(model):
     return joblib.load(buffer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("copy", [lambda model: pickle.loads(pickle.dumps(model)), through_joblib])
 def test_a_copy_predicts_alike(models, kind, copy):

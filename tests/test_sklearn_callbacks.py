@@ -83,6 +83,7 @@ def test_scoring_monitor_has_a_score_for_every_round():
     assert evaluations["neg_log_loss"].nunique() > 1
 
 
+@pytest.mark.slow
 def test_the_progress_bar_shows_rounds_below_a_search(capsys):
     pytest.importorskip("rich")
     search = GridSearchCV(classifier(), {"learning_rate": [1e-4, 1e-3]}, cv=2)

@@ -26,6 +26,7 @@ def predict(model, X):
     return model.predict_proba(X) if hasattr(model, "predict_proba") else model.predict(X)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(TASKS))
 @pytest.mark.parametrize("version", VERSIONS)
 def test_weights_move_and_predictions_stay_finite(version, kind, random_checkpoint, tmp_path):
@@ -65,6 +66,7 @@ def test_weights_move_and_predictions_stay_finite(version, kind, random_checkpoi
         np.testing.assert_allclose(predict(again, X), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
 def test_lora_trains_every_architecture(version, random_checkpoint, tmp_path):
     X, y = load_iris(return_X_y=True)

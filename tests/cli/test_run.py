@@ -154,6 +154,7 @@ def test_a_regression_with_tables_of_its_own_to_validate_and_test_on(folder, cap
     assert result["best"] == result["folder"]
 
 
+@pytest.mark.slow
 def test_the_base_model_of_the_comparison_has_the_weights_of_the_rows_too(tmp_path, capsys):
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"x": rng.normal(size=400), "trusted": rng.integers(0, 2, size=400)})

@@ -111,7 +111,7 @@ def test_tens_of_thousands_of_rows(everything):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(50_000 if everything else 20_000, 4)).astype(np.float32)
     y = np.where(X[:, 0] > 0, "yes", "no")
-    model = classifier(validation=0.01).fit(X, y)
+    model = classifier(validation=0.01, n_estimators=1).fit(X, y)
     proba = model.predict_proba(X[:200])
     check_probabilities(proba, (200, 2))
     assert np.mean(model.classes_[proba.argmax(axis=1)] == y[:200]) > 0.9

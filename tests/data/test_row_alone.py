@@ -156,6 +156,7 @@ def test_the_prediction_of_a_row_depends_on_the_row_alone(tmp_path, case):
     agree(np.concatenate(parts), together)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["records", "objects", *FILES])
 def test_the_same_rows_in_every_format(classifier, regressor, way, tmp_path):
     rows = TABLE.iloc[:20]
@@ -168,6 +169,7 @@ def test_the_same_rows_in_every_format(classifier, regressor, way, tmp_path):
         agree(quietly(answers, model, given_rows), answers(model, rows))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["object", "str", "string", "category"])
 @pytest.mark.parametrize("levels", [["a", "b"], ["a", "b", None]])
 def test_text_that_is_missing_in_all_rows_to_predict(dtype, levels):
@@ -193,6 +195,7 @@ def test_text_that_is_missing_in_all_rows_of_an_array():
     agree(answers(model, np.array([[0.3, np.nan]])), answers(model, two)[:1])
 
 
+@pytest.mark.slow
 def test_validation_rows_are_read_as_the_training_rows(classifier):
     """Their score at evaluation 0 is the base model's, however pandas typed the column."""
     X = TABLE[["number", "site", "written"]]
@@ -388,6 +391,7 @@ def test_words_that_mean_missing(ending, call, tmp_path):
     agree(*found)
 
 
+@pytest.mark.slow
 def test_words_that_mean_missing_in_a_run(call, tmp_path):
     table = pd.DataFrame({"x": np.resize(["1.5", "?", "NaN"], N), "y": np.resize(["a", "b"], N)})
     table.to_csv(tmp_path / "t.csv", index=False)
@@ -413,6 +417,7 @@ def test_words_among_numbers_are_missing_and_said(tmp_path):
     assert read["y"].tolist() == ["NA", "b", "c"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folds", [1, 2])
 def test_many_rows_are_predicted_in_batches(folds, monkeypatch):
     X, rows = TABLE[["number", "site", "day"]], TABLE[["number", "site", "day"]]

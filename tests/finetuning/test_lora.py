@@ -85,6 +85,7 @@ def test_an_adapter_alone_gives_the_fine_tuned_model_back(tmp_path):
     assert again.base_model_.licence == "Apache-2.0"
 
 
+@pytest.mark.slow
 def test_peft_itself_reads_what_is_saved(tmp_path):
     model = tuned()
     model.save_adapter(tmp_path)
@@ -183,6 +184,7 @@ def test_without_lora_there_is_no_adapter_to_save(tmp_path):
         tuned(tuning="full", max_steps=1).save_adapter(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [3e-3, pytest.param("auto", marks=pytest.mark.slow)])
 def test_dropout_depends_on_the_seed_alone_and_leaves_torchs_state(rate, monkeypatch):
     monkeypatch.setattr("finetune_tabpfn.finetuning._fine_tune.PROBE_STEPS", 4)
@@ -204,6 +206,7 @@ def test_a_missing_library_is_named(monkeypatch):
         tuned()
 
 
+@pytest.mark.slow
 def test_pefts_own_configuration_serves_as_well():
     from peft import LoraConfig
 

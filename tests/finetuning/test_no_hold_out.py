@@ -42,6 +42,7 @@ class Watch(Callback):
         self.weights.append(copy_weights(state.model))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "impatience", [{}, {"patience": 1, "plateau_patience": 1, "min_delta": 9.0}]
 )
@@ -77,6 +78,7 @@ def test_all_rows_train():
     assert rows[1] < 15
 
 
+@pytest.mark.slow
 def test_or_until_the_time_limit():
     began = time.monotonic()
     model = FinetunedTabPFNRegressor(**{**QUICK, "max_steps": 10**6}, time_limit=5).fit(*DIABETES)
@@ -91,6 +93,7 @@ def test_rows_to_validate_on_are_used():
     assert model.deployed_weights_ != "last"
 
 
+@pytest.mark.slow
 def test_a_training_that_diverged_deploys_the_base():
     with pytest.warns(UserWarning, match="diverged.*; the base model is deployed"):
         model = FinetunedTabPFNRegressor(**{**QUICK, "max_steps": 40, "learning_rate": 0.9}).fit(
@@ -114,6 +117,7 @@ def test_no_steps_are_the_base():
     assert classifier(max_steps=0).fit(*IRIS).deployed_weights_ == "base"
 
 
+@pytest.mark.slow
 def test_a_fit_goes_on_to_the_end_of_an_uninterrupted_one(tmp_path):
     kept = {"checkpoint": tmp_path, "resume": True}
     classifier(**kept, max_steps=3).fit(*IRIS)

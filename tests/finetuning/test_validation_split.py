@@ -32,6 +32,7 @@ def regressor():
     return FinetunedTabPFNRegressor(**QUICK).fit(TABLE, TARGET)
 
 
+@pytest.mark.slow
 def test_every_fold_has_its_rounds_and_its_network(classifier):
     assert classifier.history_["fold"].tolist() == [0] * 3 + [1] * 3 + [2] * 3
     assert len(classifier.predictors_) == 3

@@ -176,6 +176,7 @@ class Splits:
         return len(self.splits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_search_has_a_folder_for_each_fit(n_jobs, tmp_path):
     X, y = load_iris(return_X_y=True)
@@ -326,6 +327,7 @@ def wandb_records(folder):
             yield record
 
 
+@pytest.mark.slow
 def test_an_offline_run_of_wandb_holds_it_all(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -406,6 +408,7 @@ def test_records_of_a_fit_that_fails_say_so(tmp_path):
     assert set(pd.read_csv(tmp_path / "log.csv")["event"]) == {"step", "evaluation"}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 def test_a_run_of_mlflow_ends_as_failed(tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
@@ -435,6 +438,7 @@ def test_an_offline_run_of_wandb_ends_as_failed(tmp_path, monkeypatch):
     assert codes == [1]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 def test_a_run_of_mlflow_holds_it_all(tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
@@ -472,6 +476,7 @@ def mlflow(store, monkeypatch):
     library.set_tracking_uri(None)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 @pytest.mark.parametrize("ends", [None, ZeroDivisionError])
 def test_an_open_run_of_mlflow_holds_the_fit_as_a_nested_one(ends, mlflow, tmp_path):

@@ -167,6 +167,7 @@ def test_a_continued_run_begins_with_larger_tables_and_a_lower_learning_rate():
     assert later.stage(0).max_rows > anew.stage(0).max_rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_written_plain_tabpfn_loads_and_fine_tuning_takes(kind, tmp_path):
     path = pretrain(tmp_path / "tiny-v3.safetensors", config(kind))
@@ -205,6 +206,7 @@ class StopsAt(Callback):
         return "enough" if state.step == self.step else None
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path):
     whole, parts = tmp_path / "whole-v3.safetensors", tmp_path / "parts-v3.safetensors"
     pretrain(whole, config())
@@ -322,6 +324,7 @@ def test_the_weights_are_the_same_for_any_number_of_workers(everything, tmp_path
     assert all(same_weights(alone, other) for other in others)
 
 
+@pytest.mark.slow
 def test_workers_go_back_when_a_step_is_asked_for_again_with_less_memory():
     source, alone = batches(workers=1), batches()
     try:
@@ -382,6 +385,7 @@ def curve(path):
     return [json.loads(line) for line in path.with_suffix(".jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_run_over_seconds_ends_within_them_and_validates_in_between(tmp_path):
     clock = Seconds(per_draw=0.5)
     path = timed(tmp_path / "tiny-v3.safetensors", clock, seconds=60, eval_seconds=15)
@@ -394,6 +398,7 @@ def test_a_run_over_seconds_ends_within_them_and_validates_in_between(tmp_path):
     assert rates[-1] < 0.5 * max(rates)  # the schedule is laid over the seconds
 
 
+@pytest.mark.slow
 def test_a_run_over_seconds_goes_on_with_those_that_are_left(tmp_path):
     path = tmp_path / "tiny-v3.safetensors"
     timed(path, Seconds(per_draw=0.5), seconds=30)
@@ -423,6 +428,7 @@ def test_a_line_says_how_fast_it_goes_and_what_is_left(tmp_path, caplog):
         assert words in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mini-classifier", "mini-regressor"])
 def test_a_recipe_begins_with_the_shipped_file(name, tmp_path):
     out = tmp_path / "more-v3.safetensors"

@@ -72,6 +72,7 @@ def test_does_fine_tuning_pay(cancer, tmp_path):
     assert said[0] == "classification of 'target': 569 of 569 rows, 115 of them held out"
 
 
+@pytest.mark.slow
 def test_should_rows_be_added(cancer):
     # most of the rows are new, so that they are worth something
     result = valid(
@@ -117,6 +118,7 @@ def test_rows_of_noise_should_not_be_added(tmp_path):
     assert result["estimation_confidence"] == 1
 
 
+@pytest.mark.slow
 def test_a_quantity_and_a_full_run(tmp_path):
     load_diabetes(as_frame=True).frame.to_parquet(tmp_path / "t.parquet")
     arguments = {"target": "target", "cache_dir": tmp_path / "cache", **QUICK}

@@ -175,6 +175,7 @@ def test_a_round_that_improves_is_written_whatever_the_interval(tmp_path):
 # --- the estimators ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [4, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 7))])
 @pytest.mark.parametrize(
     "parameters",
@@ -238,6 +239,7 @@ def test_a_finished_fit_is_found_finished(tmp_path):
     np.testing.assert_array_equal(again.predict(data[0]), first.predict(data[0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [{"patience": 20}, {"patience": None}])
 def test_a_fit_that_stopped_early_goes_on_with_more_patience(more, tmp_path):
     data = sugar()
@@ -318,6 +320,7 @@ def assert_same(first, second):
 # --- what does not belong together ------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_checkpoints_of_something_else_are_refused_in_one_sentence(cut):
     again = {"checkpoint": cut, "resume": True}
     cases = [
@@ -343,6 +346,7 @@ def test_another_base_model_is_refused(tmp_path):
         classifier(checkpoint=tmp_path / "cut", resume=True, base_model=other).fit(X, Y)
 
 
+@pytest.mark.slow
 def test_auto_begins_anew_with_a_warning(cut):
     model = classifier(checkpoint=cut, resume="auto", learning_rate=1e-5)
     with pytest.warns(UserWarning, match="learning_rate=None, not 1e-05; the fit begins anew"):
@@ -395,6 +399,7 @@ def test_a_damaged_file_is_refused_or_passed_over(damage, cut):
     np.testing.assert_array_equal(model.predict_proba(X), whole_fit().predict_proba(X))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["{", "[]"])
 def test_a_damaged_description_is_refused_or_passed_over(content, cut):
     (cut / "fit.json").write_text(content)
@@ -418,6 +423,7 @@ def test_a_checkpoint_runs_no_code(cut, tmp_path):
 # --- the disk ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_full_disk_warns_once_and_the_fit_goes_on(tmp_path):
     whole = whole_fit()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

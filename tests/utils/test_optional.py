@@ -158,6 +158,7 @@ def python(program):
     )
 
 
+@pytest.mark.slow
 def test_the_estimators_fit_and_predict_without_any_extra():
     done = python(
         "import pandas as pd\n"
@@ -175,6 +176,7 @@ def test_the_estimators_fit_and_predict_without_any_extra():
     assert done.stdout.split("\n")[:2] == ["(150, 3)", "(5,)"], done.stderr
 
 
+@pytest.mark.slow
 def test_the_program_says_in_one_line_that_it_needs_the_extra():
     done = python("from finetune_tabpfn.cli import main; sys.exit(main(['info']))")
     assert done.returncode == 1
