@@ -1155,3 +1155,21 @@ def test_every_setting_is_reached_by_a_search_and_survives_cloning():
         "ema_decay": search.best_params_["training__ema_decay"],
         "plateau_patience": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("lora_rank", r"did you mean tuning=LoRA\(rank=...\)"),
+        ("ema_decay", r"did you mean training=\{'ema_decay': ...\}"),
+        ("resume", r"did you mean checkpoint=Checkpoint\(folder, resume=...\)"),
+        ("early_stopping", "did you mean patience=None"),
+        ("class_weight", "is for classification; leave it out"),
+    ],
+)
+def test_a_setting_that_stands_elsewhere_says_where(given, meant):
+    with pytest.raises(TypeError, match=f"FinetunedTabPFNRegressor is given '{given}'.* {meant}"):
+        regressor(**{given: 1})
+    if given in ("ema_decay", "lora_rank"):
+        with pytest.raises(TypeError, match=f"did you mean finetuning_config={{'{given}': ...}}"):
+            fine_tune_tabpfn(X_train=X4, y_train=Y4, **{given: 1})

@@ -23,6 +23,7 @@ NESTED: dict[str, tuple[type[Any], dict[str, str]]] = {
     "tuning": (LoRA, {field.name: f"lora_{field.name}" for field in dataclasses.fields(LoRA)}),
     "checkpoint": (Checkpoint, {"every": "checkpoint_every", "resume": "resume"}),
 }
+FLAT_NAMES = [long for _, names in NESTED.values() for long in names.values()]
 
 
 def check_nested(estimator: Any) -> None:
@@ -67,6 +68,18 @@ def with_one(name: str, value: Any, setting: str, new: Any) -> Any:
     if isinstance(value, Checkpoint):
         return dataclasses.replace(value, **{setting: new})
     return Checkpoint(**{"folder": value, setting: new})
+
+
+def home_of(name: str) -> str | None:
+    """Return how a setting that has a name of its own in files is given to a constructor."""
+    for parameter, (kind, names) in NESTED.items():
+        for short, long in names.items():
+            if name == long:
+                if kind is Training:
+                    return f"training={{{short!r}: ...}}"
+                folder = "folder, " if kind is Checkpoint else ""
+                return f"{parameter}={kind.__name__}({folder}{short}=...)"
+    return "patience=None" if name == "early_stopping" else None
 
 
 def flat(parameters: Mapping[str, Any]) -> dict[str, Any]:

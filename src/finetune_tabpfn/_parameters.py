@@ -14,7 +14,7 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, StrOptions
 
-from finetune_tabpfn._nested import NESTED, check_nested, with_one
+from finetune_tabpfn._nested import FLAT_NAMES, NESTED, check_nested, home_of, with_one
 from finetune_tabpfn._scoring import Scoring
 from finetune_tabpfn.finetuning._settings import Checkpoint, LoRA, Settings, Training
 from finetune_tabpfn.training._callbacks import HOOKS
@@ -258,8 +258,13 @@ def extending(base: type[Any]) -> Callable[[Called], Called]:
 
 def _unknown_argument(called: str, name: str, names: Sequence[str]) -> str:
     """Return the sentence for an argument that a function does not have."""
+    of_an_estimator = "training" in names
+    if of_an_estimator and name in ("class_weight", "balanced_contexts"):
+        return f"{called} is given {name!r}, which is for classification; leave it out."
+    if of_an_estimator and (home := home_of(name)):
+        return f"{called} is given {name!r}, which is unknown; did you mean {home}?"
     config = "finetuning_config"
-    others = list(Parameters._parameter_constraints) if config in names else []
+    others = [*Parameters._parameter_constraints, *FLAT_NAMES] if config in names else []
     near = nearest(name, [*names, *others])
     if near in others:
         meant = f"{config}={{{near!r}: ...}}"
