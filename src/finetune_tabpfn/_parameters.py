@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, RealNotInt, St
 from finetune_tabpfn._nested import FLAT_NAMES, NESTED, check_nested, home_of, with_one
 from finetune_tabpfn._scoring import Scoring
 from finetune_tabpfn.finetuning._settings import Checkpoint, LoRA, Settings, Training
-from finetune_tabpfn.training._callbacks import HOOKS
+from finetune_tabpfn.training._callbacks import check_callbacks
 from finetune_tabpfn.utils._text import nearest, unknown_name
 
 PARAMETERS = """\
@@ -416,7 +416,7 @@ class Parameters(BaseEstimator):
 
     def _validate_params(self) -> None:
         """Raise, in one sentence, for what is not permitted or contradicts itself."""
-        _check_callbacks(self.callbacks)
+        check_callbacks(self.callbacks)
         super()._validate_params()
         check_nested(self)
         if self.validation is None and self.n_folds > 1:
@@ -430,21 +430,4 @@ class Parameters(BaseEstimator):
             raise ValueError(
                 f"n_folds={self.n_folds} holds out 1/{self.n_folds} of the rows in turn, which "
                 f"validation={self.validation!r} contradicts; leave one of them out."
-            )
-
-
-def _check_callbacks(callbacks: Any) -> None:
-    """Raise for what no run could ask anything."""
-    if callbacks is None:
-        return
-    if not isinstance(callbacks, (list, tuple)):
-        raise ValueError(
-            f"callbacks={callbacks!r} must be a list of objects with methods of "
-            'finetune_tabpfn.Callback; names such as "progress" belong to `loggers`.'
-        )
-    for callback in callbacks:
-        if isinstance(callback, type) or not any(hasattr(callback, hook) for hook in HOOKS):
-            raise ValueError(
-                f"callbacks holds {callback!r}, which is not an object with a method of "
-                f"finetune_tabpfn.Callback: {', '.join(HOOKS)}."
             )

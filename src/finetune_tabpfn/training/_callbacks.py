@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from finetune_tabpfn.training._state import TrainState
 from finetune_tabpfn.training._stop_reasons import StopReason
@@ -41,6 +42,23 @@ class Callback:
 
 
 HOOKS = tuple(name for name in vars(Callback) if name.startswith(("on_", "before_", "after_")))
+
+
+def check_callbacks(callbacks: Any) -> None:
+    """Raise for what no run could ask anything."""
+    if callbacks is None:
+        return
+    if not isinstance(callbacks, (list, tuple)):
+        raise ValueError(
+            f"callbacks={callbacks!r} must be a list of objects with methods of "
+            'finetune_tabpfn.Callback; names such as "progress" belong to `loggers`.'
+        )
+    for callback in callbacks:
+        if isinstance(callback, type) or not any(hasattr(callback, hook) for hook in HOOKS):
+            raise ValueError(
+                f"callbacks holds {callback!r}, which is not an object with a method of "
+                f"finetune_tabpfn.Callback: {', '.join(HOOKS)}."
+            )
 
 
 class MaxSteps(Callback):
