@@ -246,11 +246,6 @@ def _checked_config(config: Mapping[str, Any]) -> dict[str, Any]:
             )
         if name not in names:
             raise ValueError(unknown_name("finetuning_config holds", name, names))
-    if config.get("n_folds", 1) != 1:
-        raise ValueError(
-            f"finetuning_config holds n_folds={config['n_folds']}, which makes several networks, "
-            "and a checkpoint holds one; leave it at 1."
-        )
     return dict(config)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -101,10 +101,9 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         checkpoints.begin(lambda: self._identity(fit, given))
         loggers.begin(self._described(fit) | {"resumed": checkpoints.resumed})
         with loggers.told_of_failure():
-            results, self.predictors_ = fine_tune_folds(fit, checkpoints, (progress, loggers))
-            self.predictor_ = self.predictors_[0]
-            self._record(results)
-            self._raise_error(results)
+            result, self.predictor_ = fine_tune_folds(fit, checkpoints, (progress, loggers))
+            self._record(result)
+            self._raise_error(result)
             progress.end()
         loggers.end(self)
         return self
@@ -144,32 +143,24 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         sizes = {"task": fit.task.kind, "rows": n_rows, "columns": n_columns}
         return {**sizes, **_export.describe_start(self, fit.base_model)}
 
-    def _record(self, results: list[FineTuningResult]) -> None:
+    def _record(self, result: FineTuningResult) -> None:
         """Set the fitted attributes and say what the user should know."""
-        rows = [
-            {"fold": fold} | row.flat()
-            for fold, result in enumerate(results)
-            for row in result.history
-        ]
+        rows = [{"fold": fold} | row.flat() for fold, row in result.history]
         self.history_ = pd.DataFrame(rows, columns=None if rows else ["fold", *HistoryRow.NAMES])
-        self.base_score_ = float(np.mean([result.base_score for result in results]))
-        self.best_score_ = float(np.mean([result.score for result in results]))
-        self.best_step_ = int(np.median([result.best_step for result in results]))
-        self.n_steps_ = sum(result.n_steps for result in results)
-        self.learning_rate_ = float(np.median([result.learning_rate for result in results]))
-        self._adapters = [result.adapter for result in results if result.adapter is not None]
-        self.stop_reason_ = _join_unique(result.stop_reason for result in results)
-        self.deployed_weights_ = _join_unique(result.deployed for result in results)
-        for warning in dict.fromkeys(result.warning for result in results):
-            if warning:
-                warn(warning)
+        self.base_score_, self.best_score_ = result.base_score, result.score
+        self.best_step_, self.n_steps_ = result.best_step, result.n_steps
+        self.learning_rate_ = result.learning_rate
+        self._adapter = result.adapter
+        self.stop_reason_ = result.stop_reason
+        self.deployed_weights_ = result.deployed
+        for warning in result.warnings:
+            warn(warning)
 
-    def _raise_error(self, results: list[FineTuningResult]) -> None:
+    def _raise_error(self, result: FineTuningResult) -> None:
         """Raise what ended the training, now that the estimator is fitted with what was best."""
-        for result in results:
-            if result.error is not None:
-                result.error.best_so_far = self  # type: ignore[attr-defined]
-                raise result.error
+        if result.error is not None:
+            result.error.best_so_far = self  # type: ignore[attr-defined]
+            raise result.error
 
     def get_embeddings(self, X: Any) -> npt.NDArray[np.floating[Any]]:
         """Return what the fine-tuned network makes of rows before it predicts.
@@ -181,7 +172,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         Returns
         -------
         ndarray of shape (n_estimators, n_rows, width)
-            One for each member; of several folds, the first one's network.
+            One for each member.
         """
         rows = self._check_rows(X)
         return _tabpfn.embed(self.predictor_, rows)
@@ -202,7 +193,8 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         Parameters
         ----------
         folder : str or pathlib.Path
-            Made if need be. Of several folds, the first one's adapter is written.
+            Made if need be. Of several folds the mean of their updates, in an adapter whose rank
+            is the sum of theirs.
 
         Raises
         ------
@@ -210,11 +202,11 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
             When there is no adapter: the weights were tuned in another way, or not at all.
         """
         check_is_fitted(self)
-        if not self._adapters:
+        if self._adapter is None:
             raise ValueError(f'tuning={self.tuning!r} left no adapter; tuning="lora" trains one.')
         base = self.base_model_
         adapter = replace(
-            self._adapters[0],
+            self._adapter,
             base_model=base.reference_from(Path(folder)),
             base_path="" if base.name in _base_models.NAMES else str(base.place),
             base_sha256=base.sha256,
@@ -255,19 +247,16 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the predictor on the CPU, so that a machine without this GPU can load it."""
         state = dict(super().__getstate__())
-        predictors = state.get("predictors_")
-        if predictors and predictors[0].devices_[0].type != "cpu":
-            on_cpu = _tabpfn.copied_to_cpu(predictors)
-            state |= {"predictors_": on_cpu, "predictor_": on_cpu[0]}
+        predictor = state.get("predictor_")
+        if predictor is not None and predictor.devices_[0].type != "cpu":
+            state["predictor_"] = _tabpfn.copied_to_cpu(predictor)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the predictor to the device that `device` asks for, if it is here."""
         super().__setstate__(state)
-        if predictors := state.get("predictors_"):
-            device = _defaults.device_at_hand(self.device)
-            self.predictors_ = _tabpfn.moved(predictors, device)
-            self.predictor_ = self.predictors_[0]
+        if predictor := state.get("predictor_"):
+            self.predictor_ = _tabpfn.moved(predictor, _defaults.device_at_hand(self.device))
 
 
 @documented(
@@ -330,12 +319,7 @@ class FinetunedTabPFNClassifier(ClassifierMixin, _FinetunedTabPFN):
         """
         rows = self._check_rows(X)
         task = Classification(self.classes_, self.class_weight_)
-
-        def predict(some: Table) -> npt.NDArray[np.floating[Any]]:
-            proba = [predictor.predict_proba(some) for predictor in self.predictors_]
-            return task.decide(proba[0] if len(proba) == 1 else np.mean(proba, axis=0))
-
-        return self._in_batches(predict, rows)
+        return self._in_batches(lambda some: task.decide(self.predictor_.predict_proba(some)), rows)
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Predict the most probable class of rows.
@@ -390,7 +374,7 @@ class FinetunedTabPFNRegressor(RegressorMixin, _FinetunedTabPFN):
         """
         rows = self._check_rows(X)
         return self._in_batches(
-            lambda some: _tabpfn.predict_mixture(self.predictors_, some, output_type, quantiles),
+            lambda some: _tabpfn.predict_target(self.predictor_, some, output_type, quantiles),
             rows,
         )
 
@@ -434,7 +418,3 @@ def _joined(parts: list[Any]) -> Any:
     if isinstance(first, list):
         return [_joined(list(those)) for those in zip(*parts, strict=True)]
     return first  # what does not depend on the rows
-
-
-def _join_unique(words: Iterable[str]) -> str:
-    return ", ".join(dict.fromkeys(words))

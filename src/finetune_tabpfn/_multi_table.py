@@ -19,7 +19,7 @@ from finetune_tabpfn.data._fit_input import read_input
 from finetune_tabpfn.finetuning._budget import Timer
 from finetune_tabpfn.finetuning._fine_tune import Surroundings, fine_tune
 from finetune_tabpfn.finetuning._problem import FineTuningProblem
-from finetune_tabpfn.finetuning._selection import FineTuningResult
+from finetune_tabpfn.finetuning._selection import FineTuningResult, select
 from finetune_tabpfn.models import _export
 from finetune_tabpfn.training._device import gradients
 from finetune_tabpfn.training._state import HistoryRow
@@ -133,7 +133,7 @@ def fine_tune_base_model(
             raise ValueError(f"tables[{number}] cannot be used: {error}") from error
         fits.append(fit)
     around = Surroundings(seed=seed, timer=timer, finish_seconds=1.0)
-    result = fine_tune(problems, estimator.settings(), around)
+    result = select([fine_tune(problems, estimator.settings(), around)])
     written = _write(path, estimator, fits[0], problems, result)
     if result.error is not None:
         raise result.error
@@ -154,7 +154,7 @@ def _estimator(task: Kind, parameters: dict[str, Any]) -> Any:
     for name in own:
         if name not in names:
             raise ValueError(unknown_name("fine_tune_base_model is given", name, names))
-    estimator = ESTIMATORS[task](**own)
+    estimator = ESTIMATORS[task](n_folds=1, **own)
     estimator._validate_params()
     if estimator.validation is None:
         raise ValueError(
@@ -175,7 +175,7 @@ def _write(
     specs = fit.blueprint.specs
     if result.weights is not None:
         specs.model.load_state_dict(result.weights)
-    rows = [row.flat() for row in result.history]
+    rows = [row.flat() for _, row in result.history]
     history = pd.DataFrame(rows, columns=None if rows else list(HistoryRow.NAMES))
     origin = _export.describe_start(estimator, fit.base_model) | {
         "tables": [{"rows": c.table.n_rows + c.table.n_held_out} for c in problems],

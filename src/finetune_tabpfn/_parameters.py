@@ -43,7 +43,7 @@ base_model : str or path, default="auto"
         Splits of context and query rows per optimizer update. "auto" is one on a CPU; on a GPU,
         which is as soon done with several small ones, as many as come to 8,192 rows, at most 8.
     max_steps : int, default=500
-        Optimizer updates at most; 0 deploys the base model as it is.
+        Optimizer updates at most, of all folds together; 0 deploys the base model as it is.
     time_limit : float, default=None
         Seconds for the whole of `fit`: loading, preparing, training, validation and the final
         fit of the predictor. None sets no limit.
@@ -67,10 +67,11 @@ base_model : str or path, default="auto"
         or until the time limit, and the averaged weights of the last one are deployed. Nothing is
         scored, so nothing stops early, goes back or is kept as best (`patience` and `scoring` do
         nothing), and nothing promises that the result is no worse than the base model.
-    n_folds : int, default=1
-        With 2 or more, that many folds are held out in turn; the network is fine-tuned for each
-        of them, and the predictions of all are averaged (bagging). Takes as many times as long,
-        or divides `time_limit`.
+    n_folds : int or "auto", default="auto"
+        With 2 or more, that many folds are held out in turn and the network is fine-tuned for each
+        of them; what is deployed is decided over the rows of all, and is the mean of the weights.
+        The folds share `max_steps` and `time_limit`: with little time there are fewer. "auto" makes
+        four of up to 500 rows that are held out at random, if `max_steps` is 100 or more; else one.
     n_estimators : int, default=4
         Members: preprocessed views of the table that the deployed ensemble averages. The same
         members are validated.
@@ -125,14 +126,13 @@ base_model : str or path, default="auto"
 ATTRIBUTES = """\
 predictor_ : TabPFNClassifier or TabPFNRegressor
         The fitted plain TabPFN estimator that predicts: the chosen weights, all rows as context.
-    predictors_ : list
-        One for each fold; the predictions of all are averaged. `predictor_` is the first.
     history_ : pandas.DataFrame
         A row per evaluation: fold, evaluation, step, seconds, train_loss, score, learning_rate; of
         the hold-out also log_loss, accuracy and roc_auc, or rmse, mae, r2 and nll (mean negative
         log density). Evaluation 0 is the untouched base model.
     base_score_, best_score_ : float
-        Score on the hold-out of the base model and of the deployed weights, the mean over folds.
+        Score on the hold-out of the base model and of the deployed weights; of several folds over
+        the rows of all, each predicted by the network that has not been trained on it.
         NaN when the time limit left no room to score, the table is too small to hold rows out,
         or `validation` is None. With all the context rows that are deployed, where something was
         to be decided and time allowed; the evaluations of a large table have fewer.
@@ -297,7 +297,7 @@ class Parameters(BaseEstimator):
             "array-like",
             None,
         ],
-        "n_folds": [Interval(Integral, 1, None, closed="left")],
+        "n_folds": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "fit_mode": [StrOptions({"fit_preprocessors", "fit_with_cache"})],
         "context_size": [Interval(Integral, 1, None, closed="left"), None],
@@ -327,7 +327,7 @@ class Parameters(BaseEstimator):
         patience: int | None = 9,
         scoring: Scoring = None,
         validation: Literal["random", "time"] | float | int | Splitter | Any | None = "random",
-        n_folds: int = 1,
+        n_folds: int | Literal["auto"] = "auto",
         n_estimators: int = 4,
         fit_mode: Literal["fit_preprocessors", "fit_with_cache"] = "fit_preprocessors",
         context_size: int | None = None,
@@ -419,14 +419,13 @@ class Parameters(BaseEstimator):
         check_callbacks(self.callbacks)
         super()._validate_params()
         check_nested(self)
-        if self.validation is None and self.n_folds > 1:
+        several = self.n_folds != "auto" and self.n_folds > 1
+        if self.validation is None and several:
             raise ValueError(
                 f"validation=None holds no rows out, which n_folds={self.n_folds} asks for; leave "
                 "one of them out."
             )
-        if self.n_folds > 1 and not (
-            isinstance(self.validation, str) or hasattr(self.validation, "split")
-        ):
+        if several and not (isinstance(self.validation, str) or hasattr(self.validation, "split")):
             raise ValueError(
                 f"n_folds={self.n_folds} holds out 1/{self.n_folds} of the rows in turn, which "
                 f"validation={self.validation!r} contradicts; leave one of them out."

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.base import is_classifier
@@ -58,14 +59,19 @@ def plan_fit(
         parameters.base_model, task.kind, download_timeout=timer.remaining
     )
     blueprint = _blueprint(parameters, given, base_model, specs, task, seed)
-    split = ValidationSplit(parameters.validation, parameters.n_folds, parameters.learning_rate)
+    split = ValidationSplit(
+        parameters.validation, parameters.n_folds, parameters.learning_rate, parameters.max_steps
+    )
+    folds = split.folds(given.table, given.validation, task, seed)
+    settings = parameters.settings()
     return PlannedFit(
         task=task,
         table=given.table,
-        folds=split.folds(given.table, given.validation, task, seed),
+        folds=folds,
         blueprint=blueprint,
         scoring=parameters.scoring,
-        settings=parameters.settings(),
+        # several folds share the steps, as they share the time
+        settings=replace(settings, max_steps=math.ceil(settings.max_steps / len(folds))),
         seed=seed,
         timer=timer,
         base_model=base_model,

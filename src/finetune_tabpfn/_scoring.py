@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import (
     accuracy_score,
@@ -210,6 +211,48 @@ class HoldOutScore:
             return _Classifier(classes, predictions)
         predictions = predictions[:, present]
         return _Classifier(classes[present], predictions / predictions.sum(axis=1, keepdims=True))
+
+
+def join_scores(scores: Sequence[HoldOutScore]) -> HoldOutScore:
+    """Return the score of the rows of several hold-outs of one table as those of one."""
+    first = scores[0]
+    task = first.task
+    if isinstance(task, Classification):
+        task = Classification(_all_classes(scores))
+    tables = [score.X for score in scores]
+    joined = pd.concat(tables) if isinstance(first.X, pd.DataFrame) else np.concatenate(tables)
+    weights = [score.sample_weight for score in scores if score.sample_weight is not None]
+    return HoldOutScore(
+        task,
+        first.scoring,
+        joined,
+        np.concatenate([score.y for score in scores]),
+        np.concatenate(weights) if weights else None,
+    )
+
+
+def join_predictions(
+    scores: Sequence[HoldOutScore], predictions: Sequence[Predictions]
+) -> Predictions:
+    """Return predictions made for several hold-outs as those for the rows of all.
+
+    A class that a fold's training rows lack has the probability zero in its hold-out.
+    """
+    if not isinstance(scores[0].task, Classification):
+        return np.concatenate(predictions)
+    classes = _all_classes(scores)
+    parts = []
+    for score, proba in zip(scores, predictions, strict=True):
+        part = np.zeros((len(proba), len(classes)), dtype=proba.dtype)
+        part[:, np.searchsorted(classes, score.task.classes)] = proba  # type: ignore[attr-defined]
+        parts.append(part)
+    return np.concatenate(parts)
+
+
+def _all_classes(scores: Sequence[HoldOutScore]) -> npt.NDArray[Any]:
+    """Return the classes that any fold's training rows hold."""
+    classes = [score.task.classes for score in scores]  # type: ignore[attr-defined]
+    return np.unique(np.concatenate(classes))
 
 
 def roc_auc(

@@ -116,4 +116,5 @@ def _most_evaluations(parameters: Parameters) -> int:
     """Return the most evaluations of a fit: for each fold the base, full ones, one cut short."""
     interval = parameters.eval_interval
     steps = _defaults.EVAL_INTERVAL if isinstance(interval, str) else interval
-    return parameters.n_folds * (math.ceil(parameters.max_steps / steps) + 2)
+    folds = _defaults.FOLDS if parameters.n_folds == "auto" else parameters.n_folds
+    return math.ceil(parameters.max_steps / steps) + 3 * folds

@@ -26,7 +26,7 @@ from finetune_tabpfn._tabpfn._network import (
     load_fit,
     moved,
 )
-from finetune_tabpfn._tabpfn._predict import embed, n_fitted_rows, predict_mixture
+from finetune_tabpfn._tabpfn._predict import embed, n_fitted_rows, predict_target
 from finetune_tabpfn._tabpfn._prepare import prepare
 from finetune_tabpfn._tabpfn._table import Member, Prediction, PreparedTable
 from finetune_tabpfn._tabpfn._trainable import attention_for_many_shapes, only_trained
@@ -55,7 +55,7 @@ __all__ = [
     "n_fitted_rows",
     "new_network",
     "only_trained",
-    "predict_mixture",
+    "predict_target",
     "prepare",
     "read_licence",
     "version_of",

@@ -104,30 +104,27 @@ def _is_for(path: Path, kind: Kind) -> bool:
     return True
 
 
-def moved(predictors: Sequence[TabPFN], device: torch.device) -> list[TabPFN]:
-    """Return fitted estimators on a device; those that are there already stay as they are."""
-    for predictor in predictors:
-        if predictor.devices_[0] != device:
-            predictor.to(str(device))
-    return list(predictors)
+def moved(predictor: TabPFN, device: torch.device) -> TabPFN:
+    """Return a fitted estimator on a device; one that is there already stays as it is."""
+    if predictor.devices_[0] != device:
+        predictor.to(str(device))
+    return predictor
 
 
-def copied_to_cpu(predictors: Sequence[TabPFN]) -> list[TabPFN]:
-    """Return copies of fitted estimators on the CPU.
+def copied_to_cpu(predictor: TabPFN) -> TabPFN:
+    """Return a copy of a fitted estimator on the CPU.
 
     Weights go there directly: a card that holds them once may have no room for them twice.
     """
     memo: dict[int, Any] = {}  # what deepcopy takes instead of a copy of its own
-    for predictor in predictors:
-        for network in predictor.models_:
-            for weight in network.parameters():
-                here = weight.detach().to("cpu", copy=True)
-                memo[id(weight)] = torch.nn.Parameter(here, weight.requires_grad)
-            memo |= {id(buffer): buffer.to("cpu", copy=True) for buffer in network.buffers()}
-    copies = copy.deepcopy(list(predictors), memo)
-    for predictor in copies:
-        predictor.to("cpu")
-    return copies
+    for network in predictor.models_:
+        for weight in network.parameters():
+            here = weight.detach().to("cpu", copy=True)
+            memo[id(weight)] = torch.nn.Parameter(here, weight.requires_grad)
+        memo |= {id(buffer): buffer.to("cpu", copy=True) for buffer in network.buffers()}
+    there = copy.deepcopy(predictor, memo)
+    there.to("cpu")
+    return there
 
 
 def load_fit(path: Path, device: str = "auto") -> TabPFN:

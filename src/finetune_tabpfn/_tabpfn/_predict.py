@@ -1,16 +1,14 @@
-"""Predictions of fitted TabPFN regressors, of several as those of one."""
+"""Predictions of a fitted TabPFN regressor, the same for a row alone as beside others."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from functools import partial
 from numbers import Real
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from tabpfn.regressor import _logits_to_output
 
 from finetune_tabpfn._tabpfn._network import TabPFN, plain_output
@@ -33,18 +31,17 @@ def embed(predictor: TabPFN, X: Any) -> npt.NDArray[Any]:
 
 
 @plain_output
-def predict_mixture(
-    predictors: Sequence[TabPFN], X: Any, output_type: str, quantiles: list[float] | None
+def predict_target(
+    predictor: TabPFN, X: Any, output_type: str, quantiles: list[float] | None
 ) -> Any:
-    """Predict with the mean of the distributions of regressors that were fitted to one target.
+    """Predict a real-valued target.
 
     The arithmetic on the distributions is done in float64: what a row's prediction is then
     does not depend, beyond the network's own rounding, on the rows beside it.
 
     Parameters
     ----------
-    predictors : sequence of TabPFNRegressor
-        With the same borders of buckets, as those of one base model and one target have.
+    predictor : TabPFNRegressor
     X : DataFrame or ndarray of shape (n_rows, n_features)
     output_type, quantiles
         As in ``TabPFNRegressor.predict``.
@@ -55,18 +52,16 @@ def predict_mixture(
     if not all(isinstance(quantile, Real) and 0 <= quantile <= 1 for quantile in asked):
         raise ValueError(f"quantiles={asked!r} must be numbers from 0 to 1.")
     asked = [float(quantile) for quantile in asked]
-    first = predictors[0]
-    if first.is_constant_target_:
-        return first.predict(X, output_type=output_type, quantiles=asked)
-    outputs = [predictor.predict(X, output_type="full", quantiles=[]) for predictor in predictors]
-    shares = [output["logits"].cpu().double().softmax(-1) for output in outputs]
-    logits = torch.stack(shares).mean(0).clamp(min=1e-300).log()
+    if predictor.is_constant_target_:
+        return predictor.predict(X, output_type=output_type, quantiles=asked)
+    output = predictor.predict(X, output_type="full", quantiles=[])
+    logits = output["logits"].cpu().double().softmax(-1).clamp(min=1e-300).log()
     decode = partial(
         _logits_to_output,
         logits=logits,
-        znorm_space_bardist=copy.deepcopy(first.znorm_space_bardist_).cpu().double(),
-        y_mean=first.y_train_mean_,
-        y_std=first.y_train_std_,
+        znorm_space_bardist=copy.deepcopy(predictor.znorm_space_bardist_).cpu().double(),
+        y_mean=predictor.y_train_mean_,
+        y_std=predictor.y_train_std_,
         quantiles=asked,
     )
     if output_type in (*NUMBERS, "quantiles"):
@@ -76,4 +71,4 @@ def predict_mixture(
     }
     if output_type == "main":
         return everything
-    return everything | {"criterion": outputs[0]["criterion"], "logits": logits.float()}
+    return everything | {"criterion": output["criterion"], "logits": logits.float()}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from finetune_tabpfn.finetuning._defaults import FOLD_STEPS
 from finetune_tabpfn.training._callbacks import Callback
 from finetune_tabpfn.training._state import TrainState
 from finetune_tabpfn.training._stop_reasons import StopReason
@@ -56,10 +57,14 @@ class Timer:
         """Whether less than half of the time is used."""
         return self.limit is None or self.elapsed < self.limit / 2
 
-    def share(self, parts: int) -> Timer:
-        """Return the timer of the next of `parts` equal parts of the time that is left."""
-        remaining = self.remaining
-        return self if remaining is None else Timer(remaining / parts, self.clock)
+    def share(self, parts: int, finish: float = 0.0) -> Timer:
+        """Return the timer of the next of `parts` equal parts of the time that is left.
+
+        Every part leaves the same `finish` seconds, which are needed once.
+        """
+        if self.remaining is None:
+            return self
+        return Timer(max(0.0, self.remaining - finish) / parts + finish, self.clock)
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,9 @@ class TimeBudget(Callback):
         Whether training leaves time for it.
     keep_validation : bool
         Whether training leaves time for one more validation like those of the evaluations.
+    parts : int
+        Trainings that divide the time, this one and those to come. As soon as three steps have
+        shown how many of them there is time for, this one keeps to its share.
     """
 
     margin = 1.1  # a step or validation may take this much longer than the slowest recent one
@@ -120,19 +128,31 @@ class TimeBudget(Callback):
         final_check: float = 0.0,
         keep_check: bool = False,
         keep_validation: bool = False,
+        parts: int = 1,
     ) -> None:
-        self.timer, self.costs, self.reserve = timer, costs, reserve
+        self.timer, self.costs, self.reserve, self.parts = timer, costs, reserve, parts
         self.final_check, self.kept = final_check, final_check if keep_check else 0.0
         self.keep_validation = keep_validation
 
     def before_step(self, state: TrainState) -> str | None:
         """Stop when a step, the validation after it and the choice would take too long."""
+        self._keep_to_share(state)
         step = self._next(state.step_seconds, self.costs.step)
         if not state.step_seconds and self.timer.is_early:
             return self._unless_time_for(step)
         validation = self.validation(state)
         kept = self.kept + self.keep_validation * validation if len(state.history) > 1 else 0.0
         return self._unless_time_for(step + validation + kept)
+
+    def _keep_to_share(self, state: TrainState) -> None:
+        """Leave time for the folds to come, as many as will be worth it."""
+        measured = state.step_seconds[: self.recent]
+        if self.parts == 1 or len(measured) < self.recent:
+            return
+        shares = [self.timer.share(n, self.costs.finish) for n in range(self.parts, 0, -1)]
+        least = FOLD_STEPS * measured[-1]
+        self.timer = next((its for its in shares if least <= (its.limit or 0.0)), self.timer)
+        self.parts = 1
 
     def before_evaluation(self, state: TrainState) -> str | None:
         """Refuse a validation that would take too long."""

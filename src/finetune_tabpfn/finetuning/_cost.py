@@ -351,6 +351,7 @@ def time_budget(
     config: TrainConfig,
     timer: Timer,
     finish: float,
+    parts: int = 1,
 ) -> TimeBudget | None:
     """Return the time budget of a training, None without a limit.
 
@@ -364,6 +365,8 @@ def time_budget(
     timer : Timer
     finish : float
         Seconds of what follows.
+    parts : int
+        Trainings that divide the time, this one and those to come.
     """
     if timer.limit is None:
         return None
@@ -377,7 +380,7 @@ def time_budget(
     if settings.fit_mode == "fit_with_cache":  # all rows go through the network once more
         costs = dataclasses.replace(costs, finish=costs.finish + CACHE_WORK * deployed)
     if hold_out is None:
-        return TimeBudget(timer, costs)
+        return TimeBudget(timer, costs, parts=parts)
     check = CANDIDATES * deployed
     return TimeBudget(
         timer,
@@ -386,6 +389,7 @@ def time_budget(
         final_check=check,
         keep_check=hold_out.is_cut and check <= CHECK_SHARE * timer.limit,
         keep_validation=not hold_out.is_trusted,
+        parts=parts,
     )
 
 

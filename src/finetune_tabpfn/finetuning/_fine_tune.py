@@ -1,4 +1,4 @@
-"""From prepared tables to the weights to deploy: one network, trained once."""
+"""From prepared tables to weights that may be deployed: one network, trained once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from finetune_tabpfn.finetuning._batches import RoundRobin, step_batches
 from finetune_tabpfn.finetuning._budget import PROBE_SHARE, TimeBudget, Timer
 from finetune_tabpfn.finetuning._cost import time_budget
 from finetune_tabpfn.finetuning._problem import FineTuningProblem
-from finetune_tabpfn.finetuning._selection import FineTuningResult, HoldOut, select
+from finetune_tabpfn.finetuning._selection import HoldOut, Trained, trained
 from finetune_tabpfn.finetuning._settings import Settings
 from finetune_tabpfn.finetuning._trainable import TrainedPart, trained_part
 from finetune_tabpfn.training._callbacks import DivergenceGuard, EarlyStopping, MaxSteps
@@ -42,8 +42,11 @@ class Surroundings:
         Told before those of the user.
     checkpoints : FoldCheckpoints
         Where the state of the training goes, and an earlier one is found.
-    fold : int
-        Number of this one among the trainings of a fit, for the callbacks.
+    fold, n_folds : int
+        Number of this one among the trainings of a fit, for the callbacks, and how many there are:
+        what is deployed is decided over the hold-outs of all.
+    parts : int
+        Folds that divide the time of `timer`, this one and those to come.
     """
 
     seed: int
@@ -52,12 +55,14 @@ class Surroundings:
     callbacks: Sequence[object] = ()
     checkpoints: FoldCheckpoints = field(default_factory=FoldCheckpoints)
     fold: int = 0
+    n_folds: int = 1
+    parts: int = 1
 
 
 def fine_tune(
     problems: Sequence[FineTuningProblem], settings: Settings, around: Surroundings
-) -> FineTuningResult:
-    """Train a network on one or several tables and select the weights to deploy.
+) -> Trained:
+    """Train a network on one or several tables.
 
     Parameters
     ----------
@@ -78,23 +83,26 @@ def fine_tune(
     model = problems[0].table.network
     batches = step_batches(problems, settings, around.seed, measured.get("batches"))
     validates = all(problem.score is not None for problem in problems)
-    hold_out = HoldOut(problems, settings.training.min_gain_se) if validates else None
+    min_gain_se = settings.training.min_gain_se
+    hold_out = HoldOut(problems, min_gain_se, around.n_folds) if validates else None
     with trained_part(model, settings.tuning, around.seed) as part:
         config = loop_config(batches, settings, measured.get("config"), validates=validates)
         finish = around.finish_seconds
-        budget = time_budget(batches, hold_out, settings, config, around.timer, finish)
+        budget = time_budget(
+            batches, hold_out, settings, config, around.timer, finish, around.parts
+        )
         training = _Training(model, part, batches, hold_out, config, settings)
         rate = measured.get("rate") or training.choose_rate(budget)
         callbacks = [*_callbacks(settings, budget, validates=validates), *around.callbacks]
         earlier = None if saved is None else saved["state"]
         state = training.run(rate, [*callbacks, *settings.callbacks], around, earlier)
     try:
-        return select(state, part, hold_out, budget, rate)
+        return trained(state, part, hold_out, budget, rate)
     except Exception as error:  # a scorer that fails only now must not cost the training
         state.error = error
     except KeyboardInterrupt:
         state.stop_reason = str(StopReason.INTERRUPTED)
-    return select(state, part, hold_out, budget, rate, as_scored=True)
+    return trained(state, part, hold_out, budget, rate, as_scored=True)
 
 
 @dataclass(frozen=True)
@@ -180,7 +188,7 @@ class _Training:
             assert found is not None
             assert self.hold_out is not None
             logger.info("learning rate %.3g scores %.5g", rate, found.score)
-            if best is None or self.hold_out.clearly(found, best, self.config.min_delta):
+            if best is None or self.hold_out.comparison.clearly(found, best, self.config.min_delta):
                 chosen, best = rate, found
         logger.info("learning rate: %.3g", chosen)
         return chosen

@@ -12,13 +12,14 @@ from finetune_tabpfn._scoring import HoldOutScore, Scoring
 from finetune_tabpfn._tasks import Task
 from finetune_tabpfn.data._validation import LabelledTable
 from finetune_tabpfn.finetuning._budget import Timer, finish_seconds
+from finetune_tabpfn.finetuning._defaults import FOLD_STEPS
 from finetune_tabpfn.finetuning._fine_tune import Surroundings, fine_tune
 from finetune_tabpfn.finetuning._problem import (
     FineTuningProblem,
     NothingToTrainError,
     prepare_problem,
 )
-from finetune_tabpfn.finetuning._selection import FineTuningResult
+from finetune_tabpfn.finetuning._selection import FineTuningResult, Trained, select
 from finetune_tabpfn.finetuning._settings import Settings
 from finetune_tabpfn.training._checkpoints import Checkpoints
 from finetune_tabpfn.training._stop_reasons import StopReason
@@ -92,61 +93,65 @@ class Fit:
 
 def fine_tune_folds(
     fit: Fit, checkpoints: Checkpoints, listeners: Sequence[Listener]
-) -> tuple[list[FineTuningResult], list[_tabpfn.TabPFN]]:
-    """Fine-tune for every fold and fit a predictor with each one's weights to all rows.
+) -> tuple[FineTuningResult, _tabpfn.TabPFN]:
+    """Fine-tune for every fold and fit the predictor with the mean of the weights to all rows.
 
     Returns
     -------
-    results : list of FineTuningResult
-    predictors : list of TabPFNClassifier or TabPFNRegressor
+    result : FineTuningResult
+    predictor : TabPFNClassifier or TabPFNRegressor
     """
-    results: list[FineTuningResult] = []
-    predictors: list[_tabpfn.TabPFN] = []
+    trainings: list[Trained] = []
     for number in range(len(fit.folds)):
-        alone = len(fit.folds) == 1
-        blueprint = fit.blueprint if alone else fit.blueprint.copy(fit.seed + number)
         try:
-            result = _fine_tune_fold(fit, number, blueprint, checkpoints, listeners)
+            trainings.append(_fine_tune_fold(fit, number, checkpoints, listeners))
         except KeyboardInterrupt:  # before its training
-            if results:
-                results[-1] = replace(results[-1], stop_reason=str(StopReason.INTERRUPTED))
-                break
-            result = FineTuningResult.untouched(str(StopReason.INTERRUPTED))
-        predictors.append(blueprint.deploy(result.weights, fit.table.X, fit.table.y))
-        results.append(result)
-        if result.ends_the_fit:
+            if trainings:
+                trainings[-1] = replace(trainings[-1], stop_reason=str(StopReason.INTERRUPTED))
+            else:
+                trainings.append(Trained.untouched(str(StopReason.INTERRUPTED)))
             break
-    return results, predictors
+        if trainings[-1].ends_the_fit or not _time_for_another(fit.timer, trainings[-1]):
+            break
+    result = select(trainings)
+    return result, fit.blueprint.deploy(result.weights, fit.table.X, fit.table.y)
 
 
 def _fine_tune_fold(
-    fit: Fit,
-    number: int,
-    blueprint: _tabpfn.Blueprint,
-    checkpoints: Checkpoints,
-    listeners: Sequence[Listener],
-) -> FineTuningResult:
+    fit: Fit, number: int, checkpoints: Checkpoints, listeners: Sequence[Listener]
+) -> Trained:
     """Prepare the rows of a fold and train on them, unless there is nothing to train on."""
-    timer = fit.timer.share(len(fit.folds) - number)
+    n_folds, left = len(fit.folds), len(fit.folds) - number
     training, _ = fit.folds[number]
+    # each fold begins with the base model, and its network is gone when it is over
+    blueprint = fit.blueprint if n_folds == 1 else fit.blueprint.copy(fit.seed + number)
     moment = partial(_predictor_of_the_moment, blueprint, fit.table)
     callbacks = [callback for listener in listeners for callback in listener.callbacks(moment)]
     try:
-        problem = fit.problem(fit.folds[number], blueprint, timer)
+        problem = fit.problem(fit.folds[number], blueprint, fit.timer.share(left))
     except NothingToTrainError as nothing:
-        return FineTuningResult.untouched(str(nothing))
+        return Trained.untouched(str(nothing))
+    finish = finish_seconds(problem.seconds, len(training.y), len(fit.table.y))
     around = Surroundings(
         seed=fit.seed + number,
-        timer=timer,
-        finish_seconds=finish_seconds(problem.seconds, len(training.y), len(fit.table.y)),
+        timer=fit.timer,
+        parts=left,
+        finish_seconds=finish,
         callbacks=callbacks,
         checkpoints=checkpoints.fold(number),
         fold=number,
+        n_folds=n_folds,
     )
     return fine_tune([problem], fit.settings, around)
 
 
+def _time_for_another(timer: Timer, last: Trained) -> bool:
+    """Tell whether the time that is left holds a fold like the last one that is worth it."""
+    if timer.remaining is None or not last.n_steps:
+        return True
+    return FOLD_STEPS * last.history[-1].seconds / last.n_steps <= timer.remaining
+
+
 def _predictor_of_the_moment(blueprint: _tabpfn.Blueprint, table: LabelledTable) -> dict[str, Any]:
     """Return the attributes of an estimator whose fit had stopped now."""
-    predictor = blueprint.snapshot(table.X, table.y)
-    return {"predictor_": predictor, "predictors_": [predictor]}
+    return {"predictor_": blueprint.snapshot(table.X, table.y)}

@@ -6,7 +6,7 @@ Source: Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,6 +89,24 @@ class Adapter:
         named = {PREFIX + name: tensor.cpu().contiguous() for name, tensor in self.weights.items()}
         notes = {name: getattr(self, name) for name in NOTES}
         save_file(named, folder / WEIGHTS, {"format": "pt", **notes})
+
+
+def mean_adapter(several: Sequence[Adapter]) -> Adapter:
+    """Return the adapter whose updates are the mean of those of others.
+
+    Its rank is the sum of theirs: the matrices stand beside each other.
+    """
+    first, count = several[0], len(several)
+    if count == 1:
+        return first
+    config = first.config | {name: count * first.config[name] for name in ("r", "lora_alpha")}
+    weights = {
+        name: torch.cat([its.weights[name] for its in several], dim=0)
+        if ".lora_A." in name
+        else torch.cat([its.weights[name] / count for its in several], dim=1)
+        for name in first.weights
+    }
+    return replace(first, config=config, weights=weights)
 
 
 def is_adapter(path: Path) -> bool:

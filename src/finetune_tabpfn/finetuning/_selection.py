@@ -5,16 +5,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from torch import nn
 
 from finetune_tabpfn import _tabpfn
-from finetune_tabpfn._scoring import RESAMPLES
+from finetune_tabpfn._scoring import (
+    RESAMPLES,
+    HoldOutScore,
+    Predictions,
+    join_predictions,
+    join_scores,
+)
 from finetune_tabpfn.finetuning._budget import TimeBudget
-from finetune_tabpfn.finetuning._lora import Adapter
+from finetune_tabpfn.finetuning._lora import Adapter, mean_adapter
 from finetune_tabpfn.finetuning._problem import FineTuningProblem
 from finetune_tabpfn.finetuning._trainable import TrainedPart
 from finetune_tabpfn.training._device import ran_out_of_memory
@@ -25,6 +31,7 @@ from finetune_tabpfn.training._state import (
     TrainState,
     Weights,
     improves,
+    mean_weights,
     mix_weights,
 )
 from finetune_tabpfn.training._stop_reasons import NOTHING_TO_TRAIN_ON, StopReason
@@ -45,32 +52,39 @@ CANDIDATES = 2  # the base, and what may be deployed instead
 
 
 @dataclass(frozen=True)
-class FineTuningResult:
-    """What a fine-tuning came to.
+class Trained:
+    """What one training came to, before it is decided what is deployed.
 
     Attributes
     ----------
-    deployed : {"base", "best", "interpolated", "last"}
-        Which weights the hold-out speaks for, or without one the last.
-    weights : dict of str to Tensor, or None
-        Those weights; None leaves the base model as it is.
-    base_score, score : float
-        Of the base model and of those weights; NaN when nothing was scored.
+    name : {"base", "best", "interpolated", "last"}
+        What its `weights` are.
+    base_weights, weights : dict of str to Tensor, or None
+        Of the base model, and what may be deployed instead; None where nothing was trained.
+    base, found : Evaluation or None
+        Of both, scored alike; None without a hold-out.
+    comparison : Comparison, optional
+        Of scores on the hold-out.
     history : list of HistoryRow
     best_step, n_steps : int
     stop_reason : str
     learning_rate : float
         Of the optimizer, at its peak.
     adapter : Adapter, optional
-        What LoRA added to the base model to get those weights.
+        What LoRA added to the base model to get the weights.
     error : Exception, optional
         What ended the training; to be raised when the weights are safe.
+    as_scored : bool
+        Whether `found` is to be taken for better than `base` if it scored higher, whatever else
+        would be asked of it: a scorer failed, or the user would not wait.
     """
 
-    deployed: DeployedName
+    name: DeployedName
+    base_weights: Weights | None
     weights: Weights | None
-    base_score: float
-    score: float
+    base: Evaluation | None
+    found: Evaluation | None
+    comparison: Comparison | None
     history: list[HistoryRow]
     best_step: int
     n_steps: int
@@ -78,11 +92,12 @@ class FineTuningResult:
     learning_rate: float = math.nan
     adapter: Adapter | None = None
     error: Exception | None = None
+    as_scored: bool = False
 
     @classmethod
-    def untouched(cls, reason: str) -> FineTuningResult:
-        """Return the outcome of a table that cannot be trained on."""
-        return cls("base", None, math.nan, math.nan, [], 0, 0, reason)
+    def untouched(cls, reason: str) -> Trained:
+        """Return the outcome of rows that cannot be trained on."""
+        return cls("base", None, None, None, None, None, [], 0, 0, reason)
 
     @property
     def ends_the_fit(self) -> bool:
@@ -91,11 +106,10 @@ class FineTuningResult:
         interrupted = self.stop_reason == StopReason.INTERRUPTED
         return self.error is not None or interrupted or out_of_time
 
-    @property
-    def warning(self) -> str | None:
-        """What a user should hear about how the run ended, if anything."""
+    def warning(self, deployed: DeployedName) -> str | None:
+        """Return what a user should hear about how the run ended, if anything."""
         reason = self.stop_reason
-        kept = DEPLOYED_WORDS[self.deployed]
+        kept = DEPLOYED_WORDS[deployed]
         if StopReason.DIVERGED.ended(reason):
             return f"Fine-tuning {reason}; {kept} is deployed. A lower learning_rate may help."
         if StopReason.NO_SCORE.ended(reason):
@@ -112,72 +126,93 @@ class FineTuningResult:
         return None
 
 
-class HoldOut:
-    """Scores the network on the hold-outs and tells a gain from luck.
+@dataclass(frozen=True)
+class FineTuningResult:
+    """What a fine-tuning came to, of one training or of several folds.
+
+    Attributes
+    ----------
+    deployed : {"base", "best", "interpolated", "last"}
+        Which weights the hold-outs speak for, or without one the last.
+    weights : dict of str to Tensor, or None
+        Those weights, of several folds their mean; None leaves the base model as it is.
+    base_score, score : float
+        Of the base model and of those weights, over the rows of all hold-outs; NaN when nothing
+        was scored.
+    adapter : Adapter, optional
+        What LoRA added to the base model to get those weights.
+    trainings : sequence of Trained
+    """
+
+    deployed: DeployedName
+    weights: Weights | None
+    base_score: float
+    score: float
+    adapter: Adapter | None
+    trainings: Sequence[Trained]
+
+    @property
+    def history(self) -> list[tuple[int, HistoryRow]]:
+        """Rows of all trainings, each with the number of its fold."""
+        return [(fold, row) for fold, its in enumerate(self.trainings) for row in its.history]
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of all trainings."""
+        return sum(its.n_steps for its in self.trainings)
+
+    @property
+    def best_step(self) -> int:
+        """Step of the best evaluation, the median over trainings."""
+        return int(np.median([its.best_step for its in self.trainings]))
+
+    @property
+    def learning_rate(self) -> float:
+        """Return the optimizer's at its peak, the median over trainings."""
+        return float(np.median([its.learning_rate for its in self.trainings]))
+
+    @property
+    def stop_reason(self) -> str:
+        """Why the trainings ended; different reasons one after the other."""
+        return ", ".join(dict.fromkeys(its.stop_reason for its in self.trainings))
+
+    @property
+    def error(self) -> Exception | None:
+        """What ended the training; to be raised when the weights are safe."""
+        return next((its.error for its in self.trainings if its.error is not None), None)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user should hear about how the trainings ended."""
+        trained_on = [its for its in self.trainings if len(its.history) > 1]  # others had no time
+        found = dict.fromkeys(its.warning(self.deployed) for its in trained_on or self.trainings)
+        return [warning for warning in found if warning]
+
+
+class Comparison:
+    """Tells a gain on hold-outs from luck.
 
     Parameters
     ----------
-    problems : sequence of FineTuningProblem
-        Of several, the score is the mean of theirs, each over the size of what the base model
-        scores there: its network is that of the base when this is made.
+    scores : sequence of HoldOutScore
+    scales : sequence of float
+        What the score of each is divided by.
     min_gain_se : float
         What counts as a gain on a large hold-out, in standard errors; on a small one it is more,
         since a small table seldom gains, and the best of many evaluations is often luck.
     """
 
-    def __init__(self, problems: Sequence[FineTuningProblem], min_gain_se: float) -> None:
-        self.problems = problems
-        self.scores = [problem.score for problem in problems if problem.score is not None]
-        self.n_rows = min(len(score.y) for score in self.scores)
+    def __init__(
+        self, scores: Sequence[HoldOutScore], scales: Sequence[float], min_gain_se: float
+    ) -> None:
+        self.scores, self.scales, self.asked = scores, scales, min_gain_se
+        self.n_rows = min(len(score.y) for score in scores)
         self.min_gain_se = min_gain_se * math.sqrt(1 + FEW_ROWS / self.n_rows)
-        self.score_seconds = 0.0
-        self.scales = [1.0]
-        if len(problems) > 1:  # which are weighed by what the base model scores
-            for problem in problems:
-                problem.table.network.eval()
-            base = self._scored([problem.table.predict(reduced=True) for problem in problems])
-            self.scales = [abs(score) or 1.0 for score in base]
 
-    @property
-    def is_cut(self) -> bool:
-        """Whether the validation of an evaluation has fewer context rows than what is deployed."""
-        return any(problem.table.is_cut for problem in self.problems)
-
-    @property
-    def is_trusted(self) -> bool:
-        """Whether the hold-out may speak for the best weights themselves, not half-way to them."""
-        return self.n_rows >= TRUSTED_ROWS or not self.min_gain_se
-
-    def __call__(self, model: nn.Module, *, reduced: bool = True) -> Evaluation:
-        """Score the model, which is the network that the tables hold.
-
-        With reduced contexts, as in every evaluation, or with those that are deployed.
-        """
-        predictions = [problem.table.predict(reduced=reduced) for problem in self.problems]
-        began = time.monotonic()
-        found = self._scored(predictions)
-        self.score_seconds = max(self.score_seconds, time.monotonic() - began)
-        score = float(np.mean(np.divide(found, self.scales)))
-        values = [prediction.values for prediction in predictions]
-        return Evaluation(score, self._metrics(predictions, found), values)
-
-    def _scored(self, predictions: list[_tabpfn.Prediction]) -> list[float]:
-        pairs = zip(self.scores, predictions, strict=True)
-        return [score(prediction.values) for score, prediction in pairs]
-
-    def _metrics(
-        self, predictions: list[_tabpfn.Prediction], scores: list[float]
-    ) -> dict[str, float]:
-        """Return what else is recorded: of several tables, the score of each."""
-        if len(scores) > 1:
-            return {f"score_{number}": score for number, score in enumerate(scores)}
-        (problem,), (score,), (prediction,) = self.problems, self.scores, predictions
-        density = problem.table.negative_log_density(prediction, score.y, score.sample_weight)
-        return score.metrics(prediction.values) | density
-
-    def selection_seconds(self) -> float:
-        """Return what the comparison that decides what is deployed will take."""
-        return CANDIDATES * RESAMPLES * self.score_seconds if self.min_gain_se else 0.0
+    def evaluation(self, predictions: Sequence[Predictions]) -> Evaluation:
+        """Return the score of predictions of every hold-out."""
+        found = [score(values) for score, values in zip(self.scores, predictions, strict=True)]
+        return Evaluation(float(np.mean(np.divide(found, self.scales))), {}, predictions)
 
     def clearly(self, found: Evaluation, other: Evaluation, min_delta: float = 0.0) -> bool:
         """Tell whether one scored above another by what is no longer taken for luck."""
@@ -199,7 +234,80 @@ class HoldOut:
         return honest and self.clearly(found, base)
 
 
-def select(
+class HoldOut:
+    """Scores the network on the hold-outs.
+
+    Parameters
+    ----------
+    problems : sequence of FineTuningProblem
+        Of several, the score is the mean of theirs, each over the size of what the base model
+        scores there: its network is that of the base when this is made.
+    min_gain_se : float
+        As in :class:`Comparison`.
+    n_folds : int
+        Hold-outs of this size that will be compared as one.
+    """
+
+    def __init__(
+        self, problems: Sequence[FineTuningProblem], min_gain_se: float, n_folds: int = 1
+    ) -> None:
+        self.problems, self.n_folds = problems, n_folds
+        self.scores = [problem.score for problem in problems if problem.score is not None]
+        self.score_seconds = 0.0
+        scales = [1.0]
+        if len(problems) > 1:  # which are weighed by what the base model scores
+            for problem in problems:
+                problem.table.network.eval()
+            base = self._scored([problem.table.predict(reduced=True) for problem in problems])
+            scales = [abs(score) or 1.0 for score in base]
+        self.comparison = Comparison(self.scores, scales, min_gain_se)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the validation of an evaluation has fewer context rows than what is deployed."""
+        return any(problem.table.is_cut for problem in self.problems)
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the hold-out may speak for the best weights themselves, not half-way to them."""
+        n_rows = self.n_folds * self.comparison.n_rows
+        return n_rows >= TRUSTED_ROWS or not self.comparison.min_gain_se
+
+    def __call__(self, model: nn.Module, *, reduced: bool = True) -> Evaluation:
+        """Score the model, which is the network that the tables hold.
+
+        With reduced contexts, as in every evaluation, or with those that are deployed.
+        """
+        predictions = [problem.table.predict(reduced=reduced) for problem in self.problems]
+        began = time.monotonic()
+        found = self._scored(predictions)
+        self.score_seconds = max(self.score_seconds, time.monotonic() - began)
+        score = float(np.mean(np.divide(found, self.comparison.scales)))
+        values = [prediction.values for prediction in predictions]
+        return Evaluation(score, self._metrics(predictions, found), values)
+
+    def _scored(self, predictions: list[_tabpfn.Prediction]) -> list[float]:
+        pairs = zip(self.scores, predictions, strict=True)
+        return [score(prediction.values) for score, prediction in pairs]
+
+    def _metrics(
+        self, predictions: list[_tabpfn.Prediction], scores: list[float]
+    ) -> dict[str, float]:
+        """Return what else is recorded: of several tables, the score of each."""
+        if len(scores) > 1:
+            return {f"score_{number}": score for number, score in enumerate(scores)}
+        (problem,), (score,), (prediction,) = self.problems, self.scores, predictions
+        density = problem.table.negative_log_density(prediction, score.y, score.sample_weight)
+        return score.metrics(prediction.values) | density
+
+    def selection_seconds(self) -> float:
+        """Return what the comparison that decides what is deployed will take."""
+        if not self.comparison.min_gain_se:
+            return 0.0
+        return CANDIDATES * RESAMPLES * self.n_folds * self.score_seconds
+
+
+def trained(
     state: TrainState,
     part: TrainedPart,
     hold_out: HoldOut | None,
@@ -207,46 +315,106 @@ def select(
     learning_rate: float,
     *,
     as_scored: bool = False,
-) -> FineTuningResult:
-    """Return what is to be deployed.
+) -> Trained:
+    """Return what a training came to: what may be deployed instead of the base, and both scores.
 
-    The best evaluation, or on a small hold-out half-way from the base to it; the base where the
-    gain may be luck, or where the probabilities have got worse. After an error, which may be the
-    scorer's, or if the user will not wait, `as_scored`: the best evaluation as it was scored.
-    Without a hold-out the last evaluation; the base where the training diverged, since nothing says
-    when.
+    The best evaluation, or on a small hold-out half-way from the base to it. After an error, which
+    may be the scorer's, or if the user will not wait, `as_scored`: the best evaluation as it was
+    scored. Without a hold-out the last evaluation; the base where the training diverged, since
+    nothing says when.
     """
     base, best = part.plain(state.base_weights), part.plain(state.best_weights)
-    mixed = mix_weights(base, best, HALF)
     weights: dict[DeployedName, Weights] = {
-        "base": base, "interpolated": mixed, "best": best, "last": best
+        "base": base, "interpolated": mix_weights(base, best, HALF), "best": best, "last": best
     }  # fmt: skip
     shares = {"base": 0.0, "interpolated": HALF, "best": 1.0, "last": 1.0}
-    deployed: DeployedName = "base"
-    reference = found = state.base
+    as_scored = as_scored or state.error is not None
+    name: DeployedName = "best" if state.best_evaluation else "base"
+    reference, found = state.base, state.best
     if hold_out is None:
         diverged = StopReason.DIVERGED.ended(state.stop_reason)
-        deployed = "last" if state.best_evaluation and not diverged else "base"
-    elif as_scored or state.error is not None:
-        deployed, found = ("best" if state.best_evaluation else "base"), state.best
-    elif state.best_evaluation > 0:
-        deployed, reference, found = _score_candidates(weights, state, hold_out, budget)
-        if not hold_out.deployable(found, reference):
-            deployed, found = "base", reference
+        name = "last" if state.best_evaluation and not diverged else "base"
+    elif name == "best" and not as_scored:
+        name, reference, found = _score_candidates(weights, state, hold_out, budget)
     adapter = part.adapter(state.best_weights)
-    return FineTuningResult(
-        deployed=deployed,
-        weights=weights[deployed],
-        adapter=None if adapter is None else adapter.scaled(shares[deployed]),
-        base_score=math.nan if reference is None else reference.score,
-        score=math.nan if found is None else found.score,
+    return Trained(
+        name=name,
+        base_weights=base,
+        weights=weights[name],
+        base=reference,
+        found=found,
+        comparison=None if hold_out is None else hold_out.comparison,
+        adapter=None if adapter is None else adapter.scaled(shares[name]),
         history=state.history,
         best_step=state.best_step,
         n_steps=state.step,
         learning_rate=learning_rate,
         stop_reason=state.stop_reason or "",
         error=state.error,
+        as_scored=as_scored,
     )
+
+
+def select(trainings: Sequence[Trained]) -> FineTuningResult:
+    """Decide what is deployed, over the rows of all hold-outs together.
+
+    The mean of the weights of all trainings, or the base: where the gain may be luck, or where the
+    probabilities have got worse. A scorer that fails only now must not cost the training.
+    """
+    try:
+        return _select(trainings)
+    except Exception as error:
+        ended = replace(trainings[-1], error=trainings[-1].error or error)
+    except KeyboardInterrupt:
+        ended = replace(trainings[-1], stop_reason=str(StopReason.INTERRUPTED))
+    return _select([*trainings[:-1], ended], as_scored=True)
+
+
+def _select(trainings: Sequence[Trained], *, as_scored: bool = False) -> FineTuningResult:
+    there = [its for its in trainings if its.weights is not None]
+    if not there:
+        return FineTuningResult("base", None, math.nan, math.nan, None, trainings)
+    names = {its.name for its in there}
+    # of several folds some may have kept the base, which is then part of the mean
+    name = next(found for found in ("interpolated", "best", "last", "base") if found in names)
+    as_scored = as_scored or any(its.as_scored for its in there)
+    comparison, base, found = _pooled(there)
+    if comparison is not None and name != "base" and not as_scored:
+        assert base is not None
+        assert found is not None
+        if not comparison.deployable(found, base):
+            name = "base"
+    kept = name == "base"
+    adapters = [its.adapter.scaled(1.0 - kept) for its in there if its.adapter is not None]
+    weights = [its.weights for its in there if its.weights is not None]
+    score = base if kept else found
+    return FineTuningResult(
+        deployed=name,
+        weights=there[0].base_weights if kept else mean_weights(weights),
+        base_score=math.nan if base is None else base.score,
+        score=math.nan if score is None else score.score,
+        adapter=mean_adapter(adapters) if adapters else None,
+        trainings=trainings,
+    )
+
+
+def _pooled(
+    trainings: Sequence[Trained],
+) -> tuple[Comparison | None, Evaluation | None, Evaluation | None]:
+    """Return the comparison over the rows of all hold-outs, and the base's and the other score."""
+    first = trainings[0]
+    scored = [its for its in trainings if its.comparison is not None and its.base is not None]
+    if len(scored) < 2:
+        return first.comparison, first.base, first.found
+    comparisons = [its.comparison for its in scored if its.comparison is not None]
+    scores = [comparison.scores[0] for comparison in comparisons]
+    comparison = Comparison([join_scores(scores)], [1.0], comparisons[0].asked)
+
+    def pooled(evaluations: Sequence[Evaluation | None]) -> Evaluation:
+        parts = [its.predictions[0] for its in evaluations if its is not None]
+        return comparison.evaluation([join_predictions(scores, parts)])
+
+    return comparison, pooled([its.base for its in scored]), pooled([its.found for its in scored])
 
 
 def _score_candidates(

@@ -25,14 +25,18 @@ class ValidationSplit:
     ----------
     validation : "random", "time", float, int, splitter, array-like or None
         As the parameter of the estimators.
-    n_folds : int
+    n_folds : int or "auto"
+        "auto" may make several where the rows are divided at random.
     learning_rate : float, "auto" or None
         "auto" needs a hold-out.
+    max_steps : int
+        Of all folds together.
     """
 
     validation: Any
-    n_folds: int
+    n_folds: int | str
     learning_rate: Any = None
+    max_steps: int = 0
 
     def folds(
         self, table: LabelledTable, validation: LabelledTable | None, task: Task, seed: int
@@ -52,7 +56,8 @@ class ValidationSplit:
         list of (training, held_out)
             No hold-out where `validation` is None and the user has given no rows.
         """
-        way, n_folds = self.validation, self.n_folds
+        way = self.validation
+        n_folds = self._number(table, validation, task)
         if n_folds > 1:
             if validation is not None:
                 raise ValueError(f"n_folds={n_folds} does not go with X_val; leave it at 1.")
@@ -73,6 +78,17 @@ class ValidationSplit:
             return [(table, None)]
         rng = np.random.default_rng((seed, 0))
         return [divide(table, task, way, rng)]
+
+    def _number(self, table: LabelledTable, validation: LabelledTable | None, task: Task) -> int:
+        """Return how many folds there are."""
+        if self.n_folds == "auto":
+            at_random = isinstance(self.validation, str) and self.validation == "random"
+            few_groups = table.groups is not None and len(np.unique(table.groups)) < _defaults.FOLDS
+            if validation is not None or not at_random or few_groups:
+                return 1
+            if self.learning_rate == "auto":  # which every fold would try out anew
+                return 1
+        return _defaults.n_folds(self.n_folds, task.strata(table.y), self.max_steps)
 
 
 def divide(

@@ -47,11 +47,6 @@ def save_model(estimator: Any, path: str | Path) -> Path:
     """
     check_is_fitted(estimator)
     path = check_model_path(path)
-    if len(estimator.predictors_) > 1:
-        raise ValueError(
-            f"n_folds={estimator.n_folds} made {len(estimator.predictors_)} networks and a "
-            "checkpoint holds one; keep the whole estimator with joblib instead."
-        )
     write_network(path, estimator.predictor_.model_path, describe(estimator))
     return path
 

@@ -112,7 +112,7 @@ def dry_run(estimator: Any, tables: Tables) -> DryRun:
     left = MEASURING_SECONDS
     costs = estimate_costs(part, config.precision, left=lambda: left, to_the_top=True)
     weights = sum(weight.nbytes for weight in table.network.parameters())
-    evaluations = math.ceil(estimator.max_steps / config.eval_interval)
+    evaluations = math.ceil(fit.settings.max_steps / config.eval_interval)
     seconds = prepare_seconds * (1 + len(train.y) / table.n_rows)
     seconds += (evaluations + 1) * costs.validation + most_steps(fit.settings) * costs.step
     memory = part.pass_bytes(table.network) + COPIES * weights
@@ -130,11 +130,11 @@ def dry_run(estimator: Any, tables: Tables) -> DryRun:
         batch_size=part.batch_size,
         max_steps=estimator.max_steps,
         steps_per_evaluation=config.eval_interval,
-        n_folds=estimator.n_folds,
+        n_folds=len(fit.folds),
         prepare_seconds=prepare_seconds,
         step_seconds=costs.step,
         validation_seconds=costs.validation,
-        most_seconds=min(estimator.n_folds * seconds, estimator.time_limit or math.inf),
+        most_seconds=min(len(fit.folds) * seconds, estimator.time_limit or math.inf),
         memory_mb=peak_memory() + memory / 1e6,
     )
 

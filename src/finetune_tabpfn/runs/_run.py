@@ -167,8 +167,7 @@ def _save(estimator: Any, folder: Path) -> list[str]:
     save_whole(folder / HISTORY, lambda part: estimator.history_.to_csv(part, index=False))
     save_whole(folder / CURVE, lambda part: save_curve(estimator, part))
     save_whole(folder / ESTIMATOR, lambda part: joblib.dump(estimator, part))
-    if len(estimator.predictors_) == 1:
-        save_model(estimator, folder / checkpoint_name(estimator))
+    save_model(estimator, folder / checkpoint_name(estimator))
     return sorted(file.name for file in folder.iterdir())
 
 

@@ -144,3 +144,20 @@ def mix_weights(first: Weights, second: Weights, share: float) -> Weights:
         name: torch.lerp(tensor, second[name], share) if tensor.is_floating_point() else tensor
         for name, tensor in first.items()
     }
+
+
+def mean_weights(several: Sequence[Weights]) -> Weights:
+    """Return the mean of weights of one network; integer tensors come from the first.
+
+    Source: Wortsman et al., Model soups, ICML 2022: networks that were fine-tuned from one base lie
+    in one basin, where their mean predicts about what the mean of their predictions is.
+    """
+    first = several[0]
+    if len(several) == 1:
+        return first
+    return {
+        name: torch.stack([its[name] for its in several]).mean(0)
+        if tensor.is_floating_point()
+        else tensor
+        for name, tensor in first.items()
+    }
