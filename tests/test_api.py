@@ -139,7 +139,6 @@ def test_names_of_metrics(metric, n_classes, scorer):
         ({"path": "model.pt"}, "save_path_to_fine_tuned_model='model.pt' must end in"),
         ({"config": {"lerning_rate": 1e-5}}, "did you mean 'learning_rate'"),
         ({"config": {"time_limit": 5}}, "'time_limit', which is the argument time_limit"),
-        ({"config": {"n_folds": 3}}, "n_folds=3, which makes several networks"),
         ({"config": {"batch_size": 0}}, "The 'batch_size' parameter"),
         ({"validation_metric": "rmse"}, "validation_metric='rmse' is not for classification"),
         ({"validation_metric": "loglos"}, "is not a name that scikit-learn knows"),

@@ -97,11 +97,10 @@ def test_validation_is_in_the_precision_of_prediction(models):
 
 def test_a_copy_on_the_cpu_shares_nothing_and_predicts_alike(models):
     model, rows = models[FinetunedTabPFNRegressor]
-    copies = copied_to_cpu(model.predictors_)
-    for one, other in zip(copies, model.predictors_, strict=True):
-        weights, others = (list(its.models_[0].parameters()) for its in (one, other))
-        assert {weight.data_ptr() for weight in weights}.isdisjoint(w.data_ptr() for w in others)
-        np.testing.assert_array_equal(one.predict(rows), other.predict(rows))
+    one, other = copied_to_cpu(model.predictor_), model.predictor_
+    weights, others = (list(its.models_[0].parameters()) for its in (one, other))
+    assert {weight.data_ptr() for weight in weights}.isdisjoint(w.data_ptr() for w in others)
+    np.testing.assert_array_equal(one.predict(rows), other.predict(rows))
 
 
 def test_a_gpu_that_is_not_here_is_replaced_by_the_cpu_with_one_warning(models):

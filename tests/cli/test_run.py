@@ -199,11 +199,11 @@ def test_class_weights_from_everywhere(given, tmp_path, capsys):
     assert joblib.load(folder / "estimator.joblib").class_weight_.tolist() == [1, 9]
 
 
-def test_folds_have_no_checkpoint(folder, capsys):
+def test_folds_have_a_checkpoint_too(folder, capsys):
     over = ["--n-folds", "2", "--experiment", "folds", "--group", "none", "--drop", "place"]
     assert call("run", folder / "flowers.yaml", *over, "--json", "--quiet") == 0
     files = set(json.loads(capsys.readouterr().out)["files"])
-    assert files == FILES - {"model-v3.safetensors", "metrics.json"}
+    assert files == FILES - {"metrics.json"}
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(folder, capsys):

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
-from finetune_tabpfn._scoring import HoldOutScore
-from finetune_tabpfn._tasks import Regression
+from finetune_tabpfn._scoring import HoldOutScore, join_predictions, join_scores
+from finetune_tabpfn._tasks import Classification, Regression
 from finetune_tabpfn.finetuning._problem import FineTuningProblem
-from finetune_tabpfn.finetuning._selection import HoldOut
+from finetune_tabpfn.finetuning._selection import Comparison, HoldOut, Trained, select
 from finetune_tabpfn.training._state import Evaluation
 
 
@@ -29,8 +30,8 @@ def scored(n_rows, standard_errors, min_gain_se=0.5):
 )
 def test_a_small_hold_out_must_show_a_larger_gain(n_rows, standard_errors, is_gain):
     hold_out, better, reference = scored(n_rows, standard_errors)
-    assert hold_out.deployable(better, reference) == is_gain
-    assert not hold_out.deployable(reference, better)
+    assert hold_out.comparison.deployable(better, reference) == is_gain
+    assert not hold_out.comparison.deployable(reference, better)
 
 
 @pytest.mark.parametrize(
@@ -43,4 +44,62 @@ def test_only_a_large_hold_out_speaks_for_the_best_round_itself(n_rows, min_gain
 
 def test_without_standard_errors_whatever_scores_best_is_taken():
     hold_out, best, half = scored(20, 0.01, min_gain_se=0.0)
-    assert hold_out.deployable(best, half)
+    assert hold_out.comparison.deployable(best, half)
+
+
+def training(name, weight, rows, found, base):
+    """Return what a fold came to: one weight, and what its networks predict for its rows."""
+    score = HoldOutScore(Regression(), "neg_mean_squared_error", rows[:, None], np.zeros(len(rows)))
+    base, found = (Evaluation(score(its), predictions=[its]) for its in (base, found))
+    return Trained(
+        name=name,
+        base_weights={"w": torch.zeros(1)},
+        weights={"w": torch.tensor([weight])},
+        base=base,
+        found=found,
+        comparison=Comparison([score], [1.0], 0.5),
+        history=[],
+        best_step=3,
+        n_steps=5,
+        stop_reason="max_steps",
+    )
+
+
+def test_folds_are_averaged_where_the_rows_of_all_speak_for_it():
+    rows = np.arange(50.0)
+    wrong, right = np.ones(50) + rows / 100, np.full(50, 0.5)
+    folds = [training("best", 1.0, rows, right, wrong), training("best", 3.0, rows, right, wrong)]
+    result = select(folds)
+    assert (result.deployed, result.weights["w"].item()) == ("best", 2.0)
+    assert result.score == -0.25
+    assert result.n_steps == 10
+
+
+def test_what_one_fold_gains_and_another_loses_is_no_gain():
+    rows = np.arange(50.0)
+    wrong, right = np.ones(50) + rows / 100, np.full(50, 0.5)
+    folds = [training("best", 1.0, rows, right, wrong), training("best", 3.0, rows, wrong, right)]
+    result = select(folds)
+    assert (result.deployed, result.weights["w"].item()) == ("base", 0.0)
+    assert result.score == result.base_score
+
+
+def test_a_fold_that_kept_the_base_is_part_of_the_mean():
+    rows = np.arange(50.0)
+    wrong, right = np.ones(50) + rows / 100, np.full(50, 0.5)
+    folds = [training("best", 1.0, rows, right, wrong), training("base", 0.0, rows, wrong, wrong)]
+    result = select(folds)
+    assert (result.deployed, result.weights["w"].item()) == ("best", 0.5)
+
+
+def test_a_class_that_a_fold_lacks_has_no_probability_there():
+    folds = [np.array(["a", "b"]), np.array(["a", "b", "c"])]
+    scores = [
+        HoldOutScore(Classification(classes), None, np.zeros((2, 1)), classes[:2])
+        for classes in folds
+    ]
+    parts = [np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1]])]
+    joined = join_predictions(scores, parts)
+    np.testing.assert_allclose(joined[:, 2], [0, 0, 0.2, 0.1])
+    expected = np.mean([score(part) for score, part in zip(scores, parts, strict=True)])
+    assert join_scores(scores)(joined) == pytest.approx(expected)

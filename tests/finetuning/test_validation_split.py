@@ -1,13 +1,22 @@
-"""Several hold-outs: every row validates once, and the networks of all folds predict together."""
+"""Several hold-outs: every row validates once, and the mean of all folds' networks predicts."""
 
-import joblib
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import make_classification, make_regression
 from sklearn.model_selection import TimeSeriesSplit
+from tabpfn import TabPFNClassifier
 
-from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor, plot_history
-from finetune_tabpfn.models._export import save_model
+from finetune_tabpfn import (
+    Callback,
+    FinetunedTabPFNClassifier,
+    FinetunedTabPFNRegressor,
+    plot_history,
+)
+from finetune_tabpfn._planning import plan_fit
+from finetune_tabpfn.data._fit_input import read_input
+from finetune_tabpfn.finetuning._budget import Timer
+from finetune_tabpfn.training._state import copy_weights
 
 QUICK = {
     "base_model": "mini",
@@ -32,27 +41,48 @@ def regressor():
     return FinetunedTabPFNRegressor(**QUICK).fit(TABLE, TARGET)
 
 
-@pytest.mark.slow
-def test_every_fold_has_its_rounds_and_its_network(classifier):
-    assert classifier.history_["fold"].tolist() == [0] * 3 + [1] * 3 + [2] * 3
-    assert len(classifier.predictors_) == 3
-    assert classifier.n_steps_ == 12
-    first = [next(iter(p.models_[0].parameters())) for p in classifier.predictors_]
-    assert not np.array_equal(first[0].detach().numpy(), first[1].detach().numpy())
+def test_the_folds_share_the_steps(classifier):
+    assert classifier.history_["fold"].tolist() == [0] * 2 + [1] * 2 + [2] * 2
+    assert classifier.n_steps_ == 6
 
 
-def test_probabilities_are_the_mean_over_folds(classifier):
-    each = [predictor.predict_proba(X) for predictor in classifier.predictors_]
-    np.testing.assert_allclose(classifier.predict_proba(X), np.mean(each, axis=0), rtol=1e-6)
-    assert set(classifier.predict(X)) == {"no", "yes"}
+def test_what_is_deployed_is_the_mean_of_the_folds_networks():
+    class Kept(Callback):
+        """Keeps the weights of every fold's last evaluation."""
+
+        def __init__(self):
+            self.weights = {}
+
+        def after_evaluation(self, state):
+            self.weights[state.fold] = copy_weights(state.model)
+
+    kept = Kept()
+    always = {"scoring": scorer_that_grows(), "training": {"min_gain_se": 0.0}}
+    model = FinetunedTabPFNClassifier(**QUICK, **always, callbacks=[kept]).fit(X, NAMES)
+    assert model.deployed_weights_ == "best"
+    for name, weight in model.predictor_.model_.state_dict().items():
+        parts = [weights[name] for weights in kept.weights.values()]
+        assert len(parts) == 3
+        if weight.is_floating_point():
+            torch.testing.assert_close(weight, torch.stack(parts).mean(0))
+
+
+def scorer_that_grows():
+    calls = []
+
+    def scorer(estimator, X, y):
+        calls.append(1)
+        return float(len(calls))
+
+    return scorer
 
 
 def test_every_row_is_held_out_once():
     held_out = []
 
     def scorer(estimator, X, y):
-        if not held_out or not np.array_equal(held_out[-1], X):
-            held_out.append(X)
+        if len(X) < 150 and not any(np.array_equal(X, other) for other in held_out):
+            held_out.append(X)  # of the decision over all rows, all of them come at once
         return 0.0
 
     FinetunedTabPFNClassifier(**QUICK, scoring=scorer).fit(X, NAMES)
@@ -69,13 +99,11 @@ def test_groups_stay_whole_in_every_fold():
 
     table = np.column_stack([X, groups])
     FinetunedTabPFNClassifier(**QUICK, scoring=scorer).fit(table, NAMES, groups=groups)
-    folds = [seen[0], seen[4], seen[8]]  # four evaluations a fold: three evaluations, the average
+    folds = [seen[0], seen[2], seen[4]]  # two evaluations a fold
     assert set.union(*folds) == set(range(15))
 
 
-def test_a_distribution_is_the_mixture_of_the_folds(regressor):
-    means = [predictor.predict(TABLE) for predictor in regressor.predictors_]
-    np.testing.assert_allclose(regressor.predict(TABLE), np.mean(means, axis=0), rtol=1e-3)
+def test_all_kinds_of_predictions(regressor):
     low, high = regressor.predict(TABLE, output_type="quantiles", quantiles=[0.1, 0.9])
     assert (low < high).all()
     full = regressor.predict(TABLE, output_type="full")
@@ -93,16 +121,42 @@ def test_the_curve_has_a_line_for_each_fold(classifier):
     assert shown == ["base model", "evaluation", "best evaluation"]
 
 
-def test_joblib_keeps_all_networks(classifier, tmp_path):
-    joblib.dump(classifier, tmp_path / "model.joblib")
-    loaded = joblib.load(tmp_path / "model.joblib")
-    np.testing.assert_array_equal(loaded.predict_proba(X), classifier.predict_proba(X))
-    assert loaded.predictor_ is loaded.predictors_[0]
+def test_a_checkpoint_holds_what_is_deployed(classifier, tmp_path):
+    path = classifier.save_model(tmp_path / "model-v3.safetensors")
+    plain = TabPFNClassifier(
+        model_path=path, n_estimators=1, random_state=0, device="cpu",
+        inference_precision=torch.float32, ignore_pretraining_limits=True,
+    ).fit(X, NAMES)  # fmt: skip
+    np.testing.assert_allclose(classifier.predict_proba(X), plain.predict_proba(X), atol=1e-5)
 
 
-def test_a_checkpoint_holds_one_network(classifier, tmp_path):
-    with pytest.raises(ValueError, match="n_folds=3 made 3 networks"):
-        save_model(classifier, tmp_path / "model-v3.safetensors")
+@pytest.mark.parametrize(
+    ("rows", "parameters", "n_folds"),
+    [
+        (150, {}, 4),
+        (150, {"max_steps": 99}, 1),  # too few to share
+        (500, {}, 4),
+        (501, {}, 1),
+        (150, {"validation": 0.2}, 1),
+        (150, {"validation": "time"}, 1),
+        (150, {"validation": None}, 1),
+        (150, {"learning_rate": "auto"}, 1),
+        (6, {}, 1),  # of every class there are fewer than folds
+    ],
+)
+def test_small_tables_are_divided_into_four_folds(rows, parameters, n_folds):
+    parameters = {"base_model": "mini", **parameters}
+    model = FinetunedTabPFNClassifier(**parameters)
+    y = np.arange(rows) % 2
+    given = read_input(np.arange(2.0 * rows).reshape(rows, 2), y, numeric=False)
+    assert len(plan_fit(model, given, 0, Timer(None)).folds) == n_folds
+
+
+def test_few_groups_are_not_divided_by_themselves():
+    model = FinetunedTabPFNClassifier(base_model="mini")
+    groups = np.repeat(np.arange(3), 50)
+    given = read_input(X, NAMES, None, groups, numeric=False)
+    assert len(plan_fit(model, given, 0, Timer(None)).folds) == 1
 
 
 @pytest.mark.slow
@@ -116,7 +170,7 @@ def test_the_time_is_divided():
 
 def test_ways_to_divide():
     model = FinetunedTabPFNClassifier(**QUICK, validation=TimeSeriesSplit(5))
-    assert len(model.fit(X, NAMES).predictors_) == 3
+    assert set(model.fit(X, NAMES).history_["fold"]) == {0, 1, 2}
     with pytest.raises(ValueError, match="n_folds=3 does not go with validation='time'"):
         FinetunedTabPFNClassifier(**QUICK, validation="time").fit(X, NAMES)
     with pytest.raises(ValueError, match="n_folds=3 does not go with X_val"):

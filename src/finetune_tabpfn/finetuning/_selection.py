@@ -184,9 +184,12 @@ class FineTuningResult:
     @property
     def warnings(self) -> list[str]:
         """What a user should hear about how the trainings ended."""
-        trained_on = [its for its in self.trainings if len(its.history) > 1]  # others had no time
-        found = dict.fromkeys(its.warning(self.deployed) for its in trained_on or self.trainings)
-        return [warning for warning in found if warning]
+        begun = [its for its in self.trainings if len(its.history) > 1]
+        found = [its.warning(self.deployed) for its in begun or self.trainings]
+        for fold, its in enumerate(self.trainings):
+            if begun and its.stop_reason in NOTHING_TO_TRAIN_ON:
+                found.append(f"Fold {fold} is left out: nothing to train on ({its.stop_reason}).")
+        return [warning for warning in dict.fromkeys(found) if warning]
 
 
 class Comparison:
@@ -270,8 +273,7 @@ class HoldOut:
     @property
     def is_trusted(self) -> bool:
         """Whether the hold-out may speak for the best weights themselves, not half-way to them."""
-        n_rows = self.n_folds * self.comparison.n_rows
-        return n_rows >= TRUSTED_ROWS or not self.comparison.min_gain_se
+        return self.comparison.n_rows >= TRUSTED_ROWS or not self.comparison.min_gain_se
 
     def __call__(self, model: nn.Module, *, reduced: bool = True) -> Evaluation:
         """Score the model, which is the network that the tables hold.
