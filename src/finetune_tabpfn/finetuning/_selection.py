@@ -381,11 +381,9 @@ def _select(trainings: Sequence[Trained], *, as_scored: bool = False) -> FineTun
     name = next(found for found in ("interpolated", "best", "last", "base") if found in names)
     as_scored = as_scored or any(its.as_scored for its in there)
     comparison, base, found = _pooled(there)
-    if comparison is not None and name != "base" and not as_scored:
-        assert base is not None
-        assert found is not None
-        if not comparison.deployable(found, base):
-            name = "base"
+    if comparison is not None and base is not None and found is not None and name != "base":
+        better = found.score > base.score if as_scored else comparison.deployable(found, base)
+        name = name if better else "base"
     kept = name == "base"
     adapters = [its.adapter.scaled(1.0 - kept) for its in there if its.adapter is not None]
     weights = [its.weights for its in there if its.weights is not None]
