@@ -52,7 +52,8 @@ from finetune_tabpfn.synthetic import make_table
 MEMBERS = 4
 PRIMARY = {"classification": "log_loss", "regression": "rmse"}
 ARMS = (
-    "base", "ours", "ours, auto", "ours, a third of the time", "ours, scored by AUC",
+    "base", "ours", "ours, one hold-out", "ours, four folds", "ours, auto",
+    "ours, a third of the time", "ours, scored by AUC",
     "rival", "rival, documented", "rival, 3e-4", "rival, our rate",
     "HistGradientBoosting", "RandomForest",
 )  # fmt: skip
@@ -75,6 +76,10 @@ def arm(name: str, task: str, seed: int, arguments: Any) -> Any:
         limit = {"time_limit": arguments.seconds, "n_estimators": MEMBERS}
         if name == "ours, auto":
             limit["learning_rate"] = "auto"
+        if name == "ours, one hold-out":
+            limit["n_folds"] = 1
+        if name == "ours, four folds":
+            limit["n_folds"] = 4
         if name == "ours, scored by AUC":
             limit["scoring"] = "roc_auc" if classes else "r2"
         if name == "ours, a third of the time":
