@@ -36,6 +36,7 @@ from finetune_tabpfn.training._state import (
 )
 from finetune_tabpfn.training._stop_reasons import NOTHING_TO_TRAIN_ON, StopReason
 
+FOLDS_OPTIMISM = 1.0  # standard errors: each fold chose its best evaluation by these very rows
 HALF = 0.5  # of the way from the base to the best evaluation
 FEW_ROWS = 200  # of a hold-out: on so many a gain must be larger by half, on fewer more
 TRUSTED_ROWS = (
@@ -202,15 +203,23 @@ class Comparison:
         What the score of each is divided by.
     min_gain_se : float
         What counts as a gain on a large hold-out, in standard errors; on a small one it is more,
-        since a small table seldom gains, and the best of many evaluations is often luck.
+        since a small table seldom gains, and the best of many evaluations is often luck. 0: any.
+    optimism : float
+        Standard errors that scores are likely to lie above what other rows would say.
     """
 
     def __init__(
-        self, scores: Sequence[HoldOutScore], scales: Sequence[float], min_gain_se: float
+        self,
+        scores: Sequence[HoldOutScore],
+        scales: Sequence[float],
+        min_gain_se: float,
+        optimism: float = 0.0,
     ) -> None:
         self.scores, self.scales, self.asked = scores, scales, min_gain_se
         self.n_rows = min(len(score.y) for score in scores)
-        self.min_gain_se = min_gain_se * math.sqrt(1 + FEW_ROWS / self.n_rows)
+        self.min_gain_se = 0.0
+        if min_gain_se:
+            self.min_gain_se = min_gain_se * math.sqrt(1 + FEW_ROWS / self.n_rows) + optimism
 
     def evaluation(self, predictions: Sequence[Predictions]) -> Evaluation:
         """Return the score of predictions of every hold-out."""
@@ -408,7 +417,7 @@ def _pooled(
         return first.comparison, first.base, first.found
     comparisons = [its.comparison for its in scored if its.comparison is not None]
     scores = [comparison.scores[0] for comparison in comparisons]
-    comparison = Comparison([join_scores(scores)], [1.0], comparisons[0].asked)
+    comparison = Comparison([join_scores(scores)], [1.0], comparisons[0].asked, FOLDS_OPTIMISM)
 
     def pooled(evaluations: Sequence[Evaluation | None]) -> Evaluation:
         parts = [its.predictions[0] for its in evaluations if its is not None]
