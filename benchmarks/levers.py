@@ -267,8 +267,10 @@ class Job:
 
 def fitted(task: str, lever: Lever, steps: int, seed: int, X: Any, y: Any) -> Any:
     """Return a fine-tuned estimator."""
-    common = {"base_model": "mini", "device": "cpu", "random_state": seed, "max_steps": steps}
-    return new_estimator(task, {**common, "patience": None, **lever.parameters}).fit(X, y)
+    common = {"base_model": "mini", "device": "cpu", "random_state": seed, "patience": None}
+    settings = {**common, "n_folds": 1, **lever.parameters}
+    settings["max_steps"] = steps * settings["n_folds"]  # every fold makes as many as one training
+    return new_estimator(task, settings).fit(X, y)
 
 
 def refitted(task: str, lever: Lever, first: Any, X: Any, y: Any) -> Any:

@@ -134,7 +134,7 @@ def test_a_checkpoint_holds_what_is_deployed(classifier, tmp_path):
     ("rows", "parameters", "n_folds"),
     [
         (150, {}, 4),
-        (150, {"max_steps": 99}, 1),  # too few to share
+        (150, {"max_steps": 199}, 1),  # too few to share
         (500, {}, 4),
         (501, {}, 1),
         (150, {"validation": 0.2}, 1),
