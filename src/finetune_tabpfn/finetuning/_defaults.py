@@ -82,8 +82,8 @@ def hold_out_fraction(n_rows: int) -> float:
 def n_folds(asked: int | str, strata: Indices, max_steps: int) -> int:
     """Return the number of folds: of a small table four, whose networks are averaged.
 
-    Of 1,000 rows a hold-out of 20 % tells little, and the mean of several short trainings gains more
-    than one long training; on more rows the steps that time allows are too few to be divided
+    Of 1,000 rows a hold-out of 20 % tells little, and the mean of several short trainings gains
+    more than one long training; on more rows the steps that time allows are too few to be divided
     (docs/recipe.md).
 
     Parameters
