@@ -1,5 +1,6 @@
 """Around a fit: tables made ready, models evaluated, fine-tuning previewed, settings searched."""
 
+from finetune_tabpfn.studies._analyzer import StudyAnalyzer
 from finetune_tabpfn.studies._cleaning import clean
 from finetune_tabpfn.studies._evaluate import evaluate
 from finetune_tabpfn.studies._prepare import prepare
@@ -13,6 +14,7 @@ __all__ = [
     "Range",
     "SearchSpace",
     "Study",
+    "StudyAnalyzer",
     "clean",
     "evaluate",
     "prepare",

@@ -73,7 +73,7 @@ class Proposal:
     def __call__(self) -> Proposed:
         """Return settings, and the callback that ends a fit which is behind the others."""
         optuna = require("optuna", "An adaptive search")
-        with _quiet(optuna):
+        with quiet(optuna):
             study = optuna.create_study(
                 direction="maximize",
                 sampler=optuna.samplers.TPESampler(
@@ -142,7 +142,7 @@ def distribution(optuna: Any, values: Any) -> Any:
 
 
 @contextmanager
-def _quiet(optuna: Any) -> Iterator[None]:
+def quiet(optuna: Any) -> Iterator[None]:
     """Let Optuna say nothing of a study that stands for another one."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
