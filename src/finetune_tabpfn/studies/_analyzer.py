@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from finetune_tabpfn.studies._importance import Importance, Runs, importance_of, interactions_of
+from finetune_tabpfn.studies._report import write_report
 from finetune_tabpfn.studies._study import Study
 from finetune_tabpfn.studies._study_comparison import best_of, comparison, metric_name, of_table
 from finetune_tabpfn.studies._study_noise import (
@@ -93,14 +94,14 @@ class StudyAnalyzer:
         hyperparameter, shares of the variance by Optuna's fANOVA. With fewer than six runs,
         nothing.
         """
-        return importance_of(self._runs)
+        return self._importance
 
     def interactions(self) -> pd.DataFrame:
         """Return for each pair of hyperparameters whether the one changes what the other does.
 
         Columns pair, share, p_value and matters; no rows where there are too few runs.
         """
-        return interactions_of(self._runs)
+        return self._interactions
 
     def overfitting(self) -> pd.DataFrame:
         """Return the gap between training and validation of each experiment.
@@ -141,13 +142,19 @@ class StudyAnalyzer:
 
         Needs the library matplotlib, which the extra "studies" brings.
         """
-        from finetune_tabpfn.studies._report import write_report
-
         return write_report(self, Path(path))
 
     @cached_property
     def _runs(self) -> Runs:
         return Runs.of(self.done, self.metric)
+
+    @cached_property
+    def _importance(self) -> Importance:
+        return importance_of(self._runs)
+
+    @cached_property
+    def _interactions(self) -> pd.DataFrame:
+        return interactions_of(self._runs)
 
     def _interactions_verdict(self) -> str:
         table = self.interactions()

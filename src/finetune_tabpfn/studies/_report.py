@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -20,9 +20,7 @@ from finetune_tabpfn.studies._study_records import Experiment, labels_of
 from finetune_tabpfn.utils._files import save_whole
 from finetune_tabpfn.utils._optional import require
 
-if TYPE_CHECKING:
-    from finetune_tabpfn.studies._analyzer import StudyAnalyzer
-
+StudyAnalyzer: TypeAlias = Any  # whose module imports this one
 STYLE = """
 :root { color-scheme: light; --ink: #1c2430; --soft: #5b6675; --line: #dde2e8; --mark: #2563a8; }
 * { box-sizing: border-box; }
@@ -46,9 +44,13 @@ th { white-space: nowrap; background: #f5f7f9; }
 td:first-child, th:first-child { text-align: left; }
 td { max-width: 26rem; }
 img { display: block; max-width: 100%; height: auto; }
-.figures { display: flex; flex-wrap: wrap; gap: 1rem; }
+.figures { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
+.figures > * { max-width: 100%; }
 footer { margin: 3rem 0 2rem; color: var(--soft); font-size: .85rem; }
 """
+
+
+LARGEST_GAPS = 10
 
 
 def write_report(analyzer: StudyAnalyzer, path: Path) -> Path:
@@ -117,8 +119,8 @@ def _hyperparameters(analyzer: StudyAnalyzer) -> Iterator[str]:
     found = analyzer.importance()
     yield f"<h2>Hyperparameters</h2>\n<p>{escape(found.verdict)}</p>\n"
     if len(found.table):
-        yield _figure(figures.draw_effects(found), "What each hyperparameter does to the score")
-        yield _table(found.table)
+        svg = figures.draw_effects(found)
+        yield _beside(_figure(svg, "How much each hyperparameter matters"), _table(found.table))
     for label, experiments in _by_table(analyzer).items():
         varied = [n for n in found.table["hyperparameter"] if _takes_several(experiments, n)]
         if varied:
@@ -145,8 +147,9 @@ def _noise(analyzer: StudyAnalyzer) -> Iterator[str]:
             "same.</p>\n"
         )
         metric = analyzer.metric.partition("_")[2]
-        yield _figure(figures.draw_gaps(gaps, metric), "Training against validation metric")
-        yield _table(gaps.sort_values("gap", ascending=False).head(figures.SHOWN))
+        largest = gaps.sort_values("gap", ascending=False).head(LARGEST_GAPS)
+        svg = figures.draw_gaps(gaps, metric)
+        yield _beside(_figure(svg, "Training against validation metric"), _table(largest))
     seeds = analyzer.seeds()
     if len(seeds):
         yield "<h2>Seeds against settings</h2>\n"
@@ -265,6 +268,10 @@ def _takes_several(experiments: list[Experiment], name: str) -> bool:
 def _figure(svg: str, what: str) -> str:
     data = base64.b64encode(svg.encode()).decode()
     return f"<img alt='{escape(what, quote=True)}' src='data:image/svg+xml;base64,{data}'>\n"
+
+
+def _beside(*parts: str) -> str:
+    return f"<div class='figures'>\n{''.join(parts)}</div>\n"
 
 
 def _table(table: pd.DataFrame) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from finetune_tabpfn.studies._importance import Importance
+from finetune_tabpfn.studies._search_space import differ_by_factors
 from finetune_tabpfn.studies._study_records import Experiment
 from finetune_tabpfn.utils._optional import require
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 SHOWN = 30  # experiments of a table, the best ones
 CURVES = 8  # that are drawn in colour, the best ones
-BY_FACTORS = 9  # an axis is logarithmic where its largest value is this many times the smallest
 BLUE, ORANGE, GRAY, GREEN = "#2563a8", "#c2570c", "#b8bec6", "#2f855a"
 
 
@@ -46,13 +46,18 @@ def draw_scores(experiments: Sequence[Experiment], metric: str) -> str:
 
 
 def draw_effects(found: Importance) -> str:
-    """Draw what each hyperparameter does to the score; pale where it may be chance."""
-    table = found.table[::-1]
-    figure, axes = _new(5.2, 1.0 + 0.34 * len(table))
-    colors = [BLUE if matters else GRAY for matters in table["matters"]]
-    axes.barh(list(table["hyperparameter"]), list(table["effect"]), color=colors, height=0.6)
-    axes.axvline(0, color="black", lw=0.8)
-    axes.set(xlim=(-1.05, 1.05), xlabel="rank correlation with the score (text: without a sign)")
+    """Draw how much each hyperparameter matters; pale where it may be chance."""
+    rows = found.table[::-1].to_dict("records")
+    figure, axes = _new(5.2, 1.0 + 0.34 * len(rows))
+    names = [str(row["hyperparameter"]) for row in rows]
+    colors = [BLUE if row["matters"] else GRAY for row in rows]
+    axes.barh(names, [row["importance"] for row in rows], color=colors, height=0.6)
+    for place, row in enumerate(rows):
+        text = f" {row['effect']:+.2f}" if isinstance(row["best"], (int, float)) else " (text)"
+        axes.text(row["importance"], place, text, va="center", fontsize=8)
+    share = "share of the variance (fANOVA)"
+    what = share if found.method == "fANOVA" else "correlation with the score"
+    axes.set(xlim=(0, 1.15), xlabel=f"{what}; beside it the rank correlation")
     axes.grid(axis="x", alpha=0.3)
     return _svg(figure)
 
@@ -64,7 +69,7 @@ def draw_setting(name: str, values: Iterable[Any], metrics: Sequence[float], met
     numbers = [v for v in cells if isinstance(v, (int, float)) and not isinstance(v, bool)]
     if len(numbers) == len(cells):
         axes.plot(numbers, metrics, "o", color=BLUE, ms=5, alpha=0.6, mew=0)
-        if min(numbers) > 0 and max(numbers) / min(numbers) >= BY_FACTORS:
+        if differ_by_factors(sorted(numbers)):
             axes.set_xscale("log")
     else:
         levels = sorted({str(v) for v in cells})
@@ -121,7 +126,7 @@ def draw_classes(counts: dict[str, int]) -> str:
     """Draw the rows of each class."""
     figure, axes = _new(3.8, 0.9 + 0.26 * len(counts))
     axes.barh([_short(label) for label in counts][::-1], [*counts.values()][::-1], color=GREEN)
-    axes.set_xlabel("training rows")
+    axes.set_xlabel("rows to train and validate on")
     return _svg(figure)
 
 

@@ -197,11 +197,16 @@ def refined(param_grid: Mapping[str, Any], best: Settings) -> dict[str, list[Any
     return {name: _around(list(values), best[name]) for name, values in param_grid.items()}
 
 
+def differ_by_factors(numbers: Sequence[float]) -> bool:
+    """Tell whether sorted numbers are so far apart that their factors matter, not differences."""
+    return numbers[0] > 0 and numbers[-1] / numbers[0] >= AS_WIDE_AS_LOG
+
+
 def _around(values: list[Any], best: Any) -> list[Any]:
     numbers = sorted({v for v in values if isinstance(v, (int, float)) and v is not True})
     if len(numbers) < 2 or best not in numbers or len(numbers) < len(values):
         return [best]
-    by_factors = numbers[0] > 0 and numbers[-1] / numbers[0] >= AS_WIDE_AS_LOG
+    by_factors = differ_by_factors(numbers)
     place = numbers.index(best)
     found = {best}
     for one, other in pairwise(numbers):

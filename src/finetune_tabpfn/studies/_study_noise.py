@@ -9,15 +9,16 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from finetune_tabpfn.studies._experiment import in_words
 from finetune_tabpfn.studies._metrics import sign_of
 from finetune_tabpfn.studies._study_comparison import signed
 from finetune_tabpfn.studies._study_records import Experiment, labels_of
 from finetune_tabpfn.training._stop_reasons import StopReason
-from finetune_tabpfn.utils._text import to_json
 
 LEAST_FOLDS = 3  # for a spread that means something
 OVERFITTED = 2.0  # spreads by which the training metric is better than the validation metric
 SURE = 0.05
+_NOT_GIVEN = object()
 
 
 def overfitting_of(experiments: Sequence[Experiment], metric: str) -> pd.DataFrame:
@@ -91,16 +92,24 @@ def seeds_of(experiments: Sequence[Experiment], metric: str) -> pd.DataFrame:
     """
     labels = labels_of([*experiments])
     groups: dict[str, dict[str, list[float]]] = {}
+    shared = _shared([one.parameters for one in experiments])
     for one in experiments:
         value = signed(one, metric)
         if value is None:
             continue
-        settings = {name: v for name, v in one.parameters.items() if name != "random_state"}
+        settings = {n: v for n, v in sorted(one.parameters.items()) if n not in shared}
         of_table = groups.setdefault(labels[one.table["fingerprint"]], {})
-        of_table.setdefault(to_json(settings, indent=None, sort_keys=True), []).append(value)
+        of_table.setdefault(in_words(settings), []).append(value)
     rows = [row for label, by in groups.items() for row in _rows_of_table(label, by, metric)]
     names = ["table", "settings", "seeds", "mean", "std", "behind", "p_value", "larger_than_noise"]
     return pd.DataFrame(rows, columns=names)
+
+
+def _shared(several: Sequence[dict[str, Any]]) -> set[str]:
+    """Return the names of settings that are the same everywhere, and that of the seed."""
+    names = {name for settings in several for name in settings}
+    values = {name: {repr(s.get(name, _NOT_GIVEN)) for s in several} for name in names}
+    return {"random_state", *(name for name, found in values.items() if len(found) == 1)}
 
 
 def _rows_of_table(label: str, groups: dict[str, list[float]], metric: str) -> list[dict[str, Any]]:
