@@ -190,12 +190,13 @@ def _data(analyzer: StudyAnalyzer) -> Iterator[str]:
             yield _figure(figures.draw_classes(target["counts"]), f"Classes of {label}")
         else:
             yield f"<p>{_of_quantity(target)}</p>\n"
-        yield "<div class='figures'>\n"
         correlations = found["correlations"]
+        yield f"<p>Correlation with the target: {escape(correlations['measure'])}.</p>\n"
+        yield "<div class='figures'>\n"
         for name, heading in (
-            ("with_target", f"{correlations['measure']} with the target"),
-            ("between_columns", "Spearman between columns"),
-            ("missing", "share of missing cells"),
+            ("with_target", "with the target"),
+            ("between_columns", "Spearman"),
+            ("missing", "missing"),
         ):
             pairs = found["missing"]["columns"] if name == "missing" else correlations[name]
             if pairs:

@@ -57,7 +57,7 @@ def draw_effects(found: Importance) -> str:
         axes.text(row["importance"], place, text, va="center", fontsize=8)
     share = "share of the variance (fANOVA)"
     what = share if found.method == "fANOVA" else "correlation with the score"
-    axes.set(xlim=(0, 1.15), xlabel=f"{what}; beside it the rank correlation")
+    axes.set(xlim=(0, 1.15), xlabel=f"{what}\n(beside it the rank correlation)")
     axes.grid(axis="x", alpha=0.3)
     return _svg(figure)
 
