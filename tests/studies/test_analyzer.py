@@ -103,7 +103,7 @@ def test_too_few_runs_say_so(n_runs, said, tmp_path):
     assert found.method == "none"
     assert found.verdict == f"Too thin to say: {said}."
     assert found.table.empty
-    assert all("Too thin to say" in v or "None of" in v for v in analyzer.verdicts().values())
+    assert all("Too thin to say" in v or "0 of" in v for v in analyzer.verdicts().values())
 
 
 def test_enough_runs_are_divided_by_fanova(tmp_path):

@@ -119,7 +119,7 @@ def run_search(arguments: argparse.Namespace) -> None:
     table = _ranked(study.compare(), metric, [one.id for one in found])
     best = best_of(found, metric)
     text = f"{_shown(table, metric)}\n\nbest by {metric}: {best.id} ({in_words(best.parameters)})"
-    result = {"folder": study.base_dir, "metric": metric, "best": best.id}
+    result = {"folder": arguments.folder, "metric": metric, "best": best.id}
     answer(arguments, text, result | {"experiments": table["id"].tolist()})
 
 
@@ -199,7 +199,7 @@ def run_report(arguments: argparse.Namespace) -> None:
     """Write the report and print its verdicts."""
     study = _existing(arguments.folder)
     analyzer = StudyAnalyzer(study, arguments.metric, arguments.table)
-    path = analyzer.report(arguments.out or study.base_dir / "report.html")
+    path = analyzer.report(arguments.out or arguments.folder / "report.html")
     verdicts = analyzer.verdicts()
     lines = [f"{question}: {said}" for question, said in verdicts.items()]
     answer(arguments, "\n".join([*lines, f"\nsaved {path}"]), {**verdicts, "path": path})

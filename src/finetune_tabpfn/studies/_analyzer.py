@@ -162,5 +162,5 @@ class StudyAnalyzer:
             return "Too thin to say: fewer than two hyperparameters were varied, or too few runs."
         clear = list(table["pair"][table["matters"]])
         if not clear:
-            return f"None of {len(table)} pairs is clearly more than the sum of its parts."
+            return f"No pair ({len(table)} tested) is clearly more than the sum of its parts."
         return f"Clearly more than the sum of their parts: {', '.join(clear)}."

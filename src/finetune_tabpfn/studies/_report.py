@@ -41,7 +41,7 @@ dd { margin: .2rem 0 0; overflow-wrap: anywhere; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; }
 th { white-space: nowrap; background: #f5f7f9; }
-td:first-child, th:first-child { text-align: left; }
+td:first-child, th:first-child { text-align: left; white-space: nowrap; }
 td { max-width: 26rem; }
 img { display: block; max-width: 100%; height: auto; }
 .figures { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
@@ -246,7 +246,13 @@ def _everything(analyzer: StudyAnalyzer) -> Iterator[str]:
             yield f"<li>{escape(one.id)}: {escape(str(one.error))}</li>\n"
         yield "</ul>\n"
     yield "<h2>All experiments</h2>\n"
-    yield _table(table.drop(columns=["name", "task", "error"]))
+    given = [str(name) for name in table if str(name).startswith("hp_")]
+    same = [name for name in given if table[name].map(repr).nunique() == 1]
+    if same:
+        values = {name.removeprefix("hp_"): table[name].iloc[0] for name in same}
+        yield f"<p>All have {escape(in_words(values))}.</p>\n"
+    table = table.drop(columns=["name", "task", "error", *same])
+    yield _table(table[[*table.columns.drop("time"), "time"]])
 
 
 def _by_table(analyzer: StudyAnalyzer) -> dict[str, list[Experiment]]:

@@ -173,7 +173,7 @@ def curves_of(experiments: Sequence[Experiment]) -> pd.DataFrame:
 
 
 def curves_verdict(experiments: Sequence[Experiment]) -> str:
-    """Say how many fits were ended while they were still getting better."""
+    """Say how many fits were ended while they still got better, and how many gained nothing."""
     fits = [fold["fit"] for one in experiments for fold in one.folds]
     cut = (StopReason.MAX_STEPS, StopReason.TIME_LIMIT)
     going_on = [
@@ -183,9 +183,11 @@ def curves_verdict(experiments: Sequence[Experiment]) -> str:
         and fit["best_step"] == fit["n_steps"]
         and any(reason.ended(fit["stop_reason"]) for reason in cut)
     ]
-    if not going_on:
-        return f"None of {len(fits)} fits was still getting better when it ended."
-    return (
+    said = (
         f"{len(going_on)} of {len(fits)} fits were at their best when max_steps or the time limit "
-        "ended them: more may gain more."
     )
+    said += "ended them" + (": more may gain more." if going_on else ".")
+    n_base = sum(fit.get("deployed_weights") == "base" for fit in fits)
+    if n_base:
+        said += f" {n_base} deployed the base model as it is: no gain was more than luck."
+    return said
