@@ -1,5 +1,6 @@
 """Studies: experiments, searches, what is left on disk, and what is refused."""
 
+import doctest
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from sklearn.datasets import load_diabetes, load_iris
 from sklearn.metrics import log_loss
 from sklearn.model_selection import KFold, ParameterSampler, RandomizedSearchCV, ShuffleSplit
 
-from finetune_tabpfn import FinetunedTabPFNClassifier
+from finetune_tabpfn import FinetunedTabPFNClassifier, studies
 from finetune_tabpfn.studies import Range, SearchSpace, Study, search_space
 from finetune_tabpfn.studies._search_space import draws_of, grid_of, refined
 from finetune_tabpfn.studies._study_records import new_folder
@@ -126,6 +127,29 @@ def test_a_failed_experiment_is_recorded_and_the_search_goes_on(tmp_path):
     table = study.compare()
     assert table["error"].notna().tolist() == [True, False]
     assert study.best() == found[1]
+
+
+class FailsInTheSecondFold:
+    """Raises in the second fit that it sees."""
+
+    fits = 0
+
+    def on_train_begin(self, state):
+        FailsInTheSecondFold.fits += 1
+        if FailsInTheSecondFold.fits == 2:
+            raise OSError("the disk is full")
+
+
+def test_what_failed_half_way_is_not_compared_with_the_others(tmp_path):
+    parameters = {**QUICK, "callbacks": [FailsInTheSecondFold()]}
+    study = Study(tmp_path, save_models=False)
+    with pytest.warns(UserWarning, match="the disk is full"):
+        one = study.run_experiment(PATIENTS, KFold(2), target="target", parameters=parameters)
+    assert one.status == "failed"
+    assert one.validation == {}
+    assert len(one.folds) == 1  # what is known stays
+    with pytest.raises(ValueError, match=r"had by none of 1 experiments .* the disk is full"):
+        study.best()
 
 
 def test_workers_that_begin_at_once_get_folders_of_their_own(tmp_path):
@@ -266,6 +290,23 @@ def test_the_best_of_several_tables_needs_to_know_which(tmp_path):
     with pytest.raises(ValueError, match=r"several tables; say which: table='first'"):
         study.best()
     assert study.best(table="second").name == "second"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("Study", marks=pytest.mark.slow),
+        "StudyAnalyzer",
+        "Range",
+        "SearchSpace",
+        "search_space",
+    ],
+)
+def test_the_example_of_a_docstring_runs(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (test,) = doctest.DocTestFinder(recurse=False).find(getattr(studies, name), name, globs={})
+    assert test.examples
+    assert doctest.DocTestRunner().run(test).failed == 0
 
 
 # search spaces

@@ -19,11 +19,18 @@ import numpy as np
 from finetune_tabpfn._estimators import new_estimator
 from finetune_tabpfn.models._export import as_plain, now
 from finetune_tabpfn.studies._metrics import PRIMARY
-from finetune_tabpfn.studies._study_records import FORMAT, Experiment, new_folder
+from finetune_tabpfn.studies._study_records import (
+    FORMAT,
+    RESULTS,
+    Experiment,
+    new_folder,
+    read_experiment,
+)
 from finetune_tabpfn.studies._study_scores import metrics_on, train_metrics
 from finetune_tabpfn.studies._study_tables import StudyTables
 from finetune_tabpfn.training._stop_reasons import StopReason
 from finetune_tabpfn.utils._files import save_whole
+from finetune_tabpfn.utils._warn import warn
 
 PACKAGES = ("finetune-tabpfn", "tabpfn", "torch", "scikit-learn", "numpy", "pandas")
 PRUNED = "pruned"  # what a callback says that ends a fit which is behind the others
@@ -79,6 +86,16 @@ class _Outcome:
     history: list[dict[str, Any]] = field(default_factory=list)
     models: list[str] = field(default_factory=list)
     error: str | None = None
+
+
+def run_jobs(jobs: Sequence[Job]) -> list[Experiment]:
+    """Run experiments on the workers that joblib has been given, and read their records."""
+    folders = joblib.Parallel()(joblib.delayed(run_job)(job) for job in jobs)
+    found = [read_experiment(folder / RESULTS) for folder in folders]
+    failed = [one for one in found if one.status == "failed"]
+    if failed:
+        warn(f"{len(failed)} of {len(found)} experiments failed; {failed[0].id}: {failed[0].error}")
+    return found
 
 
 def run_job(job: Job) -> Path:
@@ -166,7 +183,8 @@ def _record(
     started: str,
     seconds: float,
 ) -> Experiment:
-    scored = [fold for fold in outcome.folds if "validation" in fold]
+    # one that failed in its second fold has no metrics to be compared by
+    scored = outcome.folds if outcome.status == "done" else []
     means = {
         part: _over_folds([fold[part] for fold in scored if part in fold], np.mean)
         for part in ("train", "validation", "test")

@@ -19,6 +19,7 @@ from finetune_tabpfn.studies._cleaning import label_texts
 from finetune_tabpfn.studies._study_tables import Rows, StudyTables
 
 QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
+ORDERED = ("numbers", "booleans", "dates", "timespans")  # of text, ranks mean nothing
 SHOWN = 10  # columns, pairs and classes that are listed at most
 COLUMNS_TO_PAIR = 200
 ROWS_TO_TELL_APART = 1000  # of either side
@@ -40,7 +41,8 @@ def data_insights(tables: StudyTables) -> dict[str, Any]:
     X, y = tables.train
     table = pd.DataFrame(check_table(X))
     columns = Columns.of(table)
-    numbers = _as_numbers(table, columns)
+    ordered = [column.name for column in columns.columns if column.kind in ORDERED]
+    numbers = _as_numbers(table, columns)[ordered]
     gaps = table.isna().mean()
     return {
         **{name: tables.described()[name] for name in ("rows", "columns")},

@@ -7,26 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import joblib
 import pandas as pd
 
-from finetune_tabpfn.studies._experiment import Job, run_job
+from finetune_tabpfn.studies._experiment import run_jobs
 from finetune_tabpfn.studies._experiment_plan import ExperimentPlan
 from finetune_tabpfn.studies._insights import data_insights
 from finetune_tabpfn.studies._optuna import Proposal, check_space, trials_of
 from finetune_tabpfn.studies._search_space import Settings, draws_of, ends_of, grid_of, refined
 from finetune_tabpfn.studies._study_comparison import best_of, comparison, metric_name, of_table
-from finetune_tabpfn.studies._study_records import (
-    RESULTS,
-    Experiment,
-    check_name,
-    read_experiment,
-    read_experiments,
-)
+from finetune_tabpfn.studies._study_records import Experiment, check_name, read_experiments
 from finetune_tabpfn.studies._study_tables import Tabular, study_tables
 from finetune_tabpfn.utils._files import save_whole
 from finetune_tabpfn.utils._optional import require
-from finetune_tabpfn.utils._warn import warn
 
 
 class Study:
@@ -123,7 +115,7 @@ class Study:
             For tables and settings that cannot be used, before anything is fitted.
         """
         plan = self._plan(train, validation, test, target, parameters, name, notes)
-        return self._run([plan.job(plan.settings())])[0]
+        return run_jobs([plan.job(plan.settings())])[0]
 
     def grid_search(
         self,
@@ -372,7 +364,7 @@ class Study:
             for place, job in enumerate(jobs, 1)
             if missing.get(job.key) is job
         ]
-        done |= {one.key: one for one in self._run(left)}
+        done |= {one.key: one for one in run_jobs(left)}
         return [done[job.key] for job in jobs]
 
     def _run_trials(
@@ -392,20 +384,7 @@ class Study:
             for number in range(n_trials)
             if number not in over
         ]
-        failed = [one for one in self._run(jobs) if one.status == "failed"]
+        failed = [one for one in run_jobs(jobs) if one.status == "failed"]
         found = [*trials_of(self.base_dir, search), *failed]
         placed = {one.number: one for one in reversed(found)}
         return [placed[number] for number in range(n_trials)]
-
-    def _run(self, jobs: Sequence[Job]) -> list[Experiment]:
-        """Run experiments on the workers that joblib has been given, and read their records."""
-        self.base_dir.mkdir(parents=True, exist_ok=True)
-        folders = joblib.Parallel()(joblib.delayed(run_job)(job) for job in jobs)
-        found = [read_experiment(folder / RESULTS) for folder in folders]
-        failed = [one for one in found if one.status == "failed"]
-        if failed:
-            warn(
-                f"{len(failed)} of {len(found)} experiments failed; {failed[0].id}: "
-                f"{failed[0].error}"
-            )
-        return found
