@@ -81,6 +81,7 @@ def test_of_text_the_best_value_is_named(tmp_path):
     assert "tuning (best: norm)" in found.verdict
 
 
+@pytest.mark.slow
 def test_noise_is_not_taken_for_an_effect(tmp_path):
     clear = 0
     for seed in range(10):

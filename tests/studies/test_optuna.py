@@ -38,6 +38,7 @@ def test_a_search_that_goes_on_proposes_what_an_uninterrupted_one_does(tmp_path)
     assert len({str(settings) for settings in proposed(whole)}) == 4
 
 
+@pytest.mark.slow
 def test_the_proposals_hang_on_the_seed_and_the_record_tells_of_the_search(tmp_path):
     (one,) = search(tmp_path, 1)
     (other,) = search(tmp_path, 1, random_state=1)
@@ -114,6 +115,7 @@ def test_a_space_that_cannot_be_searched_is_said_before_anything_is_fitted(space
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_optunas_own_words_are_as_loud_as_before(tmp_path):
     before = optuna.logging.get_verbosity()
     search(tmp_path, 1)

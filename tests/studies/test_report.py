@@ -68,6 +68,7 @@ def test_a_report_needs_nothing_but_itself(studied):
     assert "made_011" in page.text
 
 
+@pytest.mark.slow
 def test_the_same_study_gives_the_same_figures(studied):
     assert page_of(studied).links == page_of(studied).links
 

@@ -105,6 +105,7 @@ class CtrlC:
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_goes_on_with_what_is_missing(tmp_path):
     study = Study(tmp_path)
     parameters = {**QUICK, "callbacks": [CtrlC()]}
@@ -140,6 +141,7 @@ class FailsInTheSecondFold:
             raise OSError("the disk is full")
 
 
+@pytest.mark.slow
 def test_what_failed_half_way_is_not_compared_with_the_others(tmp_path):
     parameters = {**QUICK, "callbacks": [FailsInTheSecondFold()]}
     study = Study(tmp_path, save_models=False)
@@ -195,6 +197,7 @@ def test_two_workers_come_to_the_same(tmp_path):
     assert [*map(without_time, serial)] == [*map(without_time, parallel)]
 
 
+@pytest.mark.slow
 def test_lines_name_their_experiment(tmp_path, capsys):
     grid(Study(tmp_path, verbose=True), {"learning_rate": [1e-3]})
     begins, ends = capsys.readouterr().err.splitlines()

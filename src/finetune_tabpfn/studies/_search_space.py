@@ -32,8 +32,8 @@ class Range:
     Examples
     --------
     >>> from finetune_tabpfn.studies import Range
-    >>> Range(1e-5, 1e-3, log=True).rvs(random_state=0)
-    0.00012520653814999465
+    >>> f"{Range(1e-5, 1e-3, log=True).rvs(random_state=0):.3g}"
+    '0.000125'
     >>> Range(1, 8).rvs(random_state=0)
     5
     """
