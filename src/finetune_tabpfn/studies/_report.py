@@ -41,7 +41,8 @@ dd { margin: .2rem 0 0; overflow-wrap: anywhere; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; }
 th { white-space: nowrap; background: #f5f7f9; }
-td:first-child, th:first-child { text-align: left; white-space: nowrap; }
+td:first-child, th:first-child { text-align: left; }
+td:first-child { min-width: 9rem; overflow-wrap: anywhere; }
 td { max-width: 26rem; }
 img { display: block; max-width: 100%; height: auto; }
 .figures { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
@@ -251,8 +252,7 @@ def _everything(analyzer: StudyAnalyzer) -> Iterator[str]:
     if same:
         values = {name.removeprefix("hp_"): table[name].iloc[0] for name in same}
         yield f"<p>All have {escape(in_words(values))}.</p>\n"
-    table = table.drop(columns=["name", "task", "error", *same])
-    yield _table(table[[*table.columns.drop("time"), "time"]])
+    yield _table(table.drop(columns=["name", "task", "time", "error", *same]))
 
 
 def _by_table(analyzer: StudyAnalyzer) -> dict[str, list[Experiment]]:
