@@ -17,7 +17,7 @@ from finetune_tabpfn import (
 )
 from finetune_tabpfn.cli import main
 from finetune_tabpfn.data._io import read_table, write_table
-from finetune_tabpfn.studies import _figures, evaluate, prepare, preview
+from finetune_tabpfn.studies import Study, _figures, evaluate, prepare, preview
 from finetune_tabpfn.synthetic import Schema, schema_of
 from finetune_tabpfn.utils._optional import EXTRAS, MissingLibraryError, require
 
@@ -84,6 +84,11 @@ NEEDS = {
     "reading a schema": ("yaml", lambda p: Schema.from_yaml(p / "schema.yaml"), "schema.yaml"),
     "writing a schema": ("yaml", lambda p: schema_of(TABLE).to_yaml(p / "s.yaml"), "s.yaml"),
     "LoRA": ("peft", lambda _: fit(tuning="lora", max_steps=1), 'tuning="lora"'),
+    "an adaptive search": (
+        "optuna",
+        lambda p: Study(p).optuna_search({"batch_size": [1]}, TABLE, target="y"),
+        "An adaptive search",
+    ),
     "wandb": ("wandb", lambda p: fit(loggers="wandb"), "loggers='wandb'"),
     "mlflow": ("mlflow", lambda p: fit(loggers="mlflow"), "loggers='mlflow'"),
     "tensorboard": (

@@ -26,6 +26,7 @@ from finetune_tabpfn.cli import (
     _preview,
     _run,
     _schema,
+    _study,
     _synth,
 )
 from finetune_tabpfn.cli._interrupt import on_ctrl_c
@@ -39,6 +40,7 @@ COMMANDS = (
     _predict,
     _evaluate,
     _run,
+    _study,
     _export,
     _synth,
     _info,

@@ -51,6 +51,11 @@ def save_model(estimator: Any, path: str | Path) -> Path:
     return path
 
 
+def checkpoint_name(estimator: Any) -> str:
+    """Return a file name off which tabpfn reads the same version as off the base model's."""
+    return f"model-{_tabpfn.version_of(estimator.base_model_.path)}.safetensors"
+
+
 def check_model_path(path: str | Path) -> Path:
     """Return where a network is to be written, which must end as tabpfn's files do."""
     path = Path(path)
@@ -92,23 +97,23 @@ def describe_start(estimator: Any, base_model: Any) -> dict[str, Any]:
     base_model : BaseModel
     """
     return {
-        "base_model": _plain(asdict(base_model)),
+        "base_model": as_plain(asdict(base_model)),
         "licence": base_model.licence,
-        "parameters": _plain(flat(estimator.get_params(deep=False))),
+        "parameters": as_plain(flat(estimator.get_params(deep=False))),
         "versions": {name: version(name) for name in ("tabpfn", "torch", "scikit-learn")},
     }
 
 
-def _plain(value: Any) -> Any:
+def as_plain(value: Any) -> Any:
     """Return a value as JSON-like data: an object as it is written, without its place in memory."""
     if isinstance(value, (int, float, str, type(None))):
         return value
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): as_plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [as_plain(one) for one in value]
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 

@@ -12,10 +12,9 @@ from typing import Any
 
 import joblib
 
-from finetune_tabpfn import _tabpfn
 from finetune_tabpfn.loggers._plot import save_curve
 from finetune_tabpfn._estimators import new_estimator
-from finetune_tabpfn.models._export import describe, save_model
+from finetune_tabpfn.models._export import checkpoint_name, describe, save_model
 from finetune_tabpfn.utils._files import save_whole
 from finetune_tabpfn.data._validation import LabelledTable
 from finetune_tabpfn.loggers._level import messages
@@ -169,8 +168,3 @@ def _save(estimator: Any, folder: Path) -> list[str]:
     save_whole(folder / ESTIMATOR, lambda part: joblib.dump(estimator, part))
     save_model(estimator, folder / checkpoint_name(estimator))
     return sorted(file.name for file in folder.iterdir())
-
-
-def checkpoint_name(estimator: Any) -> str:
-    """Return a file name off which tabpfn reads the same version as off the base model's."""
-    return f"model-{_tabpfn.version_of(estimator.base_model_.path)}.safetensors"

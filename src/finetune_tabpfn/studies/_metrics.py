@@ -21,10 +21,31 @@ from sklearn.metrics import (
 )
 
 from finetune_tabpfn._scoring import roc_auc
+from finetune_tabpfn.utils._text import unknown_name
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 N_BINS = 10
+# by task the metric that decides where nobody says another: its loss of a row is what is trained
+PRIMARY = {"classification": "log_loss", "regression": "rmse"}
+LOSSES = ("log_loss", "brier", "calibration_error", "rmse", "mae", "median_absolute_error", "crps")
+SCORES = (
+    "accuracy", "top_2_accuracy", "top_3_accuracy", "balanced_accuracy", "f1_macro", "mcc",
+    "roc_auc", "r2",
+)  # fmt: skip
+
+
+def sign_of(metric: str) -> int:
+    """Return 1 for a metric of which more is better, -1 for a loss.
+
+    Raises
+    ------
+    ValueError
+        For one that is neither: of `coverage_80`, say, .8 is best.
+    """
+    if metric not in (*LOSSES, *SCORES):
+        raise ValueError(unknown_name("metric is", metric, [*LOSSES, *SCORES]))
+    return -1 if metric in LOSSES else 1
 
 
 def class_metrics(codes: Codes, proba: Floats) -> dict[str, float]:

@@ -10,6 +10,7 @@ EXTRAS = {
     "huggingface_hub": "hub",
     "matplotlib": "plot",
     "mlflow": "mlflow",
+    "optuna": "studies",
     "peft": "lora",
     "platformdirs": "cli",
     "pyarrow": "cli",
