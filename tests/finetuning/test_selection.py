@@ -1,5 +1,7 @@
 """What is deployed: when a gain on the hold-out is taken for one."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -47,7 +49,7 @@ def test_without_standard_errors_whatever_scores_best_is_taken():
     assert hold_out.comparison.deployable(best, half)
 
 
-def training(name, weight, rows, found, base):
+def training(name, weight, rows, found, base, **more):
     """Return what a fold came to: one weight, and what its networks predict for its rows."""
     score = HoldOutScore(Regression(), "neg_mean_squared_error", rows[:, None], np.zeros(len(rows)))
     base, found = (Evaluation(score(its), predictions=[its]) for its in (base, found))
@@ -62,6 +64,7 @@ def training(name, weight, rows, found, base):
         best_step=3,
         n_steps=5,
         stop_reason="max_steps",
+        **more,
     )
 
 
@@ -73,6 +76,28 @@ def test_folds_are_averaged_where_the_rows_of_all_speak_for_it():
     assert (result.deployed, result.weights["w"].item()) == ("best", 2.0)
     assert result.score == -0.25
     assert result.n_steps == 10
+
+
+@pytest.mark.parametrize(("mean_that_holds", "deployed"), [(2.0, "best"), (3.0, "base")])
+def test_a_mean_that_predicts_worse_than_each_fold_is_not_deployed(mean_that_holds, deployed):
+    rows = np.arange(50.0)
+    wrong, right = np.ones(50) + rows / 100, np.full(50, 0.5)
+    first = training("best", 1.0, rows, right, wrong)
+    last = training("best", 3.0, rows, right, wrong, holds=lambda w: w["w"] == mean_that_holds)
+    result = select([first, last])
+    assert result.deployed == deployed
+    assert any("n_folds=1 may help" in its for its in result.warnings) == (deployed == "base")
+
+
+def test_a_scorer_that_fails_in_the_decision_leaves_the_fold_that_gained_most():
+    rows = np.arange(50.0)
+    wrong, right = np.ones(50) + rows / 100, np.full(50, 0.5)
+
+    folds = [training("best", 1.0, rows, wrong, wrong), training("best", 3.0, rows, right, wrong)]
+    folds[1] = dataclasses.replace(folds[1], error=RuntimeError("no score"), as_scored=True)
+    result = select(folds)
+    assert (result.deployed, result.weights["w"].item()) == ("best", 3.0)
+    assert str(result.error) == "no score"
 
 
 def test_what_one_fold_gains_and_another_loses_is_no_gain():

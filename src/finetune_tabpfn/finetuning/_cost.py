@@ -388,7 +388,7 @@ def time_budget(
         reserve=hold_out.selection_seconds,
         final_check=check,
         keep_check=hold_out.is_cut and check <= CHECK_SHARE * timer.limit,
-        keep_validation=not hold_out.is_trusted,
+        keep_validation=not hold_out.is_trusted or hold_out.n_folds > 1,
         parts=parts,
     )
 

@@ -103,6 +103,8 @@ def fine_tune_folds(
     """
     trainings: list[Trained] = []
     for number in range(len(fit.folds)):
+        if trainings:  # its prepared table is not needed any more
+            trainings[-1] = replace(trainings[-1], holds=None)
         try:
             trainings.append(_fine_tune_fold(fit, number, checkpoints, listeners))
         except KeyboardInterrupt:  # before its training

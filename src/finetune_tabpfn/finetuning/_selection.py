@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -78,6 +79,8 @@ class Trained:
     as_scored : bool
         Whether `found` is to be taken for better than `base` if it scored higher, whatever else
         would be asked of it: a scorer failed, or the user would not wait.
+    holds : callable, optional
+        Tells whether other weights score no worse on the hold-out than both that were scored.
     """
 
     name: DeployedName
@@ -94,6 +97,7 @@ class Trained:
     adapter: Adapter | None = None
     error: Exception | None = None
     as_scored: bool = False
+    holds: Callable[[Weights], bool] | None = None
 
     @classmethod
     def untouched(cls, reason: str) -> Trained:
@@ -143,6 +147,8 @@ class FineTuningResult:
     adapter : Adapter, optional
         What LoRA added to the base model to get those weights.
     trainings : sequence of Trained
+    is_apart : bool
+        Whether the folds' weights lie so far apart that their mean predicts worse than each.
     """
 
     deployed: DeployedName
@@ -151,6 +157,7 @@ class FineTuningResult:
     score: float
     adapter: Adapter | None
     trainings: Sequence[Trained]
+    is_apart: bool = False
 
     @property
     def history(self) -> list[tuple[int, HistoryRow]]:
@@ -185,6 +192,11 @@ class FineTuningResult:
     @property
     def warnings(self) -> list[str]:
         """What a user should hear about how the trainings ended."""
+        if self.is_apart:
+            return [
+                "The mean of the folds' weights predicts worse than each; the base model is "
+                "deployed. A lower learning_rate or n_folds=1 may help."
+            ]
         begun = [its for its in self.trainings if len(its.history) > 1]
         found = [its.warning(self.deployed) for its in begun or self.trainings]
         for fold, its in enumerate(self.trainings):
@@ -363,6 +375,7 @@ def trained(
         stop_reason=state.stop_reason or "",
         error=state.error,
         as_scored=as_scored,
+        holds=None if hold_out is None else partial(_holds, state=state, hold_out=hold_out),
     )
 
 
@@ -378,33 +391,59 @@ def select(trainings: Sequence[Trained]) -> FineTuningResult:
         ended = replace(trainings[-1], error=trainings[-1].error or error)
     except KeyboardInterrupt:
         ended = replace(trainings[-1], stop_reason=str(StopReason.INTERRUPTED))
-    return _select([*trainings[:-1], ended], as_scored=True)
+    return _select([*trainings[:-1], replace(ended, as_scored=True)])
 
 
-def _select(trainings: Sequence[Trained], *, as_scored: bool = False) -> FineTuningResult:
+def _select(trainings: Sequence[Trained]) -> FineTuningResult:
     there = [its for its in trainings if its.weights is not None]
     if not there:
         return FineTuningResult("base", None, math.nan, math.nan, None, trainings)
+    if any(its.as_scored for its in there):  # what has been scored as it is
+        there = [max(there, key=_gain)]
     names = {its.name for its in there}
     # of several folds some may have kept the base, which is then part of the mean
     name = next(found for found in ("interpolated", "best", "last", "base") if found in names)
-    as_scored = as_scored or any(its.as_scored for its in there)
     comparison, base, found = _pooled(there)
     if comparison is not None and base is not None and found is not None and name != "base":
+        as_scored = there[0].as_scored
         better = found.score > base.score if as_scored else comparison.deployable(found, base)
         name = name if better else "base"
-    kept = name == "base"
+    weights = mean_weights([its.weights for its in there if its.weights is not None])
+    judge = there[-1].holds if len(there) > 1 else None
+    is_apart = name != "base" and judge is not None and not judge(weights)
+    kept = is_apart or name == "base"
     adapters = [its.adapter.scaled(1.0 - kept) for its in there if its.adapter is not None]
-    weights = [its.weights for its in there if its.weights is not None]
     score = base if kept else found
     return FineTuningResult(
-        deployed=name,
-        weights=there[0].base_weights if kept else mean_weights(weights),
+        deployed="base" if kept else name,
+        weights=there[0].base_weights if kept else weights,
         base_score=math.nan if base is None else base.score,
         score=math.nan if score is None else score.score,
         adapter=mean_adapter(adapters) if adapters else None,
         trainings=trainings,
+        is_apart=is_apart,
     )
+
+
+def _gain(training: Trained) -> float:
+    """Return what a training scored above the base."""
+    if training.base is None or training.found is None:
+        return -math.inf
+    return training.found.score - training.base.score
+
+
+def _holds(weights: Weights, *, state: TrainState, hold_out: HoldOut) -> bool:
+    """Tell whether weights score no worse on a hold-out than both the base and the best ones.
+
+    The mean of several folds has been trained on most of these rows: it should score better, unless
+    the folds have gone so far apart that their mean is no network that was ever trained.
+    """
+    state.model.load_state_dict(weights)
+    state.model.eval()
+    try:
+        return hold_out(state.model).score >= min(state.base_score, state.best_score)
+    except (FloatingPointError, NoScoreError):
+        return False
 
 
 def _pooled(
