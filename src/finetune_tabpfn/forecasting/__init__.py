@@ -1,0 +1,5 @@
+"""Forecasts of time series: features, a forecaster, backtests, metrics and insights."""
+
+from finetune_tabpfn.forecasting._features import TimeSeriesFeatures
+
+__all__ = ["TimeSeriesFeatures"]

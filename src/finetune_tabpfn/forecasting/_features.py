@@ -1,0 +1,252 @@
+"""Time series as tables: a row per stamp, with what is known of it one horizon before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from finetune_tabpfn.forecasting._calendar import calendar_features, cycles_of, waves
+from finetune_tabpfn.forecasting._rows import Floats, History, Layout, Places, refuse_unknown
+from finetune_tabpfn.forecasting._seasons import find_seasons, natural_seasons
+
+AUTO = StrOptions({"auto"})
+RECENT = 3  # lags from the horizon on
+SHORTEST, LONGEST = 3, 30  # of the short window
+
+
+class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
+    """Features of the rows of time series: calendar, seasons, lags and rolling statistics.
+
+    A row is a stamp of a series. Its features are what is known of it `horizon` periods before: its
+    place in time and in the calendar, covariates, and of the target only what lies at least
+    `horizon` periods back. So every row, and not only the next one, is described as at prediction.
+
+    Parameters
+    ----------
+    horizon : int, default=1
+        Periods that are to be forecast at most; lags and windows keep that distance.
+    time_column : str, default=None
+        Column of the stamps. None: the DatetimeIndex, else the one column of dates.
+    id_column : str, default=None
+        Column that names the series of a row. None: all rows are one series.
+    covariates : sequence of str, default=()
+        Columns that are known ahead for every stamp, such as holidays; they pass through. Other
+        columns are left out.
+    freq : str or DateOffset, default=None
+        Of the stamps, as pandas names it. None infers it, also where stamps are missing. With a
+        name, stamps that lie between two of its places count for the period.
+    seasons : "auto" or sequence of int, default="auto"
+        Periods after which the series repeat themselves. "auto" finds at most two by
+        autocorrelation, among those of the calendar and the peaks of the Fourier spectrum.
+    lags : "auto" or sequence of int, default="auto"
+        Periods to look back, none less than `horizon`. "auto": the three nearest, and one and two
+        seasons back.
+    windows : "auto" or sequence of int, default="auto"
+        Lengths of the rolling means and standard deviations, which end `horizon` periods before
+        the row. "auto": the horizon, within 3 to 30, and the seasons.
+
+    Attributes
+    ----------
+    history_ : History
+        The targets of `fit` by stamp and series.
+    seasons_, lags_, windows_ : list of int
+        What was found, or given.
+    cycles_ : list of str
+        Of the calendar, those that the series go through at least once.
+    level_features_ : list of str
+        Features in the unit of the target and of its level: lags and rolling means.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from finetune_tabpfn.forecasting import TimeSeriesFeatures
+    >>> days = pd.DataFrame(index=pd.date_range("2024-01-01", periods=70, freq="D"))
+    >>> features = TimeSeriesFeatures(horizon=7).fit(days, np.tile(np.arange(7.0), 10))
+    >>> features.seasons_, features.lags_
+    ([7], [7, 8, 9, 14])
+    >>> features.transform(pd.DataFrame(index=pd.date_range("2024-03-11", periods=2)))["lag_7"]
+    2024-03-11    0.0
+    2024-03-12    1.0
+    Freq: D, Name: lag_7, dtype: float64
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "horizon": [Interval(Integral, 1, None, closed="left")],
+        "time_column": "no_validation",
+        "id_column": "no_validation",
+        "covariates": ["array-like"],
+        "freq": [str, pd.DateOffset, None],
+        "seasons": [AUTO, "array-like"],
+        "lags": [AUTO, "array-like"],
+        "windows": [AUTO, "array-like"],
+    }
+
+    def __init__(
+        self,
+        horizon: int = 1,
+        *,
+        time_column: Any = None,
+        id_column: Any = None,
+        covariates: Sequence[Any] = (),
+        freq: Any = None,
+        seasons: Literal["auto"] | Sequence[int] = "auto",
+        lags: Literal["auto"] | Sequence[int] = "auto",
+        windows: Literal["auto"] | Sequence[int] = "auto",
+    ) -> None:
+        self.horizon = horizon
+        self.time_column = time_column
+        self.id_column = id_column
+        self.covariates = covariates
+        self.freq = freq
+        self.seasons = seasons
+        self.lags = lags
+        self.windows = windows
+
+    def fit(self, X: pd.DataFrame, y: Any) -> TimeSeriesFeatures:
+        """Note the history, and find frequency and seasons in it.
+
+        Parameters
+        ----------
+        X : DataFrame
+            In any order.
+        y : array-like of shape (n_rows,)
+            The target; NaN where it is missing.
+
+        Raises
+        ------
+        ValueError
+            For no date column, stamps that repeat within a series, a frequency that cannot be
+            inferred, or a lag that looks ahead.
+        """
+        self._validate_params()
+        layout = Layout.of(X, self.time_column, self.id_column)
+        refuse_unknown(self.covariates, X, "X")
+        target = np.asarray(y, dtype=np.float64)
+        if target.shape != (len(X),):
+            raise ValueError(f"X has {len(X)} rows but y has the shape {target.shape}.")
+        return self.fit_history(History.of(X, target, layout, self.freq))
+
+    def fit_history(self, history: History, seasons: Sequence[int] | None = None) -> Any:
+        """Do what `fit` does, with targets on a grid and perhaps seasons that are known."""
+        self.history_ = history
+        n_places = len(history.values)
+        given = self.seasons if seasons is None else seasons
+        if isinstance(given, str):
+            given = find_seasons(history.values, history.grid.frequency)
+        self.seasons_ = _whole_numbers("seasons", given, 2)
+        lags = self._usual_lags() if isinstance(self.lags, str) else self.lags
+        self.lags_ = _whole_numbers("lags", lags, int(self.horizon), "the horizon")
+        windows = self._usual_windows() if isinstance(self.windows, str) else self.windows
+        self.windows_ = _whole_numbers("windows", windows, 2)
+        self.cycles_ = cycles_of(history.grid, n_places)
+        of_lags = [f"lag_{lag}" for lag in self.lags_]
+        self.level_features_ = of_lags + [f"mean_{window}" for window in self.windows_]
+        self.n_features_in_ = len([*history.layout.names, *self.covariates])
+        return self
+
+    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Return the features of rows, in their order and with their index.
+
+        Parameters
+        ----------
+        X : DataFrame
+            Rows of `fit`, or later ones up to `horizon` periods after the last target.
+
+        Returns
+        -------
+        DataFrame
+            NaN where the history does not reach so far back.
+
+        Raises
+        ------
+        ValueError
+            For rows beyond the horizon, series that `fit` did not have, or a covariate that is
+            not there.
+        """
+        check_is_fitted(self)
+        refuse_unknown(self.covariates, X, "X")
+        history = self.history_
+        places = history.places(X)
+        beyond = places.position - history.last[places.series]
+        if len(beyond) and beyond.max() > self.horizon:
+            row = int(beyond.argmax())
+            raise ValueError(
+                f"horizon={self.horizon}: the row of {history.layout.stamps(X)[row]} lies "
+                f"{beyond[row]} periods after the last target of its series; fit with a longer "
+                "horizon, or give the targets in between."
+            )
+        features = pd.DataFrame(self._of_places(places), index=X.index)
+        for name in self.covariates:
+            features[name] = X[name]
+        return features
+
+    def _of_places(self, places: Places) -> dict[str, Any]:
+        """Return all features but covariates."""
+        history = self.history_
+        features: dict[str, Any] = {"index": places.position.astype(np.float64)}
+        if len(history.series) > 1:
+            codes = places.series
+            features["series"] = pd.Categorical.from_codes(codes, history.series.astype(str))
+        features |= calendar_features(history.grid, places.position, self.cycles_)
+        for season in self.seasons_:
+            if season not in natural_seasons(history.grid.frequency):
+                features |= waves(f"season_{season}", places.position % season / season)
+        for lag in self.lags_:
+            features[f"lag_{lag}"] = looked_up(history.values, places, lag)
+        lines = pd.DataFrame(history.values)
+        for window in self.windows_:
+            rolling = lines.rolling(window, min_periods=max(2, window // 2))
+            for name, statistic in (("mean", rolling.mean()), ("std", rolling.std())):
+                features[f"{name}_{window}"] = looked_up(
+                    statistic.to_numpy(), places, int(self.horizon)
+                )
+        return features
+
+    def _usual_lags(self) -> list[int]:
+        """Return the nearest lags that are known, and those at seasonal distance."""
+        horizon, n_places = int(self.horizon), len(self.history_.values)
+        lags = {*range(horizon, horizon + RECENT)}
+        for season in self.seasons_:
+            first = seasonal_lag(season, horizon)
+            lags |= {first, first + season}
+        return sorted(lag for lag in lags if lag == horizon or lag <= 0.7 * n_places)
+
+    def _usual_windows(self) -> list[int]:
+        """Return a short window, and the seasons."""
+        short = min(max(int(self.horizon), SHORTEST), LONGEST)
+        windows = sorted({short, *self.seasons_})
+        return [window for window in windows if window <= 0.5 * len(self.history_.values)]
+
+
+def looked_up(values: Floats, places: Places, lag: int) -> Floats:
+    """Return what stands `lag` places before each row, NaN where there is nothing."""
+    position = places.position - lag
+    there = (position >= 0) & (position < len(values))
+    found = np.full(len(position), np.nan)
+    found[there] = values[position[there], places.series[there]]
+    return found
+
+
+def seasonal_lag(season: int, horizon: int) -> int:
+    """Return the fewest whole seasons that reach back over a horizon, in periods."""
+    return season * -(-horizon // season)
+
+
+def _whole_numbers(name: str, given: Sequence[Any], least: int, why: str = "") -> list[int]:
+    """Return sorted periods; raise for what is none or too short."""
+    for each in given:
+        if not isinstance(each, Integral) or each < least:
+            reason = f", {why}" if why else ""
+            raise ValueError(
+                f"{name}={list(given)!r} must be whole numbers from {least} on{reason}; {each!r} "
+                "is not."
+            )
+    return sorted({int(each) for each in given})
