@@ -61,8 +61,10 @@ base_model : str or path, default="auto"
     validation : "random", "time", float, int, splitter, array-like or None, default="random"
         Which rows are held out, unless `X_val` is given. "random": a fifth, at most 2,048 rows,
         stratified by class or by the target's deciles; with `groups`, whole groups. "time": the
-        last rows, as many. A float is "random" with this share of the rows, an int with this
-        number. Of a splitter of scikit-learn, the first split. An array names the rows by their
+        last rows, as many, and the query rows of every split of the training come after its
+        context rows; ``TimeSplit(column, test_size, gap)`` of `finetune_tabpfn.forecasting` says
+        by which column, and leaves a gap. A float is "random" with this share of the rows, an
+        int with this number. Of a splitter of scikit-learn, the first split. An array names the rows by their
         numbers or as a mask. None holds none out: all rows train for exactly `max_steps` steps,
         or until the time limit, and the averaged weights of the last one are deployed. Nothing is
         scored, so nothing stops early, goes back or is kept as best (`patience` and `scoring` do
