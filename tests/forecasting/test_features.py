@@ -58,7 +58,7 @@ def test_a_lag_is_the_target_so_many_periods_before_also_over_missing_stamps():
     found = TimeSeriesFeatures(3, lags=[3]).fit(table, table["y"]).transform(table)
     assert found.loc[60, "lag_3"] == 57
     assert np.isnan(found.loc[53, "lag_3"])  # the stamp of 50 is missing
-    assert found.loc[54, "index"] == 54
+    assert found.loc[54, "time_index"] == 54
     assert np.isnan(found.loc[2, "lag_3"])
 
 

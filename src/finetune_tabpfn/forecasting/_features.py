@@ -13,10 +13,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from finetune_tabpfn.forecasting._calendar import calendar_features, cycles_of, waves
+from finetune_tabpfn.forecasting._grid import Positions
 from finetune_tabpfn.forecasting._rows import Floats, History, Layout, Places, refuse_unknown
 from finetune_tabpfn.forecasting._seasons import find_seasons, natural_seasons
 
 AUTO = StrOptions({"auto"})
+TIME_INDEX = "time_index"  # of the features: the place on the grid
 RECENT = 3  # lags from the horizon on
 SHORTEST, LONGEST = 3, 30  # of the short window
 
@@ -185,13 +187,15 @@ class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
             )
         features = pd.DataFrame(self._of_places(places), index=X.index)
         for name in self.covariates:
+            if name in features:
+                raise ValueError(f"The covariate {name!r} has the name of a feature; rename it.")
             features[name] = X[name]
         return features
 
     def _of_places(self, places: Places) -> dict[str, Any]:
         """Return all features but covariates."""
         history = self.history_
-        features: dict[str, Any] = {"index": places.position.astype(np.float64)}
+        features: dict[str, Any] = {TIME_INDEX: places.position.astype(np.float64)}
         if len(history.series) > 1:
             codes = places.series
             features["series"] = pd.Categorical.from_codes(codes, history.series.astype(str))
@@ -203,12 +207,17 @@ class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
             features[f"lag_{lag}"] = looked_up(history.values, places, lag)
         lines = pd.DataFrame(history.values)
         for window in self.windows_:
-            rolling = lines.rolling(window, min_periods=max(2, window // 2))
+            rolling = self.rolling(lines, window)
             for name, statistic in (("mean", rolling.mean()), ("std", rolling.std())):
                 features[f"{name}_{window}"] = looked_up(
                     statistic.to_numpy(), places, int(self.horizon)
                 )
         return features
+
+    @staticmethod
+    def rolling(lines: pd.DataFrame, window: int) -> Any:
+        """Return rolling windows of series; half a window has to be known."""
+        return lines.rolling(window, min_periods=max(2, window // 2))
 
     def _usual_lags(self) -> list[int]:
         """Return the nearest lags that are known, and those at seasonal distance."""
@@ -226,7 +235,7 @@ class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
         return [window for window in windows if window <= 0.5 * len(self.history_.values)]
 
 
-def looked_up(values: Floats, places: Places, lag: int) -> Floats:
+def looked_up(values: Floats, places: Places, lag: int | Positions) -> Floats:
     """Return what stands `lag` places before each row, NaN where there is nothing."""
     position = places.position - lag
     there = (position >= 0) & (position < len(values))

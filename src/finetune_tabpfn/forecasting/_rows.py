@@ -65,7 +65,7 @@ class Layout:
     @property
     def names(self) -> list[Any]:
         """Columns that hold no values of a series."""
-        return [name for name in (self.time_column, self.id_column) if name is not None]
+        return [name for name in (self.id_column, self.time_column) if name is not None]
 
     def stamps(self, X: pd.DataFrame) -> pd.DatetimeIndex:
         """Return the stamps of the rows."""
@@ -165,6 +165,17 @@ class History:
             )
         stamps = self.layout.stamps(X)
         return Places(self.grid.positions(stamps, self.layout.time_name), codes.astype(np.int64))
+
+    def rows(self, places: Places) -> pd.DataFrame:
+        """Return a table with the stamps, and the names of the series, of places."""
+        stamps = self.grid.stamps(places.position)
+        by_index = self.layout.time_column is None
+        rows = pd.DataFrame(index=stamps if by_index else pd.RangeIndex(len(stamps)))
+        if self.layout.id_column is not None:
+            rows[self.layout.id_column] = self.series[places.series].to_numpy()
+        if not by_index:
+            rows[self.layout.time_column] = stamps
+        return rows
 
     @property
     def last(self) -> Positions:

@@ -12,7 +12,7 @@ Floats = npt.NDArray[np.float64]
 
 MIN_CYCLES = 2.5  # that a season must have been through to be found
 MIN_CORRELATION = 0.25  # of a series with itself one season before
-MIN_CYCLES_OF_A_PEAK, MIN_CORRELATION_OF_A_PEAK = 4, 0.4  # no calendar speaks for it
+MIN_CYCLES_OF_A_PEAK, MIN_CORRELATION_OF_A_PEAK = 6, 0.4  # no calendar speaks for it
 N_PEAKS = 3  # of the spectrum that are looked at
 MOST_SERIES = 50  # that are looked at
 PERIODS_OF_A_DAY = ("h", "min", "s", "ms", "us", "ns")
