@@ -19,26 +19,29 @@ def daily(n=120, seed=0, start="2024-01-01", **options):
 @settings(max_examples=40, deadline=None)
 @given(
     horizon=st.integers(1, 20),
+    step=st.integers(1, 20),
     row=st.integers(0, 99),
     seed=st.integers(0, 1000),
     n_series=st.integers(1, 3),
 )
 def test_no_feature_of_a_row_changes_with_targets_that_are_not_known_yet(
-    horizon, row, seed, n_series
+    horizon, step, row, seed, n_series
 ):
-    """Nor does it with the row's own target, or those within the horizon before it."""
+    """Nor does it with the row's own target, or those within its step before it."""
+    step = min(step, horizon)
     rng = np.random.default_rng(seed)
     table = pd.concat([daily(100, seed + k).assign(series=f"s{k}") for k in range(n_series)])
     table = table.sample(frac=1, random_state=seed)  # the order of the rows means nothing
-    last_known = table["day"].min() + pd.Timedelta(days=row - horizon)
+    last_known = table["day"].min() + pd.Timedelta(days=row - step)
     later = (table["day"] > last_known).to_numpy()
     changed = np.where(later, rng.normal(size=len(table)) * 100, table["y"])
     features = TimeSeriesFeatures(
         horizon, time_column="day", id_column="series", seasons=[7], windows=[3, 7]
     )
-    at = (table["day"] == last_known + pd.Timedelta(days=horizon)).to_numpy()
-    one = features.fit(table, table["y"]).transform(table[at])
-    other = features.fit(table, changed).transform(table[at])
+    at = (table["day"] == last_known + pd.Timedelta(days=step)).to_numpy()
+    steps = np.full(at.sum(), step)
+    one = features.fit(table, table["y"]).transform(table[at], steps)
+    other = features.fit(table, changed).transform(table[at], steps)
     pd.testing.assert_frame_equal(one, other)
 
 
@@ -50,6 +53,20 @@ def test_rows_are_described_as_they_are_when_they_are_still_to_come():
     past, future = table.iloc[:-horizon], table.iloc[-horizon:]
     ahead = features.fit(past, past["y"]).transform(future[["day"]])
     pd.testing.assert_frame_equal(whole, ahead)
+
+
+def test_a_row_one_step_ahead_knows_more_than_one_seven_ahead():
+    table = daily()
+    features = TimeSeriesFeatures(7, seasons=[7], windows=[3]).fit(table, np.arange(120.0))
+    found = features.transform(table.iloc[-2:], steps=[1, 7]).to_dict("list")
+    assert found["latest_1"] == [117, 112]
+    assert found["latest_2"] == [116, 111]
+    assert found["season_7_ago_1"] == [111, 112]
+    assert found["season_7_ago_2"] == [104, 105]
+    assert found["mean_3"] == [116, 111]
+    assert found["step"] == [1, 7]
+    with pytest.raises(ValueError, match="steps must lie between 1 and horizon=7"):
+        features.transform(table.iloc[-2:], steps=[1, 8])
 
 
 def test_a_lag_is_the_target_so_many_periods_before_also_over_missing_stamps():

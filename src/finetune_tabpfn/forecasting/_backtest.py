@@ -17,7 +17,7 @@ from finetune_tabpfn.forecasting._seasons import find_seasons
 
 
 class Forecaster(Protocol):
-    """What can be backtested; its parameters `time_column`, `id_column`, `freq` say what is when."""
+    """What can be backtested; `time_column`, `id_column` and `freq` say what is when."""
 
     def fit(self, df: pd.DataFrame, target: str, horizon: int | None = None) -> Any:
         """Learn from series."""
@@ -135,7 +135,7 @@ def backtest(
         known = df[(places.position < start) & (places.position >= first)]
         coming = df[(places.position >= start) & (places.position < start + horizon)]
         if fitted is None or refit:
-            fitted = clone(forecaster).fit(known, target, horizon)  # type: ignore[type-var]
+            fitted = clone(forecaster).fit(known, target, horizon)
         else:
             fitted.update(known)
         future = coming.drop(columns=target)

@@ -19,21 +19,23 @@ from finetune_tabpfn.forecasting._seasons import find_seasons, natural_seasons
 
 AUTO = StrOptions({"auto"})
 TIME_INDEX = "time_index"  # of the features: the place on the grid
-RECENT = 3  # lags from the horizon on
+RECENT = 3  # latest targets
+LONGEST_LAG = 0.7  # of the places
 SHORTEST, LONGEST = 3, 30  # of the short window
 
 
 class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
     """Features of the rows of time series: calendar, seasons, lags and rolling statistics.
 
-    A row is a stamp of a series. Its features are what is known of it `horizon` periods before: its
-    place in time and in the calendar, covariates, and of the target only what lies at least
-    `horizon` periods back. So every row, and not only the next one, is described as at prediction.
+    A row is a stamp of a series. Its features are what is known of it some periods before, its
+    step: its place in time and in the calendar, covariates, and of the target only what lies at
+    least a step back. The step is `horizon` for every row, unless `transform` is told: then rows
+    one to `horizon` periods ahead are each described by all that is known for them.
 
     Parameters
     ----------
     horizon : int, default=1
-        Periods that are to be forecast at most; lags and windows keep that distance.
+        Periods that are to be forecast at most.
     time_column : str, default=None
         Column of the stamps. None: the DatetimeIndex, else the one column of dates.
     id_column : str, default=None
@@ -47,23 +49,23 @@ class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
     seasons : "auto" or sequence of int, default="auto"
         Periods after which the series repeat themselves. "auto" finds at most two by
         autocorrelation, among those of the calendar and the peaks of the Fourier spectrum.
-    lags : "auto" or sequence of int, default="auto"
-        Periods to look back, none less than `horizon`. "auto": the three nearest, and one and two
-        seasons back.
+    lags : sequence of int, default=()
+        Further periods to look back, none less than `horizon`. The three latest targets that are
+        known, and the two latest that are whole seasons before, are features anyway.
     windows : "auto" or sequence of int, default="auto"
-        Lengths of the rolling means and standard deviations, which end `horizon` periods before
-        the row. "auto": the horizon, within 3 to 30, and the seasons.
+        Lengths of the rolling means and standard deviations, which end a step before the row.
+        "auto": the horizon, within 3 to 30, and the seasons.
 
     Attributes
     ----------
     history_ : History
         The targets of `fit` by stamp and series.
-    seasons_, lags_, windows_ : list of int
+    seasons_, windows_ : list of int
         What was found, or given.
     cycles_ : list of str
         Of the calendar, those that the series go through at least once.
     level_features_ : list of str
-        Features in the unit of the target and of its level: lags and rolling means.
+        Features in the unit of the target and of its level: targets and rolling means.
 
     Examples
     --------
@@ -72,12 +74,11 @@ class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
     >>> from finetune_tabpfn.forecasting import TimeSeriesFeatures
     >>> days = pd.DataFrame(index=pd.date_range("2024-01-01", periods=70, freq="D"))
     >>> features = TimeSeriesFeatures(horizon=7).fit(days, np.tile(np.arange(7.0), 10))
-    >>> features.seasons_, features.lags_
-    ([7], [7, 8, 9, 14])
-    >>> features.transform(pd.DataFrame(index=pd.date_range("2024-03-11", periods=2)))["lag_7"]
-    2024-03-11    0.0
-    2024-03-12    1.0
-    Freq: D, Name: lag_7, dtype: float64
+    >>> features.seasons_
+    [7]
+    >>> coming = pd.DataFrame(index=pd.date_range("2024-03-11", periods=2))
+    >>> features.transform(coming)["season_7_ago_1"].tolist()
+    [0.0, 1.0]
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -87,7 +88,7 @@ class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
         "covariates": ["array-like"],
         "freq": [str, pd.DateOffset, None],
         "seasons": [AUTO, "array-like"],
-        "lags": [AUTO, "array-like"],
+        "lags": ["array-like"],
         "windows": [AUTO, "array-like"],
     }
 
@@ -100,7 +101,7 @@ class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
         covariates: Sequence[Any] = (),
         freq: Any = None,
         seasons: Literal["auto"] | Sequence[int] = "auto",
-        lags: Literal["auto"] | Sequence[int] = "auto",
+        lags: Sequence[int] = (),
         windows: Literal["auto"] | Sequence[int] = "auto",
     ) -> None:
         self.horizon = horizon
@@ -144,23 +145,24 @@ class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
         if isinstance(given, str):
             given = find_seasons(history.values, history.grid.frequency)
         self.seasons_ = _whole_numbers("seasons", given, 2)
-        lags = self._usual_lags() if isinstance(self.lags, str) else self.lags
-        self.lags_ = _whole_numbers("lags", lags, int(self.horizon), "the horizon")
+        _whole_numbers("lags", self.lags, int(self.horizon), "the horizon")
         windows = self._usual_windows() if isinstance(self.windows, str) else self.windows
         self.windows_ = _whole_numbers("windows", windows, 2)
         self.cycles_ = cycles_of(history.grid, n_places)
-        of_lags = [f"lag_{lag}" for lag in self.lags_]
-        self.level_features_ = of_lags + [f"mean_{window}" for window in self.windows_]
+        self.level_features_ = [*self._targets(1), *(f"mean_{window}" for window in self.windows_)]
         self.n_features_in_ = len([*history.layout.names, *self.covariates])
         return self
 
-    def transform(self, X: pd.DataFrame) -> pd.DataFrame:
+    def transform(self, X: pd.DataFrame, steps: Any = None) -> pd.DataFrame:
         """Return the features of rows, in their order and with their index.
 
         Parameters
         ----------
         X : DataFrame
             Rows of `fit`, or later ones up to `horizon` periods after the last target.
+        steps : array-like of int of shape (n_rows,), optional
+            From 1 to `horizon`: how many periods before the row its features end. They become a
+            feature themselves.
 
         Returns
         -------
@@ -177,6 +179,7 @@ class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
         refuse_unknown(self.covariates, X, "X")
         history = self.history_
         places = history.places(X)
+        ahead = self._checked_steps(steps, len(X))
         beyond = places.position - history.last[places.series]
         if len(beyond) and beyond.max() > self.horizon:
             row = int(beyond.argmax())
@@ -185,14 +188,28 @@ class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
                 f"{beyond[row]} periods after the last target of its series; fit with a longer "
                 "horizon, or give the targets in between."
             )
-        features = pd.DataFrame(self._of_places(places), index=X.index)
+        described = self._of_places(places, ahead)
+        if steps is not None:
+            described["step"] = ahead.astype(np.float64)
+        features = pd.DataFrame(described, index=X.index)
         for name in self.covariates:
             if name in features:
                 raise ValueError(f"The covariate {name!r} has the name of a feature; rename it.")
             features[name] = X[name]
         return features
 
-    def _of_places(self, places: Places) -> dict[str, Any]:
+    def _checked_steps(self, steps: Any, n_rows: int) -> Positions:
+        """Return the step of every row."""
+        if steps is None:
+            return np.full(n_rows, int(self.horizon))
+        ahead = np.asarray(steps)
+        if ahead.shape != (n_rows,) or ahead.dtype.kind not in "iu":
+            raise ValueError(f"steps must be {n_rows} whole numbers, one for each row of X.")
+        if len(ahead) and not (ahead.min() >= 1 and ahead.max() <= self.horizon):
+            raise ValueError(f"steps must lie between 1 and horizon={self.horizon}.")
+        return ahead.astype(np.int64)
+
+    def _of_places(self, places: Places, steps: Positions) -> dict[str, Any]:
         """Return all features but covariates."""
         history = self.history_
         features: dict[str, Any] = {TIME_INDEX: places.position.astype(np.float64)}
@@ -203,30 +220,30 @@ class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
         for season in self.seasons_:
             if season not in natural_seasons(history.grid.frequency):
                 features |= waves(f"season_{season}", places.position % season / season)
-        for lag in self.lags_:
-            features[f"lag_{lag}"] = looked_up(history.values, places, lag)
+        for name, lag in self._targets(steps).items():
+            features[name] = looked_up(history.values, places, lag)
         lines = pd.DataFrame(history.values)
         for window in self.windows_:
             rolling = self.rolling(lines, window)
             for name, statistic in (("mean", rolling.mean()), ("std", rolling.std())):
-                features[f"{name}_{window}"] = looked_up(
-                    statistic.to_numpy(), places, int(self.horizon)
-                )
+                features[f"{name}_{window}"] = looked_up(statistic.to_numpy(), places, steps)
         return features
+
+    def _targets(self, steps: Any) -> dict[str, Any]:
+        """Return how far back the targets are that are features: a number, or one per row."""
+        n_places = len(self.history_.values)
+        lags = {f"latest_{number + 1}": steps + number for number in range(RECENT)}
+        for season in self.seasons_:
+            for number in range(2):
+                if (number + 1) * season <= LONGEST_LAG * n_places:
+                    lag = seasonal_lag(season, steps) + number * season
+                    lags[f"season_{season}_ago_{number + 1}"] = lag
+        return lags | {f"lag_{lag}": lag for lag in self.lags}
 
     @staticmethod
     def rolling(lines: pd.DataFrame, window: int) -> Any:
         """Return rolling windows of series; half a window has to be known."""
         return lines.rolling(window, min_periods=max(2, window // 2))
-
-    def _usual_lags(self) -> list[int]:
-        """Return the nearest lags that are known, and those at seasonal distance."""
-        horizon, n_places = int(self.horizon), len(self.history_.values)
-        lags = {*range(horizon, horizon + RECENT)}
-        for season in self.seasons_:
-            first = seasonal_lag(season, horizon)
-            lags |= {first, first + season}
-        return sorted(lag for lag in lags if lag == horizon or lag <= 0.7 * n_places)
 
     def _usual_windows(self) -> list[int]:
         """Return a short window, and the seasons."""
@@ -244,9 +261,9 @@ def looked_up(values: Floats, places: Places, lag: int | Positions) -> Floats:
     return found
 
 
-def seasonal_lag(season: int, horizon: int) -> int:
-    """Return the fewest whole seasons that reach back over a horizon, in periods."""
-    return season * -(-horizon // season)
+def seasonal_lag(season: int, steps: Any) -> Any:
+    """Return the fewest whole seasons that reach back over steps, in periods."""
+    return season * -(-steps // season)
 
 
 def _whole_numbers(name: str, given: Sequence[Any], least: int, why: str = "") -> list[int]:

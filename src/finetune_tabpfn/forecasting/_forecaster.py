@@ -18,11 +18,13 @@ from finetune_tabpfn._parameters import Parameters, extending
 from finetune_tabpfn.data._time_split import TimeSplit
 from finetune_tabpfn.finetuning import _defaults
 from finetune_tabpfn.forecasting._features import TIME_INDEX, TimeSeriesFeatures
+from finetune_tabpfn.forecasting._future import coming_rows
 from finetune_tabpfn.forecasting._rows import Floats, History, Layout, Places, refuse_unknown
 from finetune_tabpfn.forecasting._target import choose_transform
 
 NOT_OF_FORECASTS = ("validation", "n_folds", "categorical_features")
 MIN_ROWS = 8  # to train on
+GOLDEN = (5**0.5 - 1) / 2  # its multiples spread the steps evenly over the stamps
 QUANTILES = (0.1, 0.5, 0.9)
 
 
@@ -69,7 +71,8 @@ class FinetunedTabPFNForecaster(Parameters):
         out.
     freq : str or DateOffset, default=None
         Of the stamps, as pandas names it; None infers it.
-    seasons, lags, windows : "auto" or sequence of int, default="auto"
+    seasons, windows : "auto" or sequence of int, default="auto"
+    lags : sequence of int, default=()
         As of `TimeSeriesFeatures`.
     transform : {"auto", "log", "none"}, default="auto"
         Whether the logarithm of the target is learned. "auto": of a positive one whose swings grow
@@ -133,7 +136,7 @@ class FinetunedTabPFNForecaster(Parameters):
         covariates: Sequence[Any] = (),
         freq: Any = None,
         seasons: Literal["auto"] | Sequence[int] = "auto",
-        lags: Literal["auto"] | Sequence[int] = "auto",
+        lags: Sequence[int] = (),
         windows: Literal["auto"] | Sequence[int] = "auto",
         transform: Literal["auto", "log", "none"] = "auto",
         detrend: bool | Literal["auto"] = "auto",
@@ -181,11 +184,11 @@ class FinetunedTabPFNForecaster(Parameters):
         self.horizon_, self.target_ = self._horizon(horizon), target
         history, known = self._read(df)
         n_windows = self._n_validation_windows(history)
-        before = _without_last(history, n_windows * self.horizon_)
+        before = history.until(len(history.values) - n_windows * self.horizon_)
         self.features_ = self._features()
         self.transform_ = choose_transform(self.features_, before, self.transform, self.detrend)
         self._remember(history, known)
-        rows, learned = self._context()
+        rows, learned = self._context(n_windows * self.horizon_)
         self.regressor_ = FinetunedTabPFNRegressor(
             **self._of_the_regressor(),
             validation=TimeSplit(TIME_INDEX, test_size=n_windows * self.horizon_),
@@ -255,8 +258,9 @@ class FinetunedTabPFNForecaster(Parameters):
         levels = [float(level) for level in quantiles]
         if not all(isinstance(level, Real) and 0 < level < 1 for level in quantiles):
             raise ValueError(f"quantiles={list(quantiles)!r} must be numbers between 0 and 1.")
-        coming = self._coming(int(asked), future)
-        rows = self._rows(coming, filled=True)
+        coming = coming_rows(self.features_.history_, int(asked), self.covariates, future)
+        steps = np.tile(np.arange(1, int(asked) + 1), len(coming) // int(asked))
+        rows = self._rows(coming, steps, filled=True)
         learned = self.regressor_.predict(rows.X, output_type="quantiles", quantiles=[*levels, 0.5])
         *bounds, median = (
             self.transform_.back(np.asarray(each, dtype=np.float64), rows.anchors, rows.places)
@@ -270,7 +274,7 @@ class FinetunedTabPFNForecaster(Parameters):
         """Return the features to fit, with the seasons, lags and windows that were found before."""
         chosen: dict[str, Any] = {
             "seasons": self.seasons if found is None else found.seasons_,
-            "lags": self.lags if found is None else found.lags_,
+            "lags": self.lags,
             "windows": self.windows if found is None else found.windows_,
         }
         return TimeSeriesFeatures(
@@ -319,22 +323,26 @@ class FinetunedTabPFNForecaster(Parameters):
         """Return how many horizons are held out; raise where not even one can be."""
         horizon = self.horizon_
         n_stamps = int(np.isfinite(history.values).any(axis=1).sum())
+        allowed = f"{n_stamps} stamps allow"
+        if self.context_length is not None and self.context_length < n_stamps:
+            n_stamps, allowed = self.context_length, f"context_length={self.context_length} allows"
         longest = (n_stamps - MIN_ROWS) // 2
         if horizon > longest:
             raise ValueError(
-                f"horizon={horizon} is longer than {n_stamps} stamps allow: one horizon is held "
-                f"out, one lies before the first row that is described, and {MIN_ROWS} rows train; "
+                f"horizon={horizon} is longer than {allowed}: one horizon is held out, one lies "
+                f"before the rows that are described, and {MIN_ROWS} rows train; "
                 f"{max(longest, 0)} would do."
             )
         most = (n_stamps - horizon - MIN_ROWS) // horizon
-        if self.n_validation_windows is not None:
-            if self.n_validation_windows > most:
-                raise ValueError(
-                    f"n_validation_windows={self.n_validation_windows} of {horizon} periods leave "
-                    f"too few of {n_stamps} stamps to train on; at most {most} would do."
-                )
-            return int(self.n_validation_windows)
-        share = _defaults.hold_out_fraction(history.values.size)
+        asked = self.n_validation_windows
+        if asked is not None and asked > most:
+            raise ValueError(
+                f"n_validation_windows={asked} of {horizon} periods are more than {allowed}; at "
+                f"most {most} would do."
+            )
+        if asked is not None:
+            return int(asked)
+        share = _defaults.hold_out_fraction(n_stamps * len(history.series))
         return min(max(1, round(share * n_stamps / horizon)), most)
 
     def _remember(self, history: History, known: pd.DataFrame) -> None:
@@ -344,22 +352,29 @@ class FinetunedTabPFNForecaster(Parameters):
         self._known = known
         self._target = known[self.target_].to_numpy(dtype=np.float64)
 
-    def _context(self) -> tuple[Rows, Floats]:
-        """Return the rows to learn from, by time, and what is to be learned of them."""
-        rows = self._rows(self._known)
-        position, series = rows.places.position, rows.places.series
+    def _context(self, n_held_out: int = 0) -> tuple[Rows, Floats]:
+        """Return the rows to learn from, by time, and what is to be learned of them.
+
+        They look one to `horizon` steps ahead in turn; those held out, in the last places, as they
+        will be forecast: from the place before each horizon.
+        """
+        history, horizon = self.features_.history_, self.horizon_
+        places = history.places(self._known)
+        since = places.position - (len(history.values) - n_held_out)
+        in_turn = (places.position * GOLDEN % 1 * horizon).astype(np.int64)
+        steps = np.where(since < 0, in_turn, since % horizon) + 1
+        rows = self._rows(self._known, steps)
         keep = np.isfinite(rows.anchors)
         if self.context_length is not None:
-            last = self.features_.history_.last[series]
-            keep &= position > last - self.context_length
-        order = np.flatnonzero(keep)
-        order = order[np.lexsort((series[order], position[order]))]
-        chosen = rows.take(order)
-        return chosen, self.transform_.to_learn(self._target[order], chosen.anchors, chosen.places)
+            keep &= places.position > history.last[places.series] - self.context_length
+        kept = np.flatnonzero(keep)
+        kept = kept[np.lexsort((places.series[kept], places.position[kept]))]
+        rows, target = rows.take(kept), self._target[kept]
+        return rows, self.transform_.to_learn(target, rows.anchors, rows.places)
 
-    def _rows(self, table: pd.DataFrame, filled: bool = False) -> Rows:
+    def _rows(self, table: pd.DataFrame, steps: Any, filled: bool = False) -> Rows:
         """Describe rows; those without a level have NaN, or the mean of the series."""
-        features = self.features_.transform(table)
+        features = self.features_.transform(table, steps)
         places = self.features_.history_.places(table)
         anchors = self.transform_.anchors(features, places)
         if filled:
@@ -367,41 +382,6 @@ class FinetunedTabPFNForecaster(Parameters):
             anchors = np.where(np.isfinite(anchors), anchors, center)
         of_level = self.features_.level_features_
         return Rows(self.transform_.relative(features, of_level, anchors, places), anchors, places)
-
-    def _coming(self, horizon: int, future: pd.DataFrame | None) -> pd.DataFrame:
-        """Return the rows to forecast, with covariates."""
-        history = self.features_.history_
-        n_series = len(history.series)
-        position = (history.last[:, None] + np.arange(1, horizon + 1)).ravel()
-        series = np.repeat(np.arange(n_series), horizon)
-        rows = history.rows(Places(position, series))
-        if not len(self.covariates):
-            return rows
-        if future is None:
-            raise ValueError(
-                f"future=None: the covariates {list(self.covariates)!r} must be known for the "
-                f"{horizon} periods to forecast; give a DataFrame with them."
-            )
-        refuse_unknown([*history.layout.names, *self.covariates], future, "future")
-        given = history.places(future)
-        keys = pd.MultiIndex.from_arrays([given.series, given.position])
-        wanted = pd.MultiIndex.from_arrays([series, position])
-        values = future[list(self.covariates)].set_axis(keys)
-        values = values[~values.index.duplicated(keep="last")].reindex(wanted)
-        if not wanted.isin(keys).all():
-            lacking = int(np.flatnonzero(~wanted.isin(keys))[0])
-            raise ValueError(
-                f"future has no row for {history.grid.stamps(position)[lacking]}, for which the covariates "
-                f"{list(self.covariates)!r} must be known."
-            )
-        for name in self.covariates:
-            rows[name] = values[name].to_numpy()
-        return rows
-
-
-def _without_last(history: History, n_places: int) -> History:
-    """Return a history without its last places."""
-    return replace(history, values=history.values[: len(history.values) - n_places])
 
 
 def new_forecaster(settings: Mapping[str, Any]) -> FinetunedTabPFNForecaster:

@@ -72,12 +72,13 @@ class SeasonalNaive(BaseEstimator):
         step = np.tile(np.arange(1, asked + 1), len(history.series))
         series = np.repeat(np.arange(len(history.series)), asked)
         places = Places(self.last_[series] + step, series)
-        lag = np.array([seasonal_lag(self.season_, each) for each in step])
+        lag = seasonal_lag(self.season_, step)
         found = history.rows(places)
         forecast = looked_up(history.values, places, lag)
         found["forecast"] = forecast
-        errors = history.values[self.season_ :] - history.values[: -self.season_]
+        errors = np.abs(history.values[self.season_ :] - history.values[: -self.season_])
         for level in quantiles:
-            beyond = np.nanquantile(errors, level, axis=0)[series]
-            found[f"{level:g}"] = forecast + beyond * np.sqrt(lag / self.season_)
+            beyond = np.nanquantile(errors, abs(2 * level - 1), axis=0)[series]
+            beyond = np.sign(level - 0.5) * beyond * np.sqrt(lag / self.season_)
+            found[f"{level:g}"] = forecast + beyond
         return found

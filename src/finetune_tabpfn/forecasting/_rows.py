@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -176,6 +176,10 @@ class History:
         if not by_index:
             rows[self.layout.time_column] = stamps
         return rows
+
+    def until(self, n_places: int) -> History:
+        """Return the history of the first places."""
+        return replace(self, values=self.values[:n_places])
 
     @property
     def last(self) -> Positions:

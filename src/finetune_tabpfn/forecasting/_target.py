@@ -154,9 +154,9 @@ def spread_grows_with_level(values: Floats, season: int) -> bool:
 
 def _levels(features: TimeSeriesFeatures) -> dict[str, Floats]:
     """Return the rolling means over whole seasons of all places, as rows there would see them."""
-    lines, horizon = pd.DataFrame(features.history_.values), int(features.horizon)
+    lines, step = pd.DataFrame(features.history_.values), (int(features.horizon) + 1) // 2
     return {
-        f"mean_{window}": features.rolling(lines, window).mean().shift(horizon).to_numpy()
+        f"mean_{window}": features.rolling(lines, window).mean().shift(step).to_numpy()
         for window in features.windows_
         if window >= max(features.seasons_, default=0)
     }
