@@ -189,10 +189,7 @@ class FinetunedTabPFNForecaster(Parameters):
         self.transform_ = choose_transform(self.features_, before, self.transform, self.detrend)
         self._remember(history, known)
         rows, learned = self._context(n_windows * self.horizon_)
-        self.regressor_ = FinetunedTabPFNRegressor(
-            **self._of_the_regressor(),
-            validation=TimeSplit(TIME_INDEX, test_size=n_windows * self.horizon_),
-        ).fit(rows.X, learned)
+        self.regressor_ = self._learn(rows.X, learned, n_windows * self.horizon_)
         return self
 
     def update(self, df: pd.DataFrame) -> Any:
@@ -261,7 +258,7 @@ class FinetunedTabPFNForecaster(Parameters):
         coming = coming_rows(self.features_.history_, int(asked), self.covariates, future)
         steps = np.tile(np.arange(1, int(asked) + 1), len(coming) // int(asked))
         rows = self._rows(coming, steps, filled=True)
-        learned = self.regressor_.predict(rows.X, output_type="quantiles", quantiles=[*levels, 0.5])
+        learned = self._learned_quantiles(rows.X, [*levels, 0.5])
         *bounds, median = (
             self.transform_.back(np.asarray(each, dtype=np.float64), rows.anchors, rows.places)
             for each in learned
@@ -286,9 +283,16 @@ class FinetunedTabPFNForecaster(Parameters):
             **chosen,
         )
 
-    def _of_the_regressor(self) -> dict[str, Any]:
+    def _learn(self, X: pd.DataFrame, learned: Floats, n_held_out: int) -> Any:
+        """Return the regressor that is fine-tuned to rows; the last places are held out."""
         names = Parameters().get_params(deep=False)
-        return {name: getattr(self, name) for name in names if name not in NOT_OF_FORECASTS}
+        shared = {name: getattr(self, name) for name in names if name not in NOT_OF_FORECASTS}
+        by_time = TimeSplit(TIME_INDEX, test_size=n_held_out)
+        return FinetunedTabPFNRegressor(**shared, validation=by_time).fit(X, learned)
+
+    def _learned_quantiles(self, X: pd.DataFrame, levels: Sequence[float]) -> list[Any]:
+        """Return quantiles of what is learned."""
+        return self.regressor_.predict(X, output_type="quantiles", quantiles=list(levels))
 
     def _horizon(self, horizon: int | None) -> int:
         asked = self.prediction_length if horizon is None else horizon

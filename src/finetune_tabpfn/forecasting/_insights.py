@@ -87,7 +87,7 @@ def _insights(
     if series is None:
         return {}
     relative = bool(series.min() > 0)
-    changes = np.log(series).diff() if relative else series.diff()
+    changes = (series.map(np.log) if relative else series).diff()
     n_test = n_test or max(1, len(series) // 5)
     before, after = series.iloc[:-n_test].dropna(), series.iloc[-n_test:].dropna()
     wide = window or max(SHORTEST_WINDOW, len(series) // 20)
@@ -112,4 +112,4 @@ def _periods(high: npt.NDArray[np.bool_], stamps: pd.Index) -> list[tuple[Any, A
     """Return first and last stamp of every run of true values."""
     edges = np.diff(np.r_[0, high.astype(np.int64), 0])
     starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1
-    return [(stamps[first], stamps[last]) for first, last in zip(starts, ends, strict=True)]
+    return [*zip(stamps[starts], stamps[ends], strict=True)]
