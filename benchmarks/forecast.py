@@ -6,8 +6,9 @@
 Each CSV of `--data` that is named is one series: the stamps in its first column, the target in its
 last one. Every model forecasts the same windows, each from the rows before it alone. The fine-tuned
 model is trained once, on what lies before the first window; later windows give it a longer history
-and leave its weights. HistGradientBoosting has the same rows, features and transform. AutoETS and AutoARIMA are statsforecast's, with a season of the calendar of at most 24
-periods, beyond which they do not go, or not in reasonable time.
+and leave its weights. HistGradientBoosting has the same rows, features and transform. AutoETS and
+AutoARIMA are statsforecast's, with a season of the calendar of at most 24 periods: beyond, they do
+not go, or not in reasonable time.
 
 MASE (below 1: better than the seasonal naive forecast was in the training part), weighted quantile
 loss (.1, .5, .9) and the coverage of the interval between .1 and .9. `--out` gets a table and, for

@@ -40,7 +40,7 @@ class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
         Column of the stamps. None: the DatetimeIndex, else the one column of dates.
     id_column : str, default=None
         Column that names the series of a row. None: all rows are one series.
-    covariates : sequence of str, default=()
+    covariates : sequence of str, default=None
         Columns that are known ahead for every stamp, such as holidays; they pass through. Other
         columns are left out.
     freq : str or DateOffset, default=None
@@ -49,7 +49,7 @@ class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
     seasons : "auto" or sequence of int, default="auto"
         Periods after which the series repeat themselves. "auto" finds at most two by
         autocorrelation, among those of the calendar and the peaks of the Fourier spectrum.
-    lags : sequence of int, default=()
+    lags : sequence of int, default=None
         Further periods to look back, none less than `horizon`. The three latest targets that are
         known, and the two latest that are whole seasons before, are features anyway.
     windows : "auto" or sequence of int, default="auto"
@@ -83,12 +83,12 @@ class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "horizon": [Interval(Integral, 1, None, closed="left")],
-        "time_column": "no_validation",
-        "id_column": "no_validation",
-        "covariates": ["array-like"],
+        "time_column": [str, Integral, None],
+        "id_column": [str, Integral, None],
+        "covariates": ["array-like", None],
         "freq": [str, pd.DateOffset, None],
         "seasons": [AUTO, "array-like"],
-        "lags": ["array-like"],
+        "lags": ["array-like", None],
         "windows": [AUTO, "array-like"],
     }
 
@@ -98,10 +98,10 @@ class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
         *,
         time_column: Any = None,
         id_column: Any = None,
-        covariates: Sequence[Any] = (),
+        covariates: Sequence[Any] | None = None,
         freq: Any = None,
         seasons: Literal["auto"] | Sequence[int] = "auto",
-        lags: Sequence[int] = (),
+        lags: Sequence[int] | None = None,
         windows: Literal["auto"] | Sequence[int] = "auto",
     ) -> None:
         self.horizon = horizon
@@ -131,7 +131,7 @@ class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
         """
         self._validate_params()
         layout = Layout.of(X, self.time_column, self.id_column)
-        refuse_unknown(self.covariates, X, "X")
+        refuse_unknown(self.covariates or (), X, "X")
         target = np.asarray(y, dtype=np.float64)
         if target.shape != (len(X),):
             raise ValueError(f"X has {len(X)} rows but y has the shape {target.shape}.")
@@ -145,12 +145,12 @@ class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
         if isinstance(given, str):
             given = find_seasons(history.values, history.grid.frequency)
         self.seasons_ = _whole_numbers("seasons", given, 2)
-        _whole_numbers("lags", self.lags, int(self.horizon), "the horizon")
+        _whole_numbers("lags", self.lags or (), int(self.horizon), "the horizon")
         windows = self._usual_windows() if isinstance(self.windows, str) else self.windows
         self.windows_ = _whole_numbers("windows", windows, 2)
         self.cycles_ = cycles_of(history.grid, n_places)
         self.level_features_ = [*self._targets(1), *(f"mean_{window}" for window in self.windows_)]
-        self.n_features_in_ = len([*history.layout.names, *self.covariates])
+        self.n_features_in_ = len([*history.layout.names, *(self.covariates or ())])
         return self
 
     def transform(self, X: pd.DataFrame, steps: Any = None) -> pd.DataFrame:
@@ -176,7 +176,7 @@ class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
             not there.
         """
         check_is_fitted(self)
-        refuse_unknown(self.covariates, X, "X")
+        refuse_unknown(self.covariates or (), X, "X")
         history = self.history_
         places = history.places(X)
         ahead = self._checked_steps(steps, len(X))
@@ -192,7 +192,7 @@ class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
         if steps is not None:
             described["step"] = ahead.astype(np.float64)
         features = pd.DataFrame(described, index=X.index)
-        for name in self.covariates:
+        for name in self.covariates or ():
             if name in features:
                 raise ValueError(f"The covariate {name!r} has the name of a feature; rename it.")
             features[name] = X[name]
@@ -238,7 +238,7 @@ class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
                 if (number + 1) * season <= LONGEST_LAG * n_places:
                     lag = seasonal_lag(season, steps) + number * season
                     lags[f"season_{season}_ago_{number + 1}"] = lag
-        return lags | {f"lag_{lag}": lag for lag in self.lags}
+        return lags | {f"lag_{lag}": lag for lag in self.lags or ()}
 
     @staticmethod
     def rolling(lines: pd.DataFrame, window: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
@@ -14,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from finetune_tabpfn._estimators import FinetunedTabPFNRegressor
 from finetune_tabpfn._nested import assemble
-from finetune_tabpfn._parameters import Parameters, extending
+from finetune_tabpfn._parameters import PARAMETERS, Parameters, extending
 from finetune_tabpfn.data._time_split import TimeSplit
 from finetune_tabpfn.finetuning import _defaults
 from finetune_tabpfn.forecasting._features import TIME_INDEX, TimeSeriesFeatures
@@ -66,14 +67,17 @@ class FinetunedTabPFNForecaster(Parameters):
         Column of the stamps. None: the DatetimeIndex, else the one column of dates.
     id_column : str, default=None
         Column that names the series of a row. None: all rows are one series.
-    covariates : sequence of str, default=()
+    covariates : sequence of str, default=None
         Columns that are known ahead; `predict` is given them as `future`. Other columns are left
         out.
     freq : str or DateOffset, default=None
         Of the stamps, as pandas names it; None infers it.
-    seasons, windows : "auto" or sequence of int, default="auto"
-    lags : sequence of int, default=()
-        As of `TimeSeriesFeatures`.
+    seasons : "auto" or sequence of int, default="auto"
+        Periods after which the series repeat themselves; "auto" finds at most two.
+    lags : sequence of int, default=None
+        Periods to look back beside the latest targets and those whole seasons before.
+    windows : "auto" or sequence of int, default="auto"
+        Periods of rolling means and standard deviations; "auto": the horizon and the seasons.
     transform : {"auto", "log", "none"}, default="auto"
         Whether the logarithm of the target is learned. "auto": of a positive one whose swings grow
         with its level.
@@ -85,9 +89,7 @@ class FinetunedTabPFNForecaster(Parameters):
     n_validation_windows : int, default=None
         Horizons at the end to hold out and validate on. None: about a fifth of the stamps, at
         least one.
-    base_model, learning_rate, tuning, batch_size, max_steps, time_limit, ...
-        All others are those of `FinetunedTabPFNRegressor`, but for `validation`, `n_folds` and
-        `categorical_features`.
+    {shared}
 
     Attributes
     ----------
@@ -133,10 +135,10 @@ class FinetunedTabPFNForecaster(Parameters):
         prediction_length: int | None = None,
         time_column: Any = None,
         id_column: Any = None,
-        covariates: Sequence[Any] = (),
+        covariates: Sequence[Any] | None = None,
         freq: Any = None,
         seasons: Literal["auto"] | Sequence[int] = "auto",
-        lags: Sequence[int] = (),
+        lags: Sequence[int] | None = None,
         windows: Literal["auto"] | Sequence[int] = "auto",
         transform: Literal["auto", "log", "none"] = "auto",
         detrend: bool | Literal["auto"] = "auto",
@@ -255,7 +257,7 @@ class FinetunedTabPFNForecaster(Parameters):
         levels = [float(level) for level in quantiles]
         if not all(isinstance(level, Real) and 0 < level < 1 for level in quantiles):
             raise ValueError(f"quantiles={list(quantiles)!r} must be numbers between 0 and 1.")
-        coming = coming_rows(self.features_.history_, int(asked), self.covariates, future)
+        coming = coming_rows(self.features_.history_, int(asked), self.covariates or (), future)
         steps = np.tile(np.arange(1, int(asked) + 1), len(coming) // int(asked))
         rows = self._rows(coming, steps, filled=True)
         learned = self._learned_quantiles(rows.X, [*levels, 0.5])
@@ -278,7 +280,7 @@ class FinetunedTabPFNForecaster(Parameters):
             self.horizon_,
             time_column=self.time_column,
             id_column=self.id_column,
-            covariates=list(self.covariates),
+            covariates=self.covariates,
             freq=self.freq if found is None else found.history_.grid.frequency,
             **chosen,
         )
@@ -310,7 +312,7 @@ class FinetunedTabPFNForecaster(Parameters):
                 f"target={self.target_!r} is not a column of df, which has "
                 f"{', '.join(map(repr, df.columns))}."
             )
-        refuse_unknown(self.covariates, df, "df")
+        refuse_unknown(self.covariates or (), df, "df")
         cells = pd.to_numeric(df[self.target_], errors="coerce").astype(np.float64)
         lost = cells.isna() & df[self.target_].notna()
         if lost.any() or np.isinf(cells).any():
@@ -386,6 +388,24 @@ class FinetunedTabPFNForecaster(Parameters):
             anchors = np.where(np.isfinite(anchors), anchors, center)
         of_level = self.features_.level_features_
         return Rows(self.transform_.relative(features, of_level, anchors, places), anchors, places)
+
+
+def _shared_parameters() -> str:
+    """Return the descriptions of the parameters that the forecaster shares with the regressor."""
+    blocks = re.split(r"\n    (?=\w)", PARAMETERS)
+    kept = [block for block in blocks if block.split(" : ")[0] not in NOT_OF_FORECASTS]
+    return "\n    ".join(kept)
+
+
+FinetunedTabPFNForecaster.__doc__ = str(FinetunedTabPFNForecaster.__doc__).replace(
+    "{shared}", _shared_parameters()
+)
+# its own parameters, beside those of the regressor
+OWN_PARAMETERS = [
+    name
+    for name in FinetunedTabPFNForecaster().get_params(deep=False)
+    if name not in Parameters().get_params(deep=False)
+]
 
 
 def new_forecaster(settings: Mapping[str, Any]) -> FinetunedTabPFNForecaster:

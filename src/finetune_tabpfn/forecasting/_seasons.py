@@ -142,6 +142,6 @@ def _sharpened(series: Floats, about: float) -> int:
 
 
 def _near(one: int, other: int) -> bool:
-    """Tell whether two periods say the same: equal but for rounding, or multiples."""
-    longer, shorter = max(one, other), min(one, other)
-    return abs(longer / shorter - round(longer / shorter)) < 0.05 * longer / shorter
+    """Tell whether two periods say the same: nearly equal, or multiples."""
+    ratio = max(one, other) / min(one, other)
+    return abs(ratio - round(ratio)) < 0.1 * ratio

@@ -47,6 +47,10 @@ class TargetTransform:
         """Return targets as features know them."""
         return np.log(values) if self.log else values
 
+    def undo(self, values: Floats) -> Floats:
+        """Return targets of what `put` made of them."""
+        return np.exp(values) if self.log else values
+
     def anchors(self, features: pd.DataFrame, places: Places) -> Floats:
         """Return the level of each row, NaN where the rows before it are missing."""
         if self.level is None:
@@ -72,8 +76,7 @@ class TargetTransform:
 
     def back(self, learned: Floats, anchors: Floats, places: Places) -> Floats:
         """Return targets of what was learned."""
-        found = learned * self.spread[places.series] + anchors
-        return np.exp(found) if self.log else found
+        return self.undo(learned * self.spread[places.series] + anchors)
 
 
 def choose_transform(

@@ -21,6 +21,7 @@ from finetune_tabpfn.data._validation import LabelledTable
 from finetune_tabpfn.loggers._level import messages
 from finetune_tabpfn.loggers._base import peak_memory
 from finetune_tabpfn.runs._config import RunConfig
+from finetune_tabpfn.runs._forecast import execute_forecast
 from finetune_tabpfn.runs._folders import METRICS, link_best, new_folder
 from finetune_tabpfn.runs._tables import Tables, read_tables
 from finetune_tabpfn._scoring import HoldOutScore
@@ -61,6 +62,8 @@ def execute(config: RunConfig, *, progress: bool = False) -> dict[str, Any]:
     estimator.joblib, the network as a checkpoint for plain TabPFN (with one fold) and what the
     loggers write. metrics.json comes last: where it is missing, the run did not end.
     """
+    if config.data.task == "forecasting":
+        return execute_forecast(config, progress=progress)
     began = time.monotonic()
     tables = read_tables(config)
     estimator = make_estimator(config, tables, verbose=progress)
