@@ -248,3 +248,11 @@ def test_rows_that_cannot_be_described_get_a_sentence():
         features.transform(daily(5, start="2023-12-01").assign(series="a"))
     with pytest.raises(TypeError, match="X is a ndarray; a DataFrame is needed"):
         TimeSeriesFeatures().fit(np.zeros((5, 2)), np.zeros(5))
+
+
+def test_a_season_is_found_once():
+    month = np.arange(120)
+    noise = np.random.default_rng(0).normal(size=120)
+    y = 100 * np.exp(0.01 * month + 0.2 * np.sin(2 * np.pi * month / 12) + 0.03 * noise)
+    table = pd.DataFrame(index=pd.date_range("2015-01-01", periods=120, freq="MS"))
+    assert TimeSeriesFeatures(12).fit(table, y).seasons_ == [12]
