@@ -1,7 +1,7 @@
 """Rolling backtests of forecasts, against naive, boosted and statistical ones.
 
     pip install statsforecast
-    python benchmarks/forecast.py --data FOLDER [--only airline_passengers] [--out FOLDER]
+    python benchmarks/forecast.py --data FOLDER [--only NAME[:HORIZON:WINDOWS] ...] [--out FOLDER]
 
 Each CSV of `--data` that is named is one series: the stamps in its first column, the target in its
 last one. Every model forecasts the same windows, each from the rows before it alone. The fine-tuned
@@ -121,7 +121,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of CSV files")
     parser.add_argument("--only", nargs="*", default=list(SERIES))
-    parser.add_argument("--windows", type=int, help="instead of the usual number")
     parser.add_argument("--base-model", default="mini")
     parser.add_argument("--context-length", type=int, default=1000)
     parser.add_argument("--max-steps", type=int, default=150)
@@ -131,7 +130,8 @@ def main() -> None:
     print(f"{platform.machine()}, base model {arguments.base_model}, seed {arguments.seed}")
     rows = []
     for name in arguments.only:
-        horizon, n_windows = SERIES.get(name, (12, 5))
+        name, _, sizes = name.partition(":")
+        horizon, n_windows = map(int, sizes.split(":")) if sizes else SERIES.get(name, (12, 5))
         table = pd.read_csv(arguments.data / f"{name}.csv").iloc[:, [0, -1]]
         table.columns = ["stamp", "target"]
         table["stamp"] = pd.to_datetime(table["stamp"])
@@ -144,7 +144,7 @@ def main() -> None:
                     table,
                     "target",
                     horizon,
-                    n_windows=arguments.windows or n_windows,
+                    n_windows=n_windows,
                     refit=refit,
                     quantiles=QUANTILES,
                 )
