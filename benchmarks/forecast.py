@@ -113,7 +113,8 @@ def models_of(arguments: argparse.Namespace) -> dict[str, tuple[Any, bool]]:
         "HistGradientBoosting": (Boosted(**shared), True),
         "seasonal naive": (SeasonalNaive(), True),
     }
-    return found | {name: (Statistical(name), True) for name in ("AutoETS", "AutoARIMA")}
+    found |= {name: (Statistical(name), True) for name in ("AutoETS", "AutoARIMA")}
+    return {name: model for name, model in found.items() if name not in arguments.without}
 
 
 def main() -> None:
@@ -121,6 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of CSV files")
     parser.add_argument("--only", nargs="*", default=list(SERIES))
+    parser.add_argument("--without", nargs="*", default=[], help="models to leave out")
     parser.add_argument("--base-model", default="mini")
     parser.add_argument("--context-length", type=int, default=1000)
     parser.add_argument("--max-steps", type=int, default=150)

@@ -16,7 +16,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("forecast")
     days = pd.date_range("2024-01-01", periods=100)
     y = 10 + np.sin(np.arange(100) * 2 * np.pi / 7)
-    table = pd.DataFrame({"day": days, "open": days.dayofweek < 5, "y": y})
+    table = pd.DataFrame({"day": days, "open": days.day_of_week < 5, "y": y})
     table.to_csv(folder / "visits.csv", index=False)
     (folder / "run.yaml").write_text(
         f"data: {{path: {folder}/visits.csv, target: y, task: forecasting, drop: [open]}}\n"
@@ -40,7 +40,7 @@ def test_fit_and_predict(folder, capsys):
     assert told["task"] == "forecasting"
     assert told["horizon"] == 5
     days = pd.date_range("2024-04-10", periods=5)
-    future = pd.DataFrame({"day": days, "open": days.dayofweek < 5})
+    future = pd.DataFrame({"day": days, "open": days.day_of_week < 5})
     future.to_csv(folder / "future.csv", index=False)
     assert call("predict", model, folder / "future.csv", "--out", folder / "out.csv") == 0
     found = pd.read_csv(folder / "out.csv")

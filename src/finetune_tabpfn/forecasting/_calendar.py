@@ -51,11 +51,11 @@ def calendar_features(grid: Grid, positions: Positions, cycles: list[str]) -> di
         elif name == "hour_of_day":
             turn = day
         elif name == "day_of_week":
-            turn = (stamps.dayofweek + day) / 7
+            turn = (stamps.day_of_week + day) / 7
         elif name == "day_of_month":
             turn = (stamps.day - 1 + day) / stamps.days_in_month
         else:
-            turn = (stamps.dayofyear - 1 + day) / np.where(stamps.is_leap_year, 366, 365)
+            turn = (stamps.day_of_year - 1 + day) / np.where(stamps.is_leap_year, 366, 365)
         features |= waves(name, np.asarray(turn, dtype=np.float64))
     return features
 

@@ -241,8 +241,8 @@ def _candidates(stamps: pd.DatetimeIndex) -> list[Any]:
     if usual < pd.Timedelta(days=28):
         found: list[Any] = [OFFSETS.Day(usual.days)]
         if usual == 7 * DAY:
-            return [OFFSETS.Week(weekday=first.dayofweek)]
-        if usual == DAY and not (stamps.dayofweek >= 5).any():
+            return [OFFSETS.Week(weekday=first.day_of_week)]
+        if usual == DAY and not (stamps.day_of_week >= 5).any():
             found.insert(0, OFFSETS.BDay())
         return found
     months, month = round(usual / pd.Timedelta(days=30.44)), first.month
