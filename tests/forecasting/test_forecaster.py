@@ -152,6 +152,23 @@ def test_a_longer_history_is_taken_without_training_again(fitted, table):
     assert all((one == other).all() for one, other in zip(before, after, strict=True))
 
 
+def test_a_history_that_has_grown_long_is_described_as_a_short_one_was():
+    """A year of days has a cycle more than half of one, and the network was not trained with it."""
+    days = pd.date_range("2023-01-01", periods=420)
+    table = pd.DataFrame({"day": days, "y": np.sin(np.arange(420) * 2 * np.pi / 7)})
+    model = forecaster(max_steps=0).fit(table.iloc[:200], "y", 3)
+    names = model.regressor_.feature_names_in_.tolist()
+    assert len(model.update(table).predict()) == 3
+    assert list(model._context(420)[0].X) == names
+
+
+def test_the_hold_out_is_the_last_horizons_also_where_targets_are_missing(table):
+    gaps = table.copy()
+    gaps.loc[gaps.index[-10:-7], "y"] = np.nan
+    model = forecaster(max_steps=0, n_validation_windows=1).fit(gaps, "y", 12)
+    assert model.regressor_.validation.test_size == 9
+
+
 def _dumped(model):
     import io
 
@@ -170,7 +187,7 @@ def test_contexts_of_the_training_lie_before_their_queries(table):
         pass
 
     model = forecaster().fit(table, "y", 6)
-    time = model.regressor_.validation.order(model._context()[0].X)
+    time = model.regressor_.validation.order(model._context(108)[0].X)
     sampler = SplitSampler(len(time.moments), 40, 20, seed=0, time=time)
     for step in range(5):
         drawn.append(sampler.draw(step, 0))
@@ -196,7 +213,7 @@ def test_settings_have_the_names_that_forecasters_use(table):
     assert model.training == {"warmup_steps": 3, "weight_decay": 0.1}
     assert model.set_params(tuning="full").fit(table, "y").horizon_ == 6
     assert len(model.predict()) == 6
-    assert len(model._context()[0].X) == 60
+    assert len(model._context(108)[0].X) == 60
 
 
 @pytest.mark.parametrize(

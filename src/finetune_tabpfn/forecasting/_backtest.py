@@ -126,7 +126,7 @@ def backtest(
     layout = Layout.of(df, time_column, id_column)
     history = _history(df, target, layout, freq)
     places = history.places(df)
-    starts = _starts(len(history.values), horizon, n_windows, step or horizon)
+    starts = _starts(int(history.last.max()) + 1, horizon, n_windows, step or horizon)
     season = season or (find_seasons(history.values[: starts[0]], history.grid.frequency) or [1])[0]
     found: list[pd.DataFrame] = []
     fitted: Any = None

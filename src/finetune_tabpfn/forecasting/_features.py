@@ -20,7 +20,7 @@ from finetune_tabpfn.forecasting._seasons import find_seasons, natural_seasons
 AUTO = StrOptions({"auto"})
 TIME_INDEX = "time_index"  # of the features: the place on the grid
 RECENT = 3  # latest targets
-LONGEST_LAG = 0.7  # of the places
+MOST_SEASONS_BACK, LONGEST_LAG = 2, 0.7  # the latter of the places
 SHORTEST, LONGEST = 3, 30  # of the short window
 
 
@@ -62,6 +62,8 @@ class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
         The targets of `fit` by stamp and series.
     seasons_, windows_ : list of int
         What was found, or given.
+    seasons_back_ : dict of int to int
+        How many seasons back the targets are looked at, by season.
     cycles_ : list of str
         Of the calendar, those that the series go through at least once.
     level_features_ : list of str
@@ -137,21 +139,39 @@ class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
             raise ValueError(f"X has {len(X)} rows but y has the shape {target.shape}.")
         return self.fit_history(History.of(X, target, layout, self.freq))
 
-    def fit_history(self, history: History, seasons: Sequence[int] | None = None) -> Any:
-        """Do what `fit` does, with targets on a grid and perhaps seasons that are known."""
+    def fit_history(self, history: History, like: TimeSeriesFeatures | None = None) -> Any:
+        """Do what `fit` does, with targets on a grid.
+
+        Parameters
+        ----------
+        history : History
+        like : TimeSeriesFeatures, optional
+            Whose features are to be had, whatever is found in this history.
+        """
         self.history_ = history
-        n_places = len(history.values)
-        given = self.seasons if seasons is None else seasons
-        if isinstance(given, str):
-            given = find_seasons(history.values, history.grid.frequency)
-        self.seasons_ = _whole_numbers("seasons", given, 2)
+        if like is not None:
+            for name in ("seasons_", "seasons_back_", "windows_", "cycles_"):
+                setattr(self, name, getattr(like, name))
+        else:
+            self._choose(history)
+        self.level_features_ = [*self._targets(1), *(f"mean_{window}" for window in self.windows_)]
+        self.n_features_in_ = len([*history.layout.names, *(self.covariates or ())])
+        return self
+
+    def _choose(self, history: History) -> None:
+        """Find seasons, windows and cycles in a history, or take those that are given."""
+        n_places, seasons = len(history.values), self.seasons
+        if isinstance(seasons, str):
+            seasons = find_seasons(history.values, history.grid.frequency)
+        self.seasons_ = _whole_numbers("seasons", seasons, 2)
+        self.seasons_back_ = {
+            season: min(MOST_SEASONS_BACK, int(LONGEST_LAG * n_places) // season)
+            for season in self.seasons_
+        }
         _whole_numbers("lags", self.lags or (), int(self.horizon), "the horizon")
         windows = self._usual_windows() if isinstance(self.windows, str) else self.windows
         self.windows_ = _whole_numbers("windows", windows, 2)
         self.cycles_ = cycles_of(history.grid, n_places)
-        self.level_features_ = [*self._targets(1), *(f"mean_{window}" for window in self.windows_)]
-        self.n_features_in_ = len([*history.layout.names, *(self.covariates or ())])
-        return self
 
     def transform(self, X: pd.DataFrame, steps: Any = None) -> pd.DataFrame:
         """Return the features of rows, in their order and with their index.
@@ -231,13 +251,11 @@ class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
 
     def _targets(self, steps: Any) -> dict[str, Any]:
         """Return how far back the targets are that are features: a number, or one per row."""
-        n_places = len(self.history_.values)
         lags = {f"latest_{number + 1}": steps + number for number in range(RECENT)}
-        for season in self.seasons_:
-            for number in range(2):
-                if (number + 1) * season <= LONGEST_LAG * n_places:
-                    lag = seasonal_lag(season, steps) + number * season
-                    lags[f"season_{season}_ago_{number + 1}"] = lag
+        for season, depth in self.seasons_back_.items():
+            for number in range(depth):
+                lag = seasonal_lag(season, steps) + number * season
+                lags[f"season_{season}_ago_{number + 1}"] = lag
         return lags | {f"lag_{lag}": lag for lag in self.lags or ()}
 
     @staticmethod

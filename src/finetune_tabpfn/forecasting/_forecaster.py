@@ -190,8 +190,10 @@ class FinetunedTabPFNForecaster(Parameters):
         self.features_ = self._features()
         self.transform_ = choose_transform(self.features_, before, self.transform, self.detrend)
         self._remember(history, known)
-        rows, learned = self._context(n_windows * self.horizon_)
-        self.regressor_ = self._learn(rows.X, learned, n_windows * self.horizon_)
+        rows, learned = self._context(len(before.values))
+        held_out = rows.places.position >= len(before.values)
+        n_moments = len(np.unique(rows.places.position[held_out]))
+        self.regressor_ = self._learn(rows.X, learned, n_moments)
         return self
 
     def update(self, df: pd.DataFrame) -> Any:
@@ -214,10 +216,15 @@ class FinetunedTabPFNForecaster(Parameters):
             "detrend": self.transform_.level is not None,
         }
         level = self.transform_.level
-        found = choose_transform(self._features(self.features_), history, **same)
+        found = choose_transform(self._features(), history, **same, like=self.features_)
         self.transform_ = replace(found, level=level)
         self._remember(history, known)
-        rows, learned = self._context()
+        rows, learned = self._context(len(history.values))
+        if rows.X.shape[1] != self.regressor_.n_features_in_:
+            raise ValueError(
+                f"df has {len(history.series)} series; one where fit had several, or the other way "
+                "round, needs another fit."
+            )
         columns = self.regressor_.columns_.read(rows.X)
         for predictor in self.regressor_.predictors_:
             predictor.fit(columns, learned)
@@ -269,24 +276,13 @@ class FinetunedTabPFNForecaster(Parameters):
         columns = {f"{level:g}": bound for level, bound in zip(levels, bounds, strict=True)}
         return found.assign(forecast=median, **columns)
 
-    def _features(self, found: TimeSeriesFeatures | None = None) -> TimeSeriesFeatures:
-        """Return the features to fit, with the seasons, lags and windows that were found before."""
-        chosen: dict[str, Any] = {
-            "seasons": self.seasons if found is None else found.seasons_,
-            "lags": self.lags,
-            "windows": self.windows if found is None else found.windows_,
-        }
-        return TimeSeriesFeatures(
-            self.horizon_,
-            time_column=self.time_column,
-            id_column=self.id_column,
-            covariates=self.covariates,
-            freq=self.freq if found is None else found.history_.grid.frequency,
-            **chosen,
-        )
+    def _features(self) -> TimeSeriesFeatures:
+        """Return the features, not fitted."""
+        own = ("time_column", "id_column", "covariates", "freq", "seasons", "lags", "windows")
+        return TimeSeriesFeatures(self.horizon_, **{name: getattr(self, name) for name in own})
 
     def _learn(self, X: pd.DataFrame, learned: Floats, n_held_out: int) -> Any:
-        """Return the regressor that is fine-tuned to rows; the last places are held out."""
+        """Return the regressor that is fine-tuned to rows; the last moments are held out."""
         names = Parameters().get_params(deep=False)
         shared = {name: getattr(self, name) for name in names if name not in NOT_OF_FORECASTS}
         by_time = TimeSplit(TIME_INDEX, test_size=n_held_out)
@@ -313,6 +309,10 @@ class FinetunedTabPFNForecaster(Parameters):
                 f"{', '.join(map(repr, df.columns))}."
             )
         refuse_unknown(self.covariates or (), df, "df")
+        if df[self.target_].dtype.kind in "mM":
+            raise ValueError(
+                f"target={self.target_!r} holds times; it must hold numbers of a unit."
+            )
         cells = pd.to_numeric(df[self.target_], errors="coerce").astype(np.float64)
         lost = cells.isna() & df[self.target_].notna()
         if lost.any() or np.isinf(cells).any():
@@ -354,19 +354,19 @@ class FinetunedTabPFNForecaster(Parameters):
     def _remember(self, history: History, known: pd.DataFrame) -> None:
         """Note what is forecast from: the features, and the rows that are context."""
         told = replace(history, values=self.transform_.put(history.values))
-        self.features_ = self._features(self.features_).fit_history(told)
+        self.features_ = self._features().fit_history(told, like=self.features_)
         self._known = known
         self._target = known[self.target_].to_numpy(dtype=np.float64)
 
-    def _context(self, n_held_out: int = 0) -> tuple[Rows, Floats]:
+    def _context(self, end: int) -> tuple[Rows, Floats]:
         """Return the rows to learn from, by time, and what is to be learned of them.
 
-        They look one to `horizon` steps ahead in turn; those held out, in the last places, as they
-        will be forecast: from the place before each horizon.
+        They look one to `horizon` steps ahead in turn; those held out, from the place `end` on, as
+        they will be forecast: from the place before each horizon.
         """
         history, horizon = self.features_.history_, self.horizon_
         places = history.places(self._known)
-        since = places.position - (len(history.values) - n_held_out)
+        since = places.position - end
         in_turn = (places.position * GOLDEN % 1 * horizon).astype(np.int64)
         steps = np.where(since < 0, in_turn, since % horizon) + 1
         rows = self._rows(self._known, steps)

@@ -84,6 +84,7 @@ def choose_transform(
     history: History,
     transform: Literal["auto", "log", "none"],
     detrend: bool | Literal["auto"],
+    like: TimeSeriesFeatures | None = None,
 ) -> TargetTransform:
     """Choose how a target is told, on the training part.
 
@@ -98,6 +99,8 @@ def choose_transform(
     detrend : bool or "auto"
         Whether distances from a rolling mean are learned. "auto": where they spread less than the
         series.
+    like : TimeSeriesFeatures, optional
+        Whose features are to be had.
     """
     least = float(np.nanmin(history.values))
     positive = least > 0
@@ -106,7 +109,7 @@ def choose_transform(
             f"transform='log' needs a target above zero, and the least is {least:g}; take 'none', "
             "or shift the target."
         )
-    features = features.fit_history(history)
+    features = features.fit_history(history, like)
     season = features.seasons_[0] if features.seasons_ else BLOCK
     log = transform == "log" or (
         transform == "auto" and positive and spread_grows_with_level(history.values, season)
@@ -114,7 +117,7 @@ def choose_transform(
     values = np.log(history.values) if log else history.values
     level = None
     if detrend is True or detrend == "auto":
-        means = _levels(features.fit_history(replace(history, values=values), features.seasons_))
+        means = _levels(features.fit_history(replace(history, values=values), features))
         ratios = {name: _share_of_spread(values, mean) for name, mean in means.items()}
         best = min(ratios, key=lambda name: ratios[name], default=None)
         if detrend is True and (best is None or ratios[best] == np.inf):
