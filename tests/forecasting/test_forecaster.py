@@ -63,6 +63,7 @@ def test_a_series_without_a_trend_is_left_as_it_is():
     assert fitted.transform_.level is None
 
 
+@pytest.mark.slow
 def test_the_last_horizons_are_held_out_and_what_is_chosen_does_not_see_them(table):
     broken = table.copy()
     broken.loc[broken.index[-24:], "y"] = 1e6 * np.resize([1.0, 2.0], 24)
@@ -83,6 +84,7 @@ def test_forecasts_do_not_know_what_comes(table, fitted):
     pd.testing.assert_frame_equal(again.predict(), fitted.predict())
 
 
+@pytest.mark.slow
 def test_the_order_of_the_rows_means_nothing_and_missing_targets_are_gaps(table):
     past = table.iloc[:-12].drop(index=[30, 31])
     gaps = table.iloc[:-12].copy()
@@ -99,6 +101,7 @@ def panel():
     return pd.concat([monthly(), monthly(80, seed=1, name="b").assign(y=lambda t: 1e4 * t["y"])])
 
 
+@pytest.mark.slow
 def test_each_series_is_forecast_from_its_own_end_in_its_own_unit(panel):
     found = forecaster(id_column="name").fit(panel, "y", 6).predict()
     assert found.columns.tolist()[:2] == ["name", "month"]
@@ -267,6 +270,7 @@ def test_a_backtest_forecasts_every_window_from_what_was_known(table):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refit", [True, False])
 def test_a_forecaster_is_backtested_expanding_or_sliding(table, panel, refit):
     found = backtest(forecaster(id_column="name"), panel, "y", 4, n_windows=2, step=2, refit=refit)
