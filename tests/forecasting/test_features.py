@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetune_tabpfn.forecasting import TimeSeriesFeatures
+from finetune_tabpfn.forecasting._seasons import natural_seasons
 
 
 def daily(n=120, seed=0, start="2024-01-01", **options):
@@ -256,3 +257,24 @@ def test_a_season_is_found_once():
     y = 100 * np.exp(0.01 * month + 0.2 * np.sin(2 * np.pi * month / 12) + 0.03 * noise)
     table = pd.DataFrame(index=pd.date_range("2015-01-01", periods=120, freq="MS"))
     assert TimeSeriesFeatures(12).fit(table, y).seasons_ == [12]
+
+
+@pytest.mark.parametrize(
+    ("frequency", "seasons"),
+    [
+        ("h", (24, 168)),
+        ("15min", (4, 96, 672)),
+        ("D", (7, 365)),
+        ("B", (5, 261)),
+        ("W-MON", (52,)),
+        ("MS", (12,)),
+        ("QS", (4,)),
+        ("YS", ()),
+        (pd.DateOffset(months=1), (12,)),
+        (pd.offsets.MonthBegin(2), (6,)),
+    ],
+)
+def test_the_calendar_has_seasons(frequency, seasons):
+    table = pd.DataFrame(index=pd.date_range("2021-01-15", periods=30, freq=frequency))
+    grid = TimeSeriesFeatures().fit(table, np.arange(30.0)).history_.grid
+    assert natural_seasons(grid.frequency) == seasons

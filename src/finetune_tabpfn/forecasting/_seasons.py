@@ -15,7 +15,6 @@ MIN_CORRELATION = 0.25  # of a series with itself one season before
 MIN_CYCLES_OF_A_PEAK, MIN_CORRELATION_OF_A_PEAK = 6, 0.4  # no calendar speaks for it
 N_PEAKS = 3  # of the spectrum that are looked at
 MOST_SERIES = 50  # that are looked at
-PERIODS_OF_A_DAY = ("h", "min", "s", "ms", "us", "ns")
 SEASONS_OF_DAYS = {"D": (7, 365), "B": (5, 261)}
 SEASONS_OF_MONTHS = {"W": (52,), "M": (12,), "Q": (4,)}
 
@@ -40,12 +39,13 @@ def natural_seasons(frequency: Any) -> tuple[int, ...]:
         if step == pd.Timedelta(days=1):
             found.append(365)
         return tuple(found)
-    code = frequency.rule_code.partition("-")[0]
-    if code in SEASONS_OF_DAYS:
-        return SEASONS_OF_DAYS[code]
-    if code in ("D", "DAY"):
-        return SEASONS_OF_DAYS["D"]
-    return SEASONS_OF_MONTHS.get(code.removeprefix("B")[:1], ())
+    if type(frequency) is pd.DateOffset:  # months that begin on another day than the first
+        months = frequency.kwds.get("months", 0)
+        return (12 // months,) if months and 12 % months == 0 and months < 12 else ()
+    code, step = frequency.rule_code.partition("-")[0], int(frequency.n)
+    by_days = SEASONS_OF_DAYS.get("D" if code == "DAY" else code)
+    seasons = by_days or SEASONS_OF_MONTHS.get(code.removeprefix("B")[:1], ())
+    return tuple(season // step for season in seasons if season % step == 0 and season >= 2 * step)
 
 
 def find_seasons(panel: Floats, frequency: Any, most: int = 2) -> list[int]:
