@@ -12,7 +12,7 @@ from sklearn.base import clone
 
 from finetune_tabpfn.forecasting._forecaster import QUANTILES
 from finetune_tabpfn.forecasting._metrics import forecast_metrics, seasonal_scale
-from finetune_tabpfn.forecasting._rows import Floats, History, Layout, Places
+from finetune_tabpfn.forecasting._rows import Floats, History, Layout, Places, read_target
 from finetune_tabpfn.forecasting._seasons import find_seasons
 
 
@@ -149,9 +149,7 @@ def backtest(
 
 
 def _history(df: pd.DataFrame, target: str, layout: Layout, freq: Any) -> History:
-    if target not in df.columns:
-        raise ValueError(f"target={target!r} is not a column of df.")
-    return History.of(df, df[target].to_numpy(dtype=np.float64), layout, freq)
+    return History.of(df, read_target(df, target).to_numpy(), layout, freq)
 
 
 def _starts(n_places: int, horizon: int, n_windows: int, step: int) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -20,35 +20,13 @@ from finetune_tabpfn.data._time_split import TimeSplit
 from finetune_tabpfn.finetuning import _defaults
 from finetune_tabpfn.forecasting._features import TIME_INDEX, TimeSeriesFeatures
 from finetune_tabpfn.forecasting._future import coming_rows
-from finetune_tabpfn.forecasting._rows import Floats, History, Layout, Places, refuse_unknown
-from finetune_tabpfn.forecasting._target import choose_transform
+from finetune_tabpfn.forecasting._rows import Floats, History, Layout, read_target, refuse_unknown
+from finetune_tabpfn.forecasting._target import Rows, choose_transform
 
 NOT_OF_FORECASTS = ("validation", "n_folds", "categorical_features")
 MIN_ROWS = 8  # to train on
 GOLDEN = (5**0.5 - 1) / 2  # its multiples spread the steps evenly over the stamps
 QUANTILES = (0.1, 0.5, 0.9)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows of series, as the regressor takes them.
-
-    Attributes
-    ----------
-    X : DataFrame
-    anchors : ndarray of shape (n_rows,)
-        What the target is told in distances from.
-    places : Places
-    """
-
-    X: pd.DataFrame
-    anchors: Floats
-    places: Places
-
-    def take(self, which: Any) -> Rows:
-        """Return some of the rows, by their numbers."""
-        places = Places(self.places.position[which], self.places.series[which])
-        return Rows(self.X.iloc[which].reset_index(drop=True), self.anchors[which], places)
 
 
 class FinetunedTabPFNForecaster(Parameters):
@@ -303,26 +281,9 @@ class FinetunedTabPFNForecaster(Parameters):
     def _read(self, df: pd.DataFrame) -> tuple[History, pd.DataFrame]:
         """Return the targets on their grid, and the rows that have one."""
         layout = Layout.of(df, self.time_column, self.id_column)
-        if self.target_ not in df.columns:
-            raise ValueError(
-                f"target={self.target_!r} is not a column of df, which has "
-                f"{', '.join(map(repr, df.columns))}."
-            )
         refuse_unknown(self.covariates or (), df, "df")
-        if df[self.target_].dtype.kind in "mM":
-            raise ValueError(
-                f"target={self.target_!r} holds times; it must hold numbers of a unit."
-            )
-        cells = pd.to_numeric(df[self.target_], errors="coerce").astype(np.float64)
-        lost = cells.isna() & df[self.target_].notna()
-        if lost.any() or np.isinf(cells).any():
-            wrong = df[self.target_][lost | np.isinf(cells)].iloc[0]
-            raise ValueError(
-                f"target={self.target_!r} holds {wrong!r}; it must hold finite numbers."
-            )
-        if not cells.notna().any():
-            raise ValueError(f"target={self.target_!r} is missing in all rows.")
-        known = df[cells.notna()]
+        cells = read_target(df, self.target_)
+        known = df.assign(**{self.target_: cells})[cells.notna()]
         return History.of(known, cells[cells.notna()].to_numpy(), layout, self.freq), known
 
     def _n_validation_windows(self, history: History) -> int:
@@ -356,7 +317,7 @@ class FinetunedTabPFNForecaster(Parameters):
         told = replace(history, values=self.transform_.put(history.values))
         self.features_ = self._features().fit_history(told, like=self.features_)
         self._known = known
-        self._target = known[self.target_].to_numpy(dtype=np.float64)
+        self._target = known[self.target_].to_numpy()
 
     def _context(self, end: int) -> tuple[Rows, Floats]:
         """Return the rows to learn from, by time, and what is to be learned of them.

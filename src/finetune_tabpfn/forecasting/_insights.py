@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import ks_2samp
 
-from finetune_tabpfn.forecasting._rows import History, Layout
+from finetune_tabpfn.forecasting._rows import History, Layout, read_target
 
 HIGH = 1.5  # times the usual volatility
 SHORTEST_WINDOW = 5  # periods
@@ -66,9 +66,7 @@ def regime_insights(
     (True, 1)
     """
     layout = Layout.of(df, time_column, id_column)
-    if target not in df.columns:
-        raise ValueError(f"target={target!r} is not a column of df.")
-    history = History.of(df, df[target].to_numpy(dtype=np.float64), layout, freq)
+    history = History.of(df, read_target(df, target).to_numpy(), layout, freq)
     stamps = history.grid.stamps(np.arange(len(history.values)))
     rows = [_insights(series, stamps, n_test, window) for series in history.values.T]
     names = history.series if layout.id_column is not None else pd.Index([target])

@@ -218,3 +218,28 @@ def refuse_unknown(names: Sequence[Any], X: pd.DataFrame, what: str) -> None:
                 f"{what} lacks the covariate {name!r}; a covariate must be known for every row "
                 "that is predicted, else leave it out of `covariates`."
             )
+
+
+def read_target(df: pd.DataFrame, target: Any) -> pd.Series:
+    """Return the target of rows as numbers, NaN where it is missing.
+
+    Raises
+    ------
+    ValueError
+        For a column that is not there or missing throughout, or that holds anything but finite
+        numbers.
+    """
+    if target not in df.columns:
+        names = ", ".join(map(repr, df.columns))
+        raise ValueError(f"target={target!r} is not a column of df, which has {names}.")
+    if df[target].dtype.kind in "mM":
+        raise ValueError(f"target={target!r} holds times; give it numbers of a unit.")
+    cells = pd.to_numeric(df[target], errors="coerce").astype(np.float64)
+    wrong = (cells.isna() & df[target].notna()) | np.isinf(cells)
+    if wrong.any():
+        raise ValueError(
+            f"target={target!r} holds {df[target][wrong].iloc[0]!r}; it must hold finite numbers."
+        )
+    if not cells.notna().any():
+        raise ValueError(f"target={target!r} is missing in all rows.")
+    return cells

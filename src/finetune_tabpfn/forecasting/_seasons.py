@@ -15,8 +15,8 @@ MIN_CORRELATION = 0.25  # of a series with itself one season before
 MIN_CYCLES_OF_A_PEAK, MIN_CORRELATION_OF_A_PEAK = 6, 0.4  # no calendar speaks for it
 N_PEAKS = 3  # of the spectrum that are looked at
 MOST_SERIES = 50  # that are looked at
-SEASONS_OF_DAYS = {"D": (7, 365), "B": (5, 261)}
-SEASONS_OF_MONTHS = {"W": (52,), "M": (12,), "Q": (4,)}
+SEASONS_OF_DAYS: dict[str, tuple[int, ...]] = {"D": (7, 365), "B": (5, 261)}
+SEASONS_OF_MONTHS: dict[str, tuple[int, ...]] = {"W": (52,), "M": (12,), "Q": (4,)}
 
 
 def natural_seasons(frequency: Any) -> tuple[int, ...]:
@@ -42,10 +42,10 @@ def natural_seasons(frequency: Any) -> tuple[int, ...]:
     if type(frequency) is pd.DateOffset:  # months that begin on another day than the first
         months = frequency.kwds.get("months", 0)
         return (12 // months,) if months and 12 % months == 0 and months < 12 else ()
-    code, step = frequency.rule_code.partition("-")[0], int(frequency.n)
+    code, each = frequency.rule_code.partition("-")[0], int(frequency.n)
     by_days = SEASONS_OF_DAYS.get("D" if code == "DAY" else code)
     seasons = by_days or SEASONS_OF_MONTHS.get(code.removeprefix("B")[:1], ())
-    return tuple(season // step for season in seasons if season % step == 0 and season >= 2 * step)
+    return tuple(season // each for season in seasons if season % each == 0 and season >= 2 * each)
 
 
 def find_seasons(panel: Floats, frequency: Any, most: int = 2) -> list[int]:

@@ -25,6 +25,28 @@ BLOCK = 8  # periods, of series without a season
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Rows of series, as the regressor takes them.
+
+    Attributes
+    ----------
+    X : DataFrame
+    anchors : ndarray of shape (n_rows,)
+        What the target is told in distances from.
+    places : Places
+    """
+
+    X: pd.DataFrame
+    anchors: Floats
+    places: Places
+
+    def take(self, which: Any) -> Rows:
+        """Return some of the rows, by their numbers."""
+        places = Places(self.places.position[which], self.places.series[which])
+        return Rows(self.X.iloc[which].reset_index(drop=True), self.anchors[which], places)
+
+
+@dataclass(frozen=True)
 class TargetTransform:
     """From a target to what is learned, and back.
 
