@@ -39,7 +39,7 @@ from finetune_tabpfn.forecasting._seasons import natural_seasons
 
 SERIES = {  # horizon and windows
     "airline_passengers": (12, 5),
-    "daily_min_temperatures": (14, 12),
+    "daily_min_temperatures": (14, 26),
 }
 QUANTILES = (0.1, 0.5, 0.9)
 LONGEST_SEASON = 24  # of the statistical models
@@ -124,8 +124,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(SERIES))
     parser.add_argument("--without", nargs="*", default=[], help="models to leave out")
     parser.add_argument("--base-model", default="mini")
-    parser.add_argument("--context-length", type=int, default=1000)
-    parser.add_argument("--max-steps", type=int, default=150)
+    parser.add_argument("--context-length", type=int, default=800)
+    parser.add_argument("--max-steps", type=int, default=80)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="folder for the table and the plots")
     arguments = parser.parse_args()
