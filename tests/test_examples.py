@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import finetune_tabpfn
+from finetune_tabpfn import forecasting
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -46,6 +47,7 @@ def test_the_code_of_the_readme_runs(run):
     "name",
     [
         "FinetunedTabPFNClassifier",
+        "FinetunedTabPFNForecaster",
         "FinetunedTabPFNRegressor",
         "fine_tune_base_model",
         "fine_tune_tabpfn",
@@ -59,3 +61,11 @@ def test_the_example_of_a_docstring_runs(name, tmp_path, monkeypatch, capsys):
     assert test.examples
     assert doctest.DocTestRunner().run(test).failed == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", forecasting.__all__)
+def test_the_example_of_a_name_for_forecasts_runs(name):
+    tests = doctest.DocTestFinder(recurse=False).find(getattr(forecasting, name), name, globs={})
+    for test in tests:
+        if name != "FinetunedTabPFNForecaster":  # it trains
+            assert doctest.DocTestRunner().run(test).failed == 0

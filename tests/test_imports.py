@@ -31,6 +31,7 @@ ORDER = [
     "_estimators",
     "_multi_table",
     "_api",
+    "forecasting",
     "__init__",
     "synthetic",
     "studies",

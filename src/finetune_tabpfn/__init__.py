@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from finetune_tabpfn._estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
     from finetune_tabpfn._multi_table import fine_tune_base_model
     from finetune_tabpfn.finetuning._settings import Checkpoint, LoRA
+    from finetune_tabpfn.forecasting._forecaster import FinetunedTabPFNForecaster
     from finetune_tabpfn.loggers._base import Logger
     from finetune_tabpfn.loggers._plot import plot_history
     from finetune_tabpfn.training._callbacks import Callback
@@ -20,6 +21,7 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "FinetunedTabPFNClassifier",
+    "FinetunedTabPFNForecaster",
     "FinetunedTabPFNRegressor",
     "LoRA",
     "Logger",
@@ -33,6 +35,7 @@ _HOMES = {
     "Callback": "training._callbacks",
     "Checkpoint": "finetuning._settings",
     "FinetunedTabPFNClassifier": "_estimators",
+    "FinetunedTabPFNForecaster": "forecasting._forecaster",
     "FinetunedTabPFNRegressor": "_estimators",
     "LoRA": "finetuning._settings",
     "Logger": "loggers._base",

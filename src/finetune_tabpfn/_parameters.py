@@ -61,12 +61,15 @@ base_model : str or path, default="auto"
     validation : "random", "time", float, int, splitter, array-like or None, default="random"
         Which rows are held out, unless `X_val` is given. "random": a fifth, at most 2,048 rows,
         stratified by class or by the target's deciles; with `groups`, whole groups. "time": the
-        last rows, as many. A float is "random" with this share of the rows, an int with this
-        number. Of a splitter of scikit-learn, the first split. An array names the rows by their
-        numbers or as a mask. None holds none out: all rows train for exactly `max_steps` steps,
-        or until the time limit, and the averaged weights of the last one are deployed. Nothing is
-        scored, so nothing stops early, goes back or is kept as best (`patience` and `scoring` do
-        nothing), and nothing promises that the result is no worse than the base model.
+        last rows, as many, and the query rows of every split of the training come after its
+        context rows; ``TimeSplit(column, test_size, gap)`` of `finetune_tabpfn.forecasting` says
+        by which column, and leaves a gap. A float is "random" with this share of the rows, an
+        int with this number. Of a splitter of scikit-learn, the first split. An array names the
+        rows by their numbers or as a mask. None holds none out: all rows train for exactly
+        `max_steps` steps, or until the time limit, and the averaged weights of the last one are
+        deployed. Nothing is scored, so nothing stops early, goes back or is kept as best
+        (`patience` and `scoring` do nothing), and nothing promises that the result is no worse
+        than the base model.
     n_folds : int or "auto", default="auto"
         With 2 or more, that many folds are held out in turn and the network is fine-tuned for each
         of them; what is deployed is decided over the rows of all, and is the mean of the weights.
@@ -103,8 +106,8 @@ base_model : str or path, default="auto"
     training : mapping, default=None
         Advanced settings of the training by name, `Training` has the list: weight_decay (0.0),
         max_grad_norm (1.0), ema_decay (0.95), plateau_patience (4), min_delta (1e-4),
-        min_gain_se (0.5), query_size (None), gradient_accumulation_steps (1). A search reaches
-        them as ``training__ema_decay``.
+        min_gain_se (0.5), query_size (None), warmup_steps (5), gradient_accumulation_steps (1). A
+        search reaches them as ``training__ema_decay``.
     callbacks : sequence, default=None
         Objects with methods of `finetune_tabpfn.Callback`. A hook that returns a text ends the
         run with that reason, one that returns anything else that is true with the name of its
@@ -240,15 +243,18 @@ def explaining(function: Called) -> Called:
     return explained  # type: ignore[return-value]
 
 
-def extending(base: type[Any]) -> Callable[[Called], Called]:
-    """Let a constructor have the parameters of its base class as well, in its signature too."""
+def extending(base: type[Any], without: Sequence[str] = ()) -> Callable[[Called], Called]:
+    """Let a constructor have the parameters of its base class as well, in its signature too.
+
+    All but those in `without`.
+    """
 
     def extend(init: Called) -> Called:
         own = inspect.signature(init)
         shared = [
             parameter
             for name, parameter in inspect.signature(base.__init__).parameters.items()
-            if name != "self"
+            if name != "self" and name not in without
         ]
         mine = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
         init.__signature__ = own.replace(parameters=[*mine, *shared])  # type: ignore[attr-defined]

@@ -18,6 +18,7 @@ from finetune_tabpfn.finetuning._fit import Fit
 from finetune_tabpfn.finetuning._validation_split import ValidationSplit
 from finetune_tabpfn.models import _base_models
 from finetune_tabpfn.models._base_models import BaseModel
+from finetune_tabpfn.utils._warn import warn
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def plan_fit(
         parameters.base_model, task.kind, download_timeout=timer.remaining
     )
     blueprint = _blueprint(parameters, given, base_model, specs, task, seed)
+    _warn_of_time(parameters, given)
     split = ValidationSplit(
         parameters.validation, parameters.n_folds, parameters.learning_rate, parameters.max_steps
     )
@@ -105,6 +107,19 @@ def _blueprint(
     )
     task.check_network(blueprint.max_classes, base_model.name)
     return blueprint
+
+
+def _warn_of_time(parameters: Parameters, given: FitInput) -> None:
+    """Warn where rows have dates and what is held out is drawn at random, unasked."""
+    way = parameters.validation
+    names = [repr(column.name) for column in given.columns.columns if column.kind == "dates"]
+    if names and given.validation is None and isinstance(way, str) and way == "random":
+        warn(
+            f"The column {names[0]} holds dates and validation='random' holds out rows of any "
+            "time: where the rows to predict come later, the score is too good. "
+            f"validation='time' holds out the last rows, TimeSplit({names[0]}) the latest; a share "
+            "such as 0.2 says that random is meant."
+        )
 
 
 def random_seed(random_state: int | np.random.RandomState | None) -> int:

@@ -5,10 +5,10 @@ import pytest
 
 from finetune_tabpfn.data._sampling import (
     SplitSampler,
+    TimeOrder,
     all_classes_alike,
     hold_out,
     hold_out_groups,
-    last_rows,
     one_of_each_first,
     target_bins,
 )
@@ -103,13 +103,6 @@ def test_few_groups_and_rare_classes_are_held_out_as_well():
     assert len(held_out) == 0
 
 
-def test_the_last_rows_are_held_out():
-    train, held_out = last_rows(10, 0.25)
-    assert train.tolist() == list(range(8))
-    assert held_out.tolist() == [8, 9]
-    assert [len(part) for part in last_rows(2, 0.9)] == [1, 1]
-
-
 @pytest.mark.parametrize("sizes", [(40, 30, 20, 10), (95, 5), (1, 1, 98)])
 def test_no_group_is_in_context_and_query(sizes):
     groups = codes(*sizes)
@@ -131,3 +124,36 @@ def test_balanced_contexts_hold_all_classes_alike_but_leave_half_of_a_class_to_a
     order = all_classes_alike(np.arange(1000), classes)
     assert sorted(order) == list(range(1000))
     assert classes[order[:9]].tolist() == [0, 1, 2] * 3
+
+
+def test_query_rows_come_after_context_rows_in_time():
+    moments = np.random.default_rng(0).permutation(np.repeat(np.arange(50.0), 2))
+    sampler = SplitSampler(100, 60, 30, seed=1, time=TimeOrder(moments, gap=3))
+    starts = set()
+    for step in range(20):
+        split = sampler.draw(step, 0)
+        first = moments[split.query].min()
+        assert moments[split.context].max() < first - 3
+        assert len(split.context) >= 25
+        assert 10 <= len(split.query) <= 30
+        # the ones that follow, none skipped
+        assert moments[split.query].max() - first <= np.ceil(len(split.query) / 2)
+        starts.add(first)
+    assert len(starts) > 10
+    again = SplitSampler(100, 60, 30, seed=1, time=TimeOrder(moments, gap=3)).draw(19, 0)
+    assert again.query.tolist() == split.query.tolist()
+
+
+def test_groups_stay_whole_where_rows_are_in_the_order_of_time():
+    groups = np.arange(100) // 8
+    time = TimeOrder(np.arange(100.0))
+    sampler = SplitSampler(100, 60, 30, seed=1, groups=groups, time=time)
+    for step in range(20):
+        split = sampler.draw(step, 0)
+        assert not set(groups[split.context]) & set(groups[split.query])
+        assert split.context.max() < split.query.min()
+
+
+def test_rows_of_one_moment_have_no_order():
+    sampler = SplitSampler(20, 10, 5, seed=1, time=TimeOrder(np.zeros(20)))
+    assert len(sampler.draw(0, 0).query) == 5

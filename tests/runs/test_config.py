@@ -1,6 +1,5 @@
 """A run in one YAML file: sections, inheritance, overrides, checks, the schema for editors."""
 
-import inspect
 import json
 import re
 import shutil
@@ -114,7 +113,7 @@ def test_the_resolved_configuration_is_a_configuration(tmp_path):
         ("finetuning: {learning_rate: fast}", "above 0 and below 1 or 'auto' or null"),
         ("finetuning: {max_steps: 1.5}", "finetuning.max_steps=1.5 must be a whole number from 0"),
         ("finetuning: {max_steps: true}", "finetuning.max_steps=True must be a whole number"),
-        ("finetuning: {balanced_contexts: 1}", "finetuning.balanced_contexts=1 must be true or false"),
+        ("finetuning: {balanced_contexts: 1}", "balanced_contexts=1 must be true or false"),
         ("finetuning: {time_limit: none}", "time_limit='none' must be a number above 0 or null"),
         ("finetuning: {precision: fp64}", "must be 'auto' or 'bf16' or 'fp16' or 'fp32'"),
         ("data: {drop: name}", "data.drop='name' must be a list"),

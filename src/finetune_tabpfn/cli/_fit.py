@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import joblib
+import pandas as pd
 
 from finetune_tabpfn._estimators import new_estimator
 from finetune_tabpfn.cli._options import (
@@ -18,8 +20,15 @@ from finetune_tabpfn.cli._options import (
     hold_out_scores,
 )
 from finetune_tabpfn.data._io import infer_task, read_table, split_target
+from finetune_tabpfn.forecasting._forecaster import (
+    NOT_OF_FORECASTS,
+    OWN_PARAMETERS,
+    FinetunedTabPFNForecaster,
+    new_forecaster,
+)
 from finetune_tabpfn.models._export import describe
-from finetune_tabpfn.runs._options import add_parameters, chosen_parameters
+from finetune_tabpfn.runs._fields import fields_of, settings_of_estimators
+from finetune_tabpfn.runs._options import add_option, add_parameters, chosen_parameters
 from finetune_tabpfn.runs._run import ended_by_ctrl_c
 from finetune_tabpfn.utils._files import save_whole
 
@@ -36,17 +45,32 @@ def add(commands: Commands) -> None:
     parser.add_argument("data", type=Path, metavar="DATA", help=TABLE_FORMATS)
     parser.add_argument("--target", required=True, help="name of the column to predict")
     parser.add_argument("--out", type=Path, required=True, help="file for the estimator (.joblib)")
-    add_task(parser)
+    add_task(parser, "forecasting")
     add_missing_values(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     add_json(parser)
     add_parameters(parser)
+    group = parser.add_argument_group(
+        "forecasts of a time series: --time-column, or --task forecasting"
+    )
+    for name, field in fields_of(FinetunedTabPFNForecaster).items():
+        if name in OWN_PARAMETERS:
+            add_option(group, name, field, f" [{field.default}]", argparse.SUPPRESS)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Fine-tune on a file and save the fitted estimator."""
     table = read_table(arguments.data, missing_values=arguments.missing_values)
+    own = {name: getattr(arguments, name) for name in OWN_PARAMETERS if hasattr(arguments, name)}
+    if own and arguments.task == "auto":
+        arguments.task = "forecasting"
+    if arguments.task == "forecasting":
+        _forecast(arguments, table, own)
+        return
+    if own:
+        name = next(iter(own)).replace("_", "-")
+        raise ValueError(f"--{name} is for --task forecasting, not for {arguments.task}.")
     X, y = split_target(table, arguments.target)
     task = infer_task(y) if arguments.task == "auto" else arguments.task
     settings = {**chosen_parameters(arguments), "verbose": not arguments.quiet}
@@ -69,6 +93,39 @@ def run(arguments: argparse.Namespace) -> None:
             **describe(estimator),
             "deployed_weights": estimator.deployed_weights_,
             "n_steps": estimator.n_steps_,
+            "path": arguments.out,
+        },
+    )
+
+
+def _forecast(arguments: argparse.Namespace, table: pd.DataFrame, own: dict[str, Any]) -> None:
+    """Fine-tune to time series and save the fitted forecaster."""
+    settings = chosen_parameters(arguments)
+    for name in (*NOT_OF_FORECASTS, "class_weight", "balanced_contexts"):
+        default = settings_of_estimators()[name].default
+        if settings.pop(name) != default:
+            raise ValueError(f"--{name.replace('_', '-')} is not for forecasts; leave it out.")
+    forecaster = new_forecaster({**settings, **own, "verbose": not arguments.quiet})
+    forecaster.fit(table, arguments.target)
+    save_whole(arguments.out, lambda part: joblib.dump(forecaster, part))
+    regressor = forecaster.regressor_
+    n_series = len(forecaster.features_.history_.series)
+    answer(
+        arguments,
+        f"forecasts of {arguments.target!r}: {n_series} series, {len(table)} rows, "
+        f"{forecaster.horizon_} periods ahead, base model {regressor.base_model_.name}\n"
+        f"{hold_out_scores(regressor)}\n"
+        f"{regressor.n_steps_} steps, stopped by {regressor.stop_reason_}\n"
+        f"saved {arguments.out}",
+        {
+            "task": "forecasting",
+            "target": arguments.target,
+            "rows": len(table),
+            "series": n_series,
+            "horizon": forecaster.horizon_,
+            **describe(regressor),
+            "deployed_weights": regressor.deployed_weights_,
+            "n_steps": regressor.n_steps_,
             "path": arguments.out,
         },
     )

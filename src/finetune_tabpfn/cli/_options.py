@@ -13,11 +13,11 @@ TABLE_FORMATS = "CSV, Parquet or JSON (records or lines)"
 TASKS = ("auto", "classification", "regression")
 
 
-def add_task(parser: argparse._ActionsContainer) -> None:
-    """Add the option that sets the task."""
+def add_task(parser: argparse._ActionsContainer, *more: str) -> None:
+    """Add the option that sets the task, one of the usual ones or of some more."""
     parser.add_argument(
         "--task",
-        choices=TASKS,
+        choices=(*TASKS, *more),
         default="auto",
         help="auto: whole numbers of at most 20 values, text and booleans are classes",
     )

@@ -16,8 +16,9 @@ from finetune_tabpfn.cli._options import (
     add_missing_values,
     answer,
 )
-from finetune_tabpfn.data._io import write_table
+from finetune_tabpfn.data._io import read_table, write_table
 from finetune_tabpfn.data._sampling import batches
+from finetune_tabpfn.forecasting._forecaster import FinetunedTabPFNForecaster
 from finetune_tabpfn.models._export import load_fitted
 from finetune_tabpfn.studies._models import features_of, read_for
 
@@ -28,7 +29,8 @@ def add(commands: Commands) -> None:
         "predict",
         help="predict the rows of a file",
         description="Predict the rows of a file: a column `prediction`, and for classes a "
-        "probability for each. Columns that the model was not fitted on are left out.",
+        "probability for each. Columns that the model was not fitted on are left out. Of a "
+        "forecaster: what comes after the file's last targets; rows without hold the covariates.",
     )
     parser.add_argument(
         "model", type=Path, help="what `fit` saved (.joblib), or a .tabpfn_fit file of tabpfn"
@@ -44,6 +46,9 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Predict the rows of a file."""
     model = load_fitted(arguments.model)
+    if isinstance(model, FinetunedTabPFNForecaster):
+        _forecast(arguments, model)
+        return
     rows = read_for(model, arguments.data, missing_values=arguments.missing_values)
     X = features_of(model, rows, arguments.data)
     parts = [predictions(model, X.iloc[some]) for some in batches(len(X), arguments.batch_size)]
@@ -53,6 +58,20 @@ def run(arguments: argparse.Namespace) -> None:
         arguments,
         f"predicted {len(rows)} rows, saved {arguments.out}",
         {"rows": len(rows), "columns": list(predicted.columns), "path": arguments.out},
+    )
+
+
+def _forecast(arguments: argparse.Namespace, model: FinetunedTabPFNForecaster) -> None:
+    """Forecast what comes after the targets of a file, or of `fit` where it has none."""
+    table = read_table(arguments.data, missing_values=arguments.missing_values)
+    if model.target_ in table and table[model.target_].notna().any():
+        model.update(table)
+    forecast = model.predict(future=table)
+    write_table(forecast, arguments.out)
+    answer(
+        arguments,
+        f"forecast {len(forecast)} rows, saved {arguments.out}",
+        {"rows": len(forecast), "columns": list(forecast.columns), "path": arguments.out},
     )
 
 

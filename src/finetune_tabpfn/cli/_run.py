@@ -131,9 +131,11 @@ def _summary(result: dict[str, Any]) -> str:
 def _scores(result: dict[str, Any]) -> str:
     """Return base and deployed side by side."""
     columns = {}
-    for name in ("base", "deployed"):
-        hold_out, test = result["hold_out"], result["test"]
-        scores = {f"hold-out {result['scoring']}": hold_out[name]["score"]} if hold_out else {}
+    hold_out, test = result["hold_out"], result["test"]
+    for name in dict.fromkeys(("base", "deployed", *(test or ()))):
+        scores = {}
+        if hold_out and name in hold_out:
+            scores[f"hold-out {result['scoring']}"] = hold_out[name]["score"]
         if test:
             scores |= {f"test {key}": value for key, value in test[name].items() if key != "score"}
         columns[name] = scores

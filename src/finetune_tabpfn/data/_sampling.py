@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -97,10 +98,41 @@ def hold_out_groups(
     return train, held_out
 
 
-def last_rows(n_rows: int, fraction: float) -> tuple[Indices, Indices]:
-    """Divide rows that are in the order of time: the last ones are held out."""
-    n_held_out = min(max(1, round(fraction * n_rows)), n_rows - 1)
-    return np.arange(n_rows - n_held_out), np.arange(n_rows - n_held_out, n_rows)
+@dataclass(frozen=True)
+class TimeOrder:
+    """When rows are from, and how far what is predicted lies from what it is predicted from.
+
+    Attributes
+    ----------
+    moments : ndarray of float64 of shape (n_rows,)
+        In any unit.
+    gap : float
+        In the same unit: rows so close before the ones to predict are left out.
+    """
+
+    moments: npt.NDArray[np.float64]
+    gap: float = 0.0
+
+    def take(self, rows: Indices) -> TimeOrder:
+        """Return the order of some of the rows."""
+        return TimeOrder(self.moments[rows], self.gap)
+
+    def before(self, moment: float) -> npt.NDArray[np.bool_]:
+        """Tell which rows may be known when a moment is predicted."""
+        return self.moments < moment - self.gap
+
+    @cached_property
+    def starts(self) -> npt.NDArray[np.float64]:
+        """Moments at which a split may be cut, as far as they leave rows on both sides.
+
+        A quarter of the rows lies before, and a tenth behind, where gap and ties allow.
+        """
+        ordered = np.sort(self.moments)
+        starts = np.unique(ordered)
+        n_before = np.searchsorted(ordered, starts - self.gap)
+        n_behind = len(ordered) - np.searchsorted(ordered, starts)
+        good = (n_before >= len(ordered) / 4) & (n_behind >= len(ordered) / 10)
+        return starts[good] if good.any() else starts[n_before > 0]
 
 
 @dataclass(frozen=True)
@@ -143,6 +175,9 @@ class SplitSampler:
     groups : ndarray of int64 of shape (n_rows,), optional
         Group codes. No group is then both in context and query, and either may be smaller than
         asked for.
+    time : TimeOrder, optional
+        Query rows then come after all context rows, by the gap at least: the ones that follow a
+        moment drawn at random. Either may be smaller than asked for.
     """
 
     n_rows: int
@@ -152,13 +187,16 @@ class SplitSampler:
     classes: Indices | None = None
     balanced: bool = False
     groups: Indices | None = None
+    time: TimeOrder | None = None
 
     def draw(self, step: int, n: int) -> Split:
         """Return the n-th split of a step."""
         rng = np.random.default_rng((self.seed, step, n))
         order = rng.permutation(self.n_rows)
         query = None
-        if self.groups is not None:
+        if self.time is not None and len(self.time.starts):
+            order, query = in_time(order, self.time, self.groups, self.query_size, rng)
+        elif self.groups is not None:
             order, query = apart(order, self.groups, self.query_size, rng)
         if self.classes is not None:
             order = one_of_each_first(order, self.classes, limit=self.context_size // 2)
@@ -168,6 +206,27 @@ class SplitSampler:
             query = order[self.context_size : self.context_size + self.query_size]
         context = order[: self.context_size]
         return Split(context, query, seed=int(rng.integers(2**31)))
+
+
+def in_time(
+    order: Indices,
+    time: TimeOrder,
+    groups: Indices | None,
+    query_size: int,
+    rng: np.random.Generator,
+) -> tuple[Indices, Indices]:
+    """Take the rows that follow a moment for the query rows; returns the rows before it, and them.
+
+    Of a group with rows on both sides, the earlier ones are left out, unless none would be left.
+    """
+    start = rng.choice(time.starts)
+    known = order[time.before(start)[order]]
+    later = order[time.moments[order] >= start]
+    query = later[np.argsort(time.moments[later], kind="stable")][:query_size]
+    if groups is not None:
+        others = known[~np.isin(groups[known], groups[query])]
+        known = others if len(others) else known
+    return known, query
 
 
 def apart(

@@ -18,7 +18,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import column_or_1d
 
 from finetune_tabpfn.data._columns import DATES, SPANS, table_of_objects, tidy_columns
-from finetune_tabpfn.data._sampling import Indices, take_rows
+from finetune_tabpfn.data._sampling import Indices, TimeOrder, take_rows
 
 Table = pd.DataFrame | npt.NDArray[Any]
 NUMBER_KINDS = "biuf"  # numpy's letters for arrays of booleans, integers and floats
@@ -26,12 +26,13 @@ NUMBER_KINDS = "biuf"  # numpy's letters for arrays of booleans, integers and fl
 
 @dataclass(frozen=True)
 class LabelledTable:
-    """Rows with their targets and, if given, weights and group codes."""
+    """Rows with their targets and, if given, weights, group codes and their order in time."""
 
     X: Table
     y: npt.NDArray[Any]
     weight: npt.NDArray[np.float64] | None = None
     groups: Indices | None = None
+    time: TimeOrder | None = None
 
     def take(self, rows: Indices) -> LabelledTable:
         """Return the table of some of the rows."""
@@ -40,6 +41,7 @@ class LabelledTable:
             self.y[rows],
             None if self.weight is None else self.weight[rows],
             None if self.groups is None else self.groups[rows],
+            None if self.time is None else self.time.take(rows),
         )
 
 

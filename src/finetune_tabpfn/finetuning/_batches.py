@@ -226,6 +226,7 @@ def _batches_of(problem: FineTuningProblem, settings: Settings, seed: int) -> Sp
         classes,
         balanced=settings.balanced_contexts,
         groups=problem.groups,
+        time=problem.time,
     )
     splits = _defaults.batch_size(settings.batch_size, table.device, sizes)
     return SplitBatches(table, sampler, splits, training.gradient_accumulation_steps)

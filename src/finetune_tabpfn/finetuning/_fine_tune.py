@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -19,7 +20,7 @@ from finetune_tabpfn.finetuning._settings import Settings
 from finetune_tabpfn.finetuning._trainable import TrainedPart, trained_part
 from finetune_tabpfn.training._callbacks import DivergenceGuard, EarlyStopping, MaxSteps
 from finetune_tabpfn.training._checkpoints import FoldCheckpoints, is_over, unpack
-from finetune_tabpfn.training._loop import TrainConfig, logger, train
+from finetune_tabpfn.training._loop import TrainConfig, constant_after_warmup, logger, train
 from finetune_tabpfn.training._optimizer import AdamW
 from finetune_tabpfn.training._state import TrainState, new_state
 from finetune_tabpfn.training._stop_reasons import StopReason
@@ -218,6 +219,7 @@ def loop_config(
         max_grad_norm=settings.training.max_grad_norm,
         ema_decay=settings.training.ema_decay,
         plateau_patience=settings.training.plateau_patience,
+        schedule=partial(constant_after_warmup, warmup_steps=settings.training.warmup_steps),
     )
     # without scores there is no plateau
     return config if validates else replace(config, plateau_patience=0)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from finetune_tabpfn import _tabpfn
 from finetune_tabpfn._scoring import HoldOutScore
 from finetune_tabpfn._tasks import Task
-from finetune_tabpfn.data._sampling import Indices
+from finetune_tabpfn.data._sampling import Indices, TimeOrder
 from finetune_tabpfn.data._validation import LabelledTable
 from finetune_tabpfn.finetuning import _defaults
 from finetune_tabpfn.finetuning._budget import WARM_UP_SHARE, Timer
@@ -30,6 +30,8 @@ class FineTuningProblem:
         None without a hold-out.
     groups : ndarray of int64 of shape (n_train,), optional
         Group codes, which no split separates.
+    time : TimeOrder, optional
+        Of the training rows: query rows of a split then come after its context rows.
     seconds : float
         What it takes to prepare, without warming up.
     """
@@ -37,6 +39,7 @@ class FineTuningProblem:
     table: _tabpfn.PreparedTable
     score: HoldOutScore | None
     groups: Indices | None = None
+    time: TimeOrder | None = None
     seconds: float = 0.0
 
 
@@ -97,4 +100,4 @@ def prepare_problem(
         began = timer.clock()
         blueprint.fit(training.X, training.y)
         seconds = min(seconds, timer.clock() - began)
-    return FineTuningProblem(table, score, training.groups, seconds)
+    return FineTuningProblem(table, score, training.groups, training.time, seconds)

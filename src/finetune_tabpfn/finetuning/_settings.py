@@ -39,6 +39,8 @@ class Training:
         over it. 0 deploys the best evaluation wherever it scores higher than the base.
     query_size : int, default=None
         Query rows of a split. None: 40 % of the split's rows, at most 1,024.
+    warmup_steps : int, default=5
+        Steps in which the learning rate rises to its peak.
     gradient_accumulation_steps : int, default=1
         Forward and backward passes that an update spreads its `batch_size` splits over: the
         same gradient with less memory.
@@ -51,6 +53,7 @@ class Training:
     min_delta: float = 1e-4
     min_gain_se: float = 0.5
     query_size: int | None = None
+    warmup_steps: int = 5
     gradient_accumulation_steps: int = 1
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -61,6 +64,7 @@ class Training:
         "min_delta": [Interval(Real, 0, None, closed="left")],
         "min_gain_se": [Interval(Real, 0, None, closed="left")],
         "query_size": [Interval(Integral, 1, None, closed="left"), None],
+        "warmup_steps": [Interval(Integral, 1, None, closed="left")],
         "gradient_accumulation_steps": [Interval(Integral, 1, None, closed="left")],
     }
 

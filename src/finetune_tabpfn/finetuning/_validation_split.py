@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from numbers import Integral, Real
 from typing import Any
@@ -12,7 +12,8 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from finetune_tabpfn._tasks import Task
-from finetune_tabpfn.data._sampling import Indices, hold_out, hold_out_groups, last_rows
+from finetune_tabpfn.data._sampling import Indices, hold_out, hold_out_groups
+from finetune_tabpfn.data._time_split import TimeSplit, time_split_of
 from finetune_tabpfn.data._validation import LabelledTable
 from finetune_tabpfn.finetuning import _defaults
 
@@ -24,7 +25,7 @@ class ValidationSplit:
     Parameters
     ----------
     validation : "random", "time", float, int, splitter, array-like or None
-        As the parameter of the estimators.
+        As the parameter of the estimators. "time" and `TimeSplit` also say when the rows are from.
     n_folds : int or "auto"
         "auto" may make several where the rows are divided at random.
     learning_rate : float, "auto" or None
@@ -58,6 +59,8 @@ class ValidationSplit:
         """
         way = self.validation
         n_folds = self._number(table, validation, task)
+        if (by_time := time_split_of(way)) is not None:
+            table = replace(table, time=by_time.order(table.X))
         if n_folds > 1:
             if validation is not None:
                 raise ValueError(f"n_folds={n_folds} does not go with X_val; leave it at 1.")
@@ -154,7 +157,8 @@ def divide_in_folds(
     if isinstance(validation, (str, Real)):
         if validation == "time":
             raise ValueError(
-                f"n_folds={n_folds} does not go with validation='time'; a TimeSeriesSplit does."
+                f"n_folds={n_folds} does not go with validation='time'; "
+                f"TimeSplit(n_splits={n_folds}) does."
             )
         kind = StratifiedKFold if table.groups is None else StratifiedGroupKFold
         splitter = kind(n_folds, shuffle=True, random_state=seed)
@@ -196,9 +200,9 @@ def _rows(
         validation = int(validation) / n_rows
     if isinstance(validation, Real):
         validation, fraction = "random", float(validation)
+    if (by_time := time_split_of(validation)) is not None:
+        return _last_split(by_time, table, fraction)
     if isinstance(validation, str):
-        if validation == "time":
-            return last_rows(n_rows, fraction)
         strata = task.strata(table.y)
         if table.groups is not None:
             return hold_out_groups(strata, table.groups, fraction, rng)
@@ -228,6 +232,15 @@ def _given_rows(n_rows: int, validation: Any) -> tuple[Indices, Indices]:
             "split empty."
         )
     return train, held_out
+
+
+def _last_split(
+    by_time: TimeSplit, table: LabelledTable, fraction: float
+) -> tuple[Indices, Indices]:
+    """Return the split of which the last rows are held out."""
+    time = table.time or by_time.order(table.X)
+    *_, last = by_time.split_moments(time, table.groups, fraction)
+    return last
 
 
 def _first_split(table: LabelledTable, splitter: Any) -> tuple[Indices, Indices]:

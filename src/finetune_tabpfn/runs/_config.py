@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
-from finetune_tabpfn.runs._fields import in_words, settings_of_estimators
+from finetune_tabpfn.forecasting._forecaster import OWN_PARAMETERS, FinetunedTabPFNForecaster
+from finetune_tabpfn.runs._fields import fields_of, in_words, settings_of_estimators
 from finetune_tabpfn.utils._text import unknown_name
 from finetune_tabpfn.utils._yaml import read_yaml, to_yaml
 
@@ -37,9 +38,10 @@ class Data(Section):
         description="The table to learn from: CSV, Parquet or JSON (records or lines)."
     )
     target: str = Field(description="Name of the column to predict.")
-    task: Literal["auto", "classification", "regression"] = Field(
+    task: Literal["auto", "classification", "regression", "forecasting"] = Field(
         "auto",
-        description='"auto": text, booleans and whole numbers of at most 20 values are classes.',
+        description='"auto": text, booleans and whole numbers of at most 20 values are classes. '
+        '"forecasting" needs the section of that name.',
     )
     test_path: str | None = Field(
         None,
@@ -112,6 +114,34 @@ Finetuning = create_model(
 )
 
 
+_FORECASTING: dict[str, Any] = {
+    name: (field.annotation, field)
+    for name, field in fields_of(FinetunedTabPFNForecaster).items()
+    if name in OWN_PARAMETERS
+}
+Forecasting = create_model(
+    "Forecasting",
+    __base__=Section,
+    __doc__="For `task: forecasting`: what is when, how far to forecast, and the backtest.",
+    **_FORECASTING,
+    n_windows=(
+        int,
+        Field(3, ge=0, description="Horizons at the end that a backtest forecasts; 0: none."),
+    ),
+    max_train_size=(
+        int | None,
+        Field(None, ge=1, description="Periods that a window of the backtest learns from at most."),
+    ),
+    refit=(
+        bool,
+        Field(
+            False,
+            description="Whether the backtest trains for every window, not only before the first.",
+        ),
+    ),
+)
+
+
 class RunConfig(Section):
     """A run: what is learned from, how, and where the results go."""
 
@@ -120,6 +150,7 @@ class RunConfig(Section):
     data: Data
     base_model: Base
     finetuning: Finetuning  # type: ignore[valid-type]
+    forecasting: Forecasting  # type: ignore[valid-type]
     logging: Logging
     output: Output
 

@@ -137,4 +137,3 @@ def dry_run(estimator: Any, tables: Tables) -> DryRun:
         most_seconds=min(len(fit.folds) * seconds, estimator.time_limit or math.inf),
         memory_mb=peak_memory() + memory / 1e6,
     )
-

@@ -145,7 +145,7 @@ def _type(constraints: Any) -> Any:
     if constraints == "no_validation":
         return Any
     types = [_type_of_one(constraint) for constraint in constraints]
-    return Union[tuple(kind for kind in types if kind)]
+    return Union[tuple(kind for kind in types if kind)]  # noqa: UP007 - there is no other way
 
 
 def _type_of_one(constraint: Any) -> Any:

@@ -60,7 +60,7 @@ def add_option(
 def chosen_parameters(
     arguments: argparse.Namespace, of: Callable[..., Any] | None = None
 ) -> dict[str, Any]:
-    """Return the settings of the estimators, or parameters of a function, among parsed arguments."""
+    """Return settings of the estimators, or parameters of a function, among parsed arguments."""
     return {name: getattr(arguments, name) for name in _fields(of)}
 
 

@@ -12,18 +12,19 @@ from typing import Any
 
 import joblib
 
-from finetune_tabpfn.loggers._plot import save_curve
 from finetune_tabpfn._estimators import new_estimator
-from finetune_tabpfn.models._export import checkpoint_name, describe, save_model
-from finetune_tabpfn.utils._files import save_whole
-from finetune_tabpfn.data._validation import LabelledTable
-from finetune_tabpfn.loggers._level import messages
-from finetune_tabpfn.loggers._base import peak_memory
-from finetune_tabpfn.runs._config import RunConfig
-from finetune_tabpfn.runs._folders import METRICS, link_best, new_folder
-from finetune_tabpfn.runs._tables import Tables, read_tables
 from finetune_tabpfn._scoring import HoldOutScore
 from finetune_tabpfn._tasks import Classification, Regression
+from finetune_tabpfn.data._validation import LabelledTable
+from finetune_tabpfn.loggers._base import peak_memory
+from finetune_tabpfn.loggers._level import messages
+from finetune_tabpfn.loggers._plot import save_curve
+from finetune_tabpfn.models._export import checkpoint_name, describe, save_model
+from finetune_tabpfn.runs._config import RunConfig
+from finetune_tabpfn.runs._folders import METRICS, link_best, new_folder
+from finetune_tabpfn.runs._forecast import execute_forecast
+from finetune_tabpfn.runs._tables import Tables, read_tables
+from finetune_tabpfn.utils._files import save_whole
 from finetune_tabpfn.utils._text import to_json
 
 # of the parameters, what shapes a predictor that is not trained: the base model's to compare with
@@ -60,6 +61,8 @@ def execute(config: RunConfig, *, progress: bool = False) -> dict[str, Any]:
     estimator.joblib, the network as a checkpoint for plain TabPFN (with one fold) and what the
     loggers write. metrics.json comes last: where it is missing, the run did not end.
     """
+    if config.data.task == "forecasting":
+        return execute_forecast(config, progress=progress)
     began = time.monotonic()
     tables = read_tables(config)
     estimator = make_estimator(config, tables, verbose=progress)

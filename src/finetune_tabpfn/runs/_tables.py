@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from finetune_tabpfn.finetuning._validation_split import divide
-from finetune_tabpfn.data._validation import LabelledTable, check_groups, check_target, check_weight
-from finetune_tabpfn.data._kinds import names_of_text
-from finetune_tabpfn.runs._config import Data, RunConfig
-from finetune_tabpfn.data._io import infer_task, read_table, split_target
 from finetune_tabpfn._tasks import Classification, Kind, Regression, Task
+from finetune_tabpfn.data._io import infer_task, read_table, split_target
+from finetune_tabpfn.data._kinds import names_of_text
+from finetune_tabpfn.data._validation import LabelledTable, check_groups, check_target, check_weight
+from finetune_tabpfn.finetuning._validation_split import divide
+from finetune_tabpfn.runs._config import Data, RunConfig
 
 TEST_STREAM = 1  # of the seed; the hold-out is drawn from another one
 
@@ -52,6 +52,8 @@ def read_tables(config: RunConfig) -> Tables:
         When a file cannot be read, or lacks a column or a label that it needs.
     """
     data = config.data
+    if data.task == "forecasting":
+        raise ValueError("data.task=forecasting: a dry run is of the other tasks alone.")
     table = read_table(data.path, missing_values=data.missing_values)
     features, target = split_target(table, data.target)
     kind = infer_task(target) if data.task == "auto" else data.task

@@ -1,0 +1,56 @@
+"""The rows to forecast: what comes after the last target of each series."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from finetune_tabpfn.forecasting._rows import History, Places, refuse_unknown
+
+
+def coming_rows(
+    history: History, horizon: int, covariates: Sequence[Any], future: pd.DataFrame | None
+) -> pd.DataFrame:
+    """Return the rows of the next periods, series by series, with their covariates.
+
+    Parameters
+    ----------
+    history : History
+    horizon : int
+        Periods after the last target of each series.
+    covariates : sequence of str
+    future : DataFrame, optional
+        Where the covariates stand; rows of other stamps are not looked at.
+
+    Raises
+    ------
+    ValueError
+        For covariates that are not given for every row.
+    """
+    series = np.repeat(np.arange(len(history.series)), horizon)
+    position = history.last[series] + np.tile(np.arange(1, horizon + 1), len(history.series))
+    rows = history.rows(Places(position, series))
+    if not len(covariates):
+        return rows
+    if future is None:
+        raise ValueError(
+            f"future=None: the covariates {list(covariates)!r} must be known for the {horizon} "
+            "periods to forecast; give a DataFrame with them."
+        )
+    refuse_unknown([*history.layout.names, *covariates], future, "future")
+    given = history.places(future)
+    keys = pd.MultiIndex.from_arrays([given.series, given.position])
+    wanted = pd.MultiIndex.from_arrays([series, position])
+    lacking = np.flatnonzero(~wanted.isin(keys))
+    if len(lacking):
+        stamp = history.grid.stamps(position)[lacking[0]]
+        raise ValueError(
+            f"future has no row for {stamp}, for which the covariates {list(covariates)!r} must be "
+            "known."
+        )
+    values = future[list(covariates)].set_axis(keys)
+    values = values[~values.index.duplicated(keep="last")].reindex(wanted)
+    return rows.assign(**{name: values[name].to_numpy() for name in covariates})

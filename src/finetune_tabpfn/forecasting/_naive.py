@@ -1,0 +1,84 @@
+"""The seasonal naive forecast: what was one season before. What every forecast has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+
+from finetune_tabpfn.forecasting._features import looked_up, seasonal_lag
+from finetune_tabpfn.forecasting._forecaster import QUANTILES
+from finetune_tabpfn.forecasting._rows import History, Layout, Places
+from finetune_tabpfn.forecasting._seasons import find_seasons
+
+
+class SeasonalNaive(BaseEstimator):
+    """Forecasts what was one season before, with the quantiles of the errors that this made.
+
+    Parameters
+    ----------
+    season : int, default=None
+        Periods; None: the strongest that is found, else 1, the last target.
+    time_column, id_column, freq
+        As of `FinetunedTabPFNForecaster`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from finetune_tabpfn.forecasting import SeasonalNaive
+    >>> table = pd.DataFrame({"day": pd.date_range("2024-01-01", periods=6), "y": [1, 2, 3] * 2})
+    >>> SeasonalNaive(season=3).fit(table, "y", 2).predict()["forecast"].tolist()
+    [1.0, 2.0]
+    """
+
+    def __init__(
+        self,
+        season: int | None = None,
+        *,
+        time_column: Any = None,
+        id_column: Any = None,
+        freq: Any = None,
+    ) -> None:
+        self.season = season
+        self.time_column = time_column
+        self.id_column = id_column
+        self.freq = freq
+
+    def fit(self, df: pd.DataFrame, target: str, horizon: int | None = None) -> Any:
+        """Note the series."""
+        layout = Layout.of(df, self.time_column, self.id_column)
+        known = df[df[target].notna()]
+        history = History.of(known, known[target].to_numpy(dtype=np.float64), layout, self.freq)
+        filled = pd.DataFrame(history.values).ffill().to_numpy(dtype=np.float64)
+        self.history_, self.horizon_ = replace(history, values=filled), int(horizon or 1)
+        self.last_ = history.last
+        found = find_seasons(history.values, history.grid.frequency)
+        self.season_ = self.season or (found or [1])[0]
+        return self
+
+    def predict(
+        self,
+        horizon: int | None = None,
+        *,
+        future: pd.DataFrame | None = None,
+        quantiles: Sequence[float] = QUANTILES,
+    ) -> pd.DataFrame:
+        """Forecast; `future` is not looked at."""
+        asked, history = int(horizon or self.horizon_), self.history_
+        step = np.tile(np.arange(1, asked + 1), len(history.series))
+        series = np.repeat(np.arange(len(history.series)), asked)
+        places = Places(self.last_[series] + step, series)
+        lag = seasonal_lag(self.season_, step)
+        found = history.rows(places)
+        forecast = looked_up(history.values, places, lag)
+        found["forecast"] = forecast
+        errors = np.abs(history.values[self.season_ :] - history.values[: -self.season_])
+        for level in quantiles:
+            beyond = np.nanquantile(errors, abs(2 * level - 1), axis=0)[series]
+            beyond = np.sign(level - 0.5) * beyond * np.sqrt(lag / self.season_)
+            found[f"{level:g}"] = forecast + beyond
+        return found
