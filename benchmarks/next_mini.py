@@ -32,7 +32,7 @@ from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor,
 from finetune_tabpfn._tasks import Kind
 from finetune_tabpfn.finetuning._budget import Timer
 from finetune_tabpfn.models import _base_models
-from finetune_tabpfn.pretraining import CausalPrior, PretrainConfig, pretrain
+from finetune_tabpfn.pretraining import CausalPrior, PretrainConfig, Prior, Tables, pretrain
 from finetune_tabpfn.pretraining._batches import Pass, PriorBatches
 from finetune_tabpfn.pretraining._recipes import recipe
 from finetune_tabpfn.pretraining._run import adopt, new_batches, new_specs
@@ -54,8 +54,9 @@ LARGE_PASSES, LARGE_ROWS, LARGE_COLUMNS = 16, 1024, 24
 
 @dataclass(frozen=True)
 class Variant:
-    """What differs from a plain continuation: settings of the prior, settings of the run."""
+    """What differs from a plain continuation: settings of the run, and of the prior in a share."""
 
+    share: float = 0.0
     prior: dict[str, float] = field(default_factory=dict)
     run: dict[str, Any] = field(default_factory=dict)
 
@@ -63,11 +64,33 @@ class Variant:
 VARIANTS = {
     "plain": Variant(),
     "again": Variant(run={"seed": 1}),  # what chance alone makes of it
-    "forests": Variant({"forests": 0.4}),
-    "heavy": Variant({"heavy_tails": 0.25, "zero_inflated": 0.15}),
-    "levels": Variant({"many_levels": 0.3, "label_noise": 0.5}),
+    "forests": Variant(0.4, {"forests": 1.0}),
+    "heavy": Variant(0.4, {"heavy_tails": 0.6, "zero_inflated": 0.4}),
+    "levels": Variant(0.4, {"many_levels": 1.0, "label_noise": 0.7}),
     "large": Variant(run={"stages": {1: [2048, 12]}}),
 }
+
+
+@dataclass(frozen=True)
+class MixedPrior:
+    """Tables of another prior in a share of the passes; in the others the plain ones, to the bit.
+
+    So less of what two continuations differ in is chance.
+    """
+
+    plain: Prior
+    other: Prior
+    share: float
+
+    def __call__(
+        self, n_tables: int, n_rows: int, n_columns: int, generator: torch.Generator
+    ) -> Tables:
+        """Draw tables; the seed of the pass says of which prior."""
+        is_other = generator.initial_seed() % 1000 < 1000 * self.share
+        prior = self.other if is_other else self.plain
+        return prior(n_tables, n_rows, n_columns, generator)
+
+
 # kinds of validation tables; those of one task alone draw nothing else for the other
 WORLDS: dict[str, dict[str, float]] = {
     "ordinary": {},
@@ -167,7 +190,8 @@ def model_of(name: str, config: PretrainConfig, out: Path) -> Path:
     own = PretrainConfig(**vars(config) | variant.run)
     steps = round(config.steps * cells(config) / cells(own))  # as many cells
     own = PretrainConfig(**vars(own) | {"steps": steps, "eval_interval": steps})
-    prior = CausalPrior(config.kind, config.max_classes - 2, **variant.prior)
+    other = new_prior(config, **variant.prior)
+    prior = MixedPrior(new_prior(config), other, variant.share)
     run = out / f"run-{name}-{config.kind}-v3.safetensors"
     pretrain(
         run, own, prior=prior, start=_base_models.mini(config.kind).path, resume=True, device="cpu"
@@ -187,10 +211,14 @@ def cells(config: PretrainConfig) -> int:
     return sum(batches.cost(step) for step in range(config.steps))
 
 
+def new_prior(config: PretrainConfig, **settings: float) -> CausalPrior:
+    """Return the prior with some of its settings changed."""
+    return CausalPrior(config.kind, config.max_classes - 2, **settings)
+
+
 def drawing(config: PretrainConfig, **settings: float) -> PriorBatches:
     """Return the tables of a prior with the given settings."""
-    prior = CausalPrior(config.kind, config.max_classes - 2, **settings)
-    return new_batches(config, prior, new_specs(config), CPU, Timer(None))
+    return new_batches(config, new_prior(config, **settings), new_specs(config), CPU, Timer(None))
 
 
 def is_of(world: str, kind: Kind) -> bool:
