@@ -1,12 +1,14 @@
 """Make the outputs that the documentation shows again, where a command stands above them.
 
     python benchmarks/outputs.py docs/command-line.md [--only demo info] [--dry-run]
+    python benchmarks/outputs.py docs/prepare-evaluate-preview.md --data FOLDER
 
 Every line `$ command` in a fenced block is run, in the order of the file and in one empty folder
-beside a copy of `examples/`; what it prints replaces what stood below it. Of an output that was cut
-by a line of `...`, as many lines are kept as before; of a progress bar, its last state; a path is
-shortened to what does not depend on the machine. With `--only`, the blocks of some sections alone,
-and of the commands above them those that leave files behind.
+beside copies of `examples/` and of the files of a folder, if one is given; what it prints replaces
+what stood below it. A file that `cat` shows is written as shown, unless it is there. Of an output
+that was cut by a line of `...`, as many lines are kept as before; of a progress bar, its last
+state; a path is shortened to what does not depend on the machine. With `--only`, the blocks of
+some sections alone, and of the commands above them those that leave files behind.
 """
 
 from __future__ import annotations
@@ -41,10 +43,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--only", nargs="*", metavar="SECTION", help="headings, as written")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="files that commands read")
     parser.add_argument("--dry-run", action="store_true", help="print the files instead")
     arguments = parser.parse_args()
     for file in arguments.files:
         with tempfile.TemporaryDirectory() as folder:
+            if arguments.data is not None:
+                shutil.copytree(arguments.data, folder, dirs_exist_ok=True)
             shutil.copytree(ROOT / "examples", Path(folder, "examples"))
             text = made_again(file.read_text(encoding="utf-8"), Path(folder), arguments.only)
         if arguments.dry_run:
@@ -61,6 +66,7 @@ def made_again(text: str, folder: Path, only: list[str] | None) -> str:
         is_wanted = only is None or not {*heading}.isdisjoint(only)
         lines: list[str] = []
         for shown in commands(match[1]):
+            write_shown(shown, folder)
             if not is_wanted and " --out " not in shown.command:
                 lines += [f"$ {shown.command}", *shown.output]
                 continue
@@ -77,6 +83,14 @@ def commands(block: str) -> Iterator[Shown]:
     for part in re.split(r"(?m)^\$ ", block)[1:]:
         command, *output = part.rstrip("\n").split("\n")
         yield Shown(command, output)
+
+
+def write_shown(shown: Shown, folder: Path) -> None:
+    """Write the file whose content is shown, unless there is one."""
+    name = re.fullmatch(r"cat (\S+)", shown.command)
+    if name is not None and not Path(folder, name[1]).exists():
+        content = "\n".join(shown.output).rstrip("\n") + "\n"
+        Path(folder, name[1]).write_text(content, encoding="utf-8")
 
 
 def run(command: str, folder: Path) -> list[str]:

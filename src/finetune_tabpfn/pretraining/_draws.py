@@ -110,3 +110,19 @@ def quantile_codes(draws: Draws, columns: torch.Tensor, most: int) -> torch.Tens
     )
     cuts = torch.where(used, cuts, torch.inf)
     return (columns[:, :, None] > cuts[:, None]).sum(2).float()
+
+
+def level_effects(draws: Draws, columns: torch.Tensor, most: int) -> torch.Tensor:
+    """Cut columns (B, R, C) into up to `most` levels, most of them rare; returns their effects."""
+    n_columns = columns.shape[2]
+    evenness = draws.table_log_uniform(1.0, 4.0)
+    edges = (draws.random(n_columns, most - 1) ** evenness).sort(dim=2).values
+    ranks = columns.argsort(dim=1).argsort(dim=1) / draws.rows
+    levels = torch.searchsorted(edges, ranks.transpose(1, 2).contiguous())
+    return draws.normal(n_columns, most).gather(2, levels).transpose(1, 2)
+
+
+def among(weights: Sequence[float], *shares: float) -> list[float]:
+    """Return shares of the whole, and weights that are reduced to what the shares leave."""
+    left = max(0.0, 1 - sum(shares))
+    return [*shares, *(left * weight for weight in weights)]

@@ -9,7 +9,7 @@ import math
 
 import torch
 
-from finetune_tabpfn.pretraining._draws import Draws, standardise
+from finetune_tabpfn.pretraining._draws import Draws, among, standardise
 
 MECHANISMS = {
     "linear": 0.18,
@@ -22,9 +22,12 @@ MECHANISMS = {
 }
 
 
-def function(draws: Draws, inputs: torch.Tensor, outputs: int) -> torch.Tensor:
-    """Apply a random function of a random kind, shape (B, R, O)."""
+def function(
+    draws: Draws, inputs: torch.Tensor, outputs: int, forests: float = 0.0
+) -> torch.Tensor:
+    """Apply a random function of a random kind, a share of them forests, shape (B, R, O)."""
     functions = {
+        "forest": forest,
         "linear": linear,
         "additive": additive,
         "interactions": interactions,
@@ -33,7 +36,7 @@ def function(draws: Draws, inputs: torch.Tensor, outputs: int) -> torch.Tensor:
         "waves": waves,
         "prototypes": prototypes,
     }
-    kind = draws.pick(list(MECHANISMS), list(MECHANISMS.values()))
+    kind = draws.pick(list(functions), among(list(MECHANISMS.values()), forests))
     scores = functions[kind](draws, inputs, outputs)
     if draws.chance(0.25):  # most relations have a linear part
         scores = standardise(scores) + draws.uniform(0.3, 1.5) * standardise(
@@ -81,6 +84,35 @@ def trees(draws: Draws, inputs: torch.Tensor, outputs: int) -> torch.Tensor:
     worth = draws.normal(count * 2**depth, outputs)
     flat = take(worth, leaves.flatten(1))
     return flat.view(*leaves.shape, outputs).sum(2)
+
+
+def forest(draws: Draws, inputs: torch.Tensor, outputs: int) -> torch.Tensor:
+    """Let a few deep trees vote, whose every node asks a question of its own.
+
+    Unlike oblivious trees they cut the rows into regions of very different size, down to a few
+    rows: the boundaries that TabForestPFN (arXiv 2405.13396) is pretrained on.
+    """
+    n_rows = inputs.shape[1]
+    depth = min(draws.integer(4, 11), int(math.log2(n_rows)) + 1)
+    count = round(draws.log_uniform(1, 12))
+    total = torch.zeros((), device=draws.device)
+    for _ in range(count):
+        nodes = torch.zeros(inputs.shape[:2], dtype=torch.long, device=draws.device)
+        for level in range(depth):
+            n_nodes = 2**level
+            chosen = torch.multinomial(
+                scale(inputs) + 1e-6, n_nodes, replacement=True, generator=draws.generator
+            )
+            values = inputs.gather(2, chosen.gather(1, nodes)[..., None])[..., 0]
+            # the value of a random row of the node as threshold, so that both sides get rows
+            order = draws.random(n_rows).argsort(dim=1)
+            place = order.argsort(dim=1)
+            first = torch.full((draws.tables, n_nodes), n_rows - 1, device=draws.device)
+            first = first.scatter_reduce(1, nodes, place, "amin")
+            thresholds = values.gather(1, order.gather(1, first))
+            nodes = 2 * nodes + (values > thresholds.gather(1, nodes))
+        total = total + take(draws.normal(2**depth, outputs), nodes)
+    return total
 
 
 def network(draws: Draws, inputs: torch.Tensor, outputs: int) -> torch.Tensor:

@@ -17,7 +17,13 @@ import torch
 
 from finetune_tabpfn._tasks import Kind
 from finetune_tabpfn.pretraining import _functions
-from finetune_tabpfn.pretraining._draws import Draws, quantile_codes, standardise
+from finetune_tabpfn.pretraining._draws import (
+    Draws,
+    among,
+    level_effects,
+    quantile_codes,
+    standardise,
+)
 
 MANY_CLASSES = 5
 ROWS_PER_CLASS = 12  # at least, on average: fewer rows teach little but noise
@@ -53,15 +59,48 @@ class Prior(Protocol):
 class CausalPrior:
     """Structural causal models with a target that depends on them in one of many ways.
 
+    The shares, each from 0 to 1, are those of the batches of tables that are drawn together.
+
     Parameters
     ----------
     kind : {"classification", "regression"}
     max_classes : int
         Classes range from 2 to this many, in tables of enough rows.
+    forests : float
+        Share, among the mechanisms of the target, of forests with complex boundaries: a few deep
+        trees that ask every node a question of its own, down to leaves of few rows.
+    many_levels : float
+        Share in which some columns are categories of up to 100 levels, each with an effect of
+        its own, and most of them rare.
+    heavy_tails, zero_inflated : float
+        Shares, among the shapes of a real-valued target, of heavy tails, and of zeros in 20 to
+        80 % of the rows.
+    label_noise : float
+        Share of classifications in which labels are flipped, up to 40 % of a table's.
+
+    Raises
+    ------
+    ValueError
+        When a share is out of range, or both of a real-valued target are more than 1 together.
     """
 
     kind: Kind
     max_classes: int = 30
+    forests: float = 0.0
+    many_levels: float = 0.0
+    heavy_tails: float = 0.0
+    zero_inflated: float = 0.0
+    label_noise: float = 0.25
+
+    def __post_init__(self) -> None:
+        for name in ("forests", "many_levels", "heavy_tails", "zero_inflated", "label_noise"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be from 0 to 1.")
+        if self.heavy_tails + self.zero_inflated > 1:
+            raise ValueError(
+                f"heavy_tails={self.heavy_tails!r} and zero_inflated={self.zero_inflated!r} must "
+                "not be more than 1 together."
+            )
 
     def __call__(
         self, n_tables: int, n_rows: int, n_columns: int, generator: torch.Generator
@@ -72,11 +111,11 @@ class CausalPrior:
         clusters = _clusters(draws, max(n_classes, 2))
         nodes = _nodes(draws, n_columns, clusters)
         columns, hidden = _choose_columns(draws, nodes, n_columns)
-        columns, levels = _discretise(draws, columns)
+        columns, levels = _discretise(draws, columns, self.many_levels)
         if n_classes:
-            y = _classes(draws, columns, hidden, clusters, n_classes)
+            y = _classes(draws, columns, hidden, clusters, n_classes, self)
         else:
-            y = _values(draws, columns, hidden)
+            y = _values(draws, columns, hidden, self)
         x = _observe(draws, columns, levels)
         return Tables(x.transpose(0, 1).contiguous(), y.transpose(0, 1).contiguous())
 
@@ -161,13 +200,20 @@ def _choose_columns(
     return _functions.select(nodes, observed), _functions.select(nodes, hidden)
 
 
-def _discretise(draws: Draws, columns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Turn a share of the columns into a few levels; returns them and the marks (B, C)."""
-    style = draws.pick(["numeric", "mixed", "categorical"], [0.3, 0.4, 0.3])
-    share = {"numeric": 0.0, "mixed": draws.uniform(0.1, 0.8), "categorical": 1.0}[style]
+def _discretise(
+    draws: Draws, columns: torch.Tensor, many: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Turn some columns into levels, many in a share of batches; returns them and marks (B, C)."""
+    style = draws.pick(["many", "numeric", "mixed", "categorical"], among([0.3, 0.4, 0.3], many))
+    share = {"numeric": 0.0, "categorical": 1.0}.get(style, draws.uniform(0.1, 0.8))
     chosen = draws.random(columns.shape[2]) < share
     if share == 0:
         return columns, chosen
+    if style == "many":
+        effects = level_effects(
+            draws, columns, draws.integer(10, max(10, min(100, draws.rows // 4)))
+        )
+        return torch.where(chosen[:, None], standardise(effects), columns), chosen
     most = draws.pick([2, 4, 8, 20], [0.35, 0.3, 0.2, 0.15])
     codes = quantile_codes(draws, columns, most)
     return torch.where(chosen[:, None], standardise(codes), columns), chosen
@@ -192,6 +238,7 @@ def _classes(
     hidden: torch.Tensor,
     clusters: _Clusters | None,
     n_classes: int,
+    prior: CausalPrior,
 ) -> torch.Tensor:
     """Draw the class of every row, shape (B, R)."""
     if clusters is not None and draws.chance(0.75):
@@ -199,10 +246,10 @@ def _classes(
     else:
         one = n_classes == 2 or draws.chance(0.25)  # the classes are ranges of one quantity
         inputs = _relevant(draws, columns, hidden)
-        scores = _functions.function(draws, inputs, 1 if one else n_classes)
+        scores = _functions.function(draws, inputs, 1 if one else n_classes, prior.forests)
         scores = standardise(scores) + _noise(draws, scores)
         y = _cut(draws, scores[..., 0], n_classes) if one else _win(draws, scores)
-    if draws.chance(0.25):
+    if draws.chance(prior.label_noise):
         flipped = draws.random(draws.rows) < 0.4 * draws.random(1)
         y = torch.where(flipped, draws.choice(n_classes, (draws.rows,)), y)
     return y.float()
@@ -230,9 +277,12 @@ def _win(draws: Draws, scores: torch.Tensor) -> torch.Tensor:
     return (scores + lead).argmax(dim=2)
 
 
-def _values(draws: Draws, columns: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+def _values(
+    draws: Draws, columns: torch.Tensor, hidden: torch.Tensor, prior: CausalPrior
+) -> torch.Tensor:
     """Draw a real-valued target, shape (B, R)."""
-    signal = standardise(_functions.function(draws, _relevant(draws, columns, hidden), 1))
+    inputs = _relevant(draws, columns, hidden)
+    signal = standardise(_functions.function(draws, inputs, 1, prior.forests))
     noise = _noise(draws, signal)
     if draws.chance(0.2):  # more noise where some column is large
         noise = noise * (0.7 * columns[..., :1].clamp(-3, 3)).exp()
@@ -240,9 +290,14 @@ def _values(draws: Draws, columns: torch.Tensor, hidden: torch.Tensor) -> torch.
         noise = noise * torch.where(draws.random(draws.rows, 1) < 0.03, 6.0, 1.0)
     y = standardise(signal + noise)[..., 0]
     style = draws.pick(
-        ["as is", "skewed", "root", "ranks", "steps"], [0.55, 0.22, 0.07, 0.08, 0.08]
+        ["heavy tails", "zeros", "as is", "skewed", "root", "ranks", "steps"],
+        among([0.55, 0.22, 0.07, 0.08, 0.08], prior.heavy_tails, prior.zero_inflated),
     )
-    if style == "skewed":
+    if style == "heavy tails":
+        y = _stretch(draws, y)
+    elif style == "zeros":
+        y = _mostly_zero(draws, y, inputs)
+    elif style == "skewed":
         y = (draws.table_log_uniform(0.2, 1.2)[..., 0] * y.clamp(-6, 4)).exp()
     elif style == "root":
         y = y.sign() * y.abs().sqrt()
@@ -251,6 +306,26 @@ def _values(draws: Draws, columns: torch.Tensor, hidden: torch.Tensor) -> torch.
     elif style == "steps":
         y = (y * draws.integer(1, 6)).round()
     return y * (-1.0 if draws.chance(0.5) else 1.0)
+
+
+def _stretch(draws: Draws, y: torch.Tensor) -> torch.Tensor:
+    """Give a standardised target (B, R) a heavy tail on one side, or on both."""
+    if draws.chance(0.6):
+        return (draws.table_log_uniform(0.7, 2.0)[..., 0] * y.clamp(-6, 4)).exp()
+    return y.sign() * y.abs() ** draws.table_log_uniform(1.5, 3.0)[..., 0]
+
+
+def _mostly_zero(draws: Draws, y: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+    """Set 20 to 80 % of a target (B, R) to zero: the lowest, or those that something else says."""
+    score = y
+    if draws.chance(0.5):
+        score = standardise(_functions.function(draws, inputs, 1))[..., 0]
+        score = score + draws.table_log_uniform(0.03, 1.0)[..., 0] * draws.normal(draws.rows)
+    amounts = y - y.amin(dim=1, keepdim=True)
+    if draws.chance(0.5):  # sums of money: skewed
+        amounts = (draws.table_log_uniform(0.3, 1.2)[..., 0] * y.clamp(-6, 4)).exp()
+    ranks = score.argsort(dim=1).argsort(dim=1) / draws.rows
+    return torch.where(ranks < 0.2 + 0.6 * draws.random(1), 0.0, amounts)
 
 
 def _observe(draws: Draws, columns: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
