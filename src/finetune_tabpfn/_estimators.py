@@ -141,6 +141,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         """Return what loggers are told of the fit before it."""
         n_rows, n_columns = fit.table.X.shape
         sizes = {"task": fit.task.kind, "rows": n_rows, "columns": n_columns}
+        sizes["folds"] = len(fit.folds)
         return {**sizes, **_export.describe_start(self, fit.base_model)}
 
     def _record(self, result: FineTuningResult) -> None:

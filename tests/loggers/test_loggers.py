@@ -90,6 +90,14 @@ def test_the_progress_bar():
     assert "early_stopping" in shown
 
 
+def test_every_fold_has_a_bar_of_its_own():
+    out = io.StringIO()
+    bar = ProgressBar(file=out)
+    bar.on_fit_begin({"parameters": {"max_steps": 10, "time_limit": None}, "folds": 4})
+    bar.on_train_begin(TrainState(nn.Linear(1, 1), fold=1))
+    assert "fine-tuning, fold 2 of 4: 0/3 steps" in out.getvalue()
+
+
 def test_history_is_a_frame_of_numbers(fitted):
     assert all(pd.api.types.is_numeric_dtype(dtype) for dtype in fitted.history_.dtypes)
 

@@ -183,12 +183,14 @@ class ProgressBar(Logger):
     ) -> None:
         self.total, self.file, self.clock = total, file, clock
         self.deadline = math.inf
+        self.n_folds = 1
         self._bar: Any = None
 
     def on_fit_begin(self, run: Mapping[str, Any]) -> None:
         """Note how many steps and how much time the fit may take."""
         parameters = run["parameters"]
-        self.total = parameters["max_steps"]
+        self.n_folds = run.get("folds", 1)
+        self.total = math.ceil(parameters["max_steps"] / self.n_folds)  # a bar for each fold
         self.deadline = self.clock() + (parameters["time_limit"] or math.inf)
 
     def on_train_begin(self, state: TrainState) -> None:
@@ -196,7 +198,7 @@ class ProgressBar(Logger):
         self._bar = tqdm(
             total=self.total,
             initial=state.step,
-            desc="fine-tuning",
+            desc=self._named(state),
             unit="step",
             file=self.file or sys.stderr,
             dynamic_ncols=True,
@@ -218,10 +220,15 @@ class ProgressBar(Logger):
     def on_train_end(self, state: TrainState) -> None:
         """Say what ended the run and leave the line."""
         if self._bar is not None:
-            self._bar.set_description_str(f"fine-tuning ({state.stop_reason})")
+            self._bar.set_description_str(f"{self._named(state)} ({state.stop_reason})")
             if self.total:
                 self._bar.total = self._bar.n  # an early stop is no failure, as notebooks show it
             self._bar.close()
+
+    def _named(self, state: TrainState) -> str:
+        if self.n_folds == 1:
+            return "fine-tuning"
+        return f"fine-tuning, fold {state.fold + 1} of {self.n_folds}"
 
     def _show(self, state: TrainState) -> None:
         score = f"{state.history[-1].score:.4g}" if state.history else "-"
