@@ -25,7 +25,7 @@ class Logger(Callback):
         Parameters
         ----------
         run : mapping
-            JSON-like: task, rows, columns, parameters, base_model, versions, and "resumed",
+            JSON-like: task, rows, columns, folds, parameters, base_model, versions, and "resumed",
             whether an earlier fit goes on.
         """
 
