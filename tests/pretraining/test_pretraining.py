@@ -315,6 +315,7 @@ def same_weights(one, other):
     return all(first["model"][name].equal(second["model"][name]) for name in first["model"])
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # where there are fewer cores
 @pytest.mark.slow
 def test_the_weights_are_the_same_for_any_number_of_workers(everything, tmp_path):
     alone, *others = (
