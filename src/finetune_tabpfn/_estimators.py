@@ -35,6 +35,7 @@ from finetune_tabpfn.loggers._registry import Loggers
 from finetune_tabpfn.models import _base_models, _export
 from finetune_tabpfn.training._checkpoints import Checkpoints
 from finetune_tabpfn.training._device import gradients
+from finetune_tabpfn.training._loop import logger
 from finetune_tabpfn.training._state import HistoryRow
 from finetune_tabpfn.utils._warn import warn
 
@@ -153,7 +154,8 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         self.learning_rate_ = result.learning_rate
         self._adapter = result.adapter
         self.stop_reason_ = result.stop_reason
-        self.deployed_weights_ = result.deployed
+        self.deployed_weights_, self.deployment_reason_ = result.deployed, result.why
+        logger.info("%s", result.why)
         for warning in result.warnings:
             warn(warning)
 

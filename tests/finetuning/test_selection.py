@@ -8,8 +8,9 @@ import torch
 
 from finetune_tabpfn._scoring import HoldOutScore, join_predictions, join_scores
 from finetune_tabpfn._tasks import Classification, Regression
+from finetune_tabpfn.finetuning._hold_out import Comparison, HoldOut
 from finetune_tabpfn.finetuning._problem import FineTuningProblem
-from finetune_tabpfn.finetuning._selection import Comparison, HoldOut, Trained, select
+from finetune_tabpfn.finetuning._selection import Trained, select
 from finetune_tabpfn.training._state import Evaluation
 
 
@@ -32,8 +33,8 @@ def scored(n_rows, standard_errors, min_gain_se=0.5):
 )
 def test_a_small_hold_out_must_show_a_larger_gain(n_rows, standard_errors, is_gain):
     hold_out, better, reference = scored(n_rows, standard_errors)
-    assert hold_out.comparison.deployable(better, reference) == is_gain
-    assert not hold_out.comparison.deployable(reference, better)
+    assert (hold_out.comparison.objection(better, reference) is None) == is_gain
+    assert "nothing scored above" in hold_out.comparison.objection(reference, better)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_only_a_large_hold_out_speaks_for_the_best_round_itself(n_rows, min_gain
 
 def test_without_standard_errors_whatever_scores_best_is_taken():
     hold_out, best, half = scored(20, 0.01, min_gain_se=0.0)
-    assert hold_out.comparison.deployable(best, half)
+    assert hold_out.comparison.objection(best, half) is None
 
 
 def training(name, weight, rows, found, base, **more):
@@ -75,6 +76,7 @@ def test_folds_are_averaged_where_the_rows_of_all_speak_for_it():
     result = select(folds)
     assert (result.deployed, result.weights["w"].item()) == ("best", 2.0)
     assert result.score == -0.25
+    assert result.why == "a gain of 1.3 over 100 rows: the best model so far is deployed"
     assert result.n_steps == 10
 
 
@@ -107,6 +109,7 @@ def test_what_one_fold_gains_and_another_loses_is_no_gain():
     result = select(folds)
     assert (result.deployed, result.weights["w"].item()) == ("base", 0.0)
     assert result.score == result.base_score
+    assert result.why.endswith("the base model is deployed")
 
 
 def test_a_fold_that_kept_the_base_is_part_of_the_mean():

@@ -48,6 +48,7 @@ def test_the_curve_shows_what_happened(fitted):
     assert set(lines["base model"].get_ydata()) == {fitted.base_score_}
     assert list(lines["best evaluation"].get_xdata()) == [fitted.best_step_]
     assert "mini: max_steps" in scores.get_title()
+    assert fitted.deployment_reason_ in scores.get_title()
     assert "neg_log_loss" in scores.get_ylabel()
     trained = fitted.history_.iloc[1:]
     assert list(losses.get_lines()[0].get_ydata()) == trained["train_loss"].tolist()
@@ -59,6 +60,7 @@ def test_the_curve_of_a_run_that_scored_nothing(fitted, tmp_path):
         history_ = fitted.history_.iloc[:0]
         base_score_, best_step_, stop_reason_ = float("nan"), 0, "too few rows"
         scoring_, base_model_ = fitted.scoring_, fitted.base_model_
+        deployment_reason_ = "nothing was trained (too few rows): the base model is deployed"
 
     save_curve(Unscored(), tmp_path / "curve.png")
     assert (tmp_path / "curve.png").stat().st_size > 1000

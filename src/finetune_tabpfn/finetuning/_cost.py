@@ -23,7 +23,7 @@ from finetune_tabpfn.finetuning._budget import (
     TimeBudget,
     Timer,
 )
-from finetune_tabpfn.finetuning._selection import CANDIDATES, HoldOut
+from finetune_tabpfn.finetuning._hold_out import CANDIDATES, HoldOut
 from finetune_tabpfn.finetuning._settings import Settings
 from finetune_tabpfn.training._device import Precision, autocast, ran_out_of_memory, waiter
 from finetune_tabpfn.training._loop import TrainConfig

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
 import numpy as np
-from torch import nn
 
-from finetune_tabpfn import _tabpfn
 from finetune_tabpfn._scoring import (
-    RESAMPLES,
-    HoldOutScore,
-    Predictions,
     join_predictions,
     join_scores,
 )
 from finetune_tabpfn.finetuning._budget import TimeBudget
+from finetune_tabpfn.finetuning._hold_out import NOTHING_BETTER, Comparison, HoldOut
 from finetune_tabpfn.finetuning._lora import Adapter, mean_adapter
-from finetune_tabpfn.finetuning._problem import FineTuningProblem
 from finetune_tabpfn.finetuning._trainable import TrainedPart
 from finetune_tabpfn.training._device import ran_out_of_memory
 from finetune_tabpfn.training._loop import NoScoreError
@@ -31,7 +25,6 @@ from finetune_tabpfn.training._state import (
     HistoryRow,
     TrainState,
     Weights,
-    improves,
     mean_weights,
     mix_weights,
 )
@@ -39,10 +32,6 @@ from finetune_tabpfn.training._stop_reasons import NOTHING_TO_TRAIN_ON, StopReas
 
 FOLDS_OPTIMISM = 1.0  # standard errors: each fold chose its best evaluation by these very rows
 HALF = 0.5  # of the way from the base to the best evaluation
-FEW_ROWS = 200  # of a hold-out: on so many a gain must be larger by half, on fewer more
-TRUSTED_ROWS = (
-    100  # of a hold-out: on fewer the best evaluation is often luck, half-way to it less so
-)
 DeployedName = Literal["base", "best", "interpolated", "last"]
 DEPLOYED_WORDS = {
     "base": "the base model",
@@ -50,7 +39,6 @@ DEPLOYED_WORDS = {
     "interpolated": "the model half-way to the best so far",
     "last": "the last model",
 }
-CANDIDATES = 2  # the base, and what may be deployed instead
 
 
 @dataclass(frozen=True)
@@ -149,6 +137,8 @@ class FineTuningResult:
     trainings : sequence of Trained
     is_apart : bool
         Whether the folds' weights lie so far apart that their mean predicts worse than each.
+    reason : str
+        Why that is deployed, without saying what.
     """
 
     deployed: DeployedName
@@ -158,6 +148,7 @@ class FineTuningResult:
     adapter: Adapter | None
     trainings: Sequence[Trained]
     is_apart: bool = False
+    reason: str = ""
 
     @property
     def history(self) -> list[tuple[int, HistoryRow]]:
@@ -190,6 +181,11 @@ class FineTuningResult:
         return next((its.error for its in self.trainings if its.error is not None), None)
 
     @property
+    def why(self) -> str:
+        """What is deployed and why, in a sentence."""
+        return f"{self.reason}: {DEPLOYED_WORDS[self.deployed]} is deployed"
+
+    @property
     def warnings(self) -> list[str]:
         """What a user should hear about how the trainings ended."""
         if self.is_apart:
@@ -203,131 +199,6 @@ class FineTuningResult:
             if begun and its.stop_reason in NOTHING_TO_TRAIN_ON:
                 found.append(f"Fold {fold} is left out: nothing to train on ({its.stop_reason}).")
         return [warning for warning in dict.fromkeys(found) if warning]
-
-
-class Comparison:
-    """Tells a gain on hold-outs from luck.
-
-    Parameters
-    ----------
-    scores : sequence of HoldOutScore
-    scales : sequence of float
-        What the score of each is divided by.
-    min_gain_se : float
-        What counts as a gain on a large hold-out, in standard errors; on a small one it is more,
-        since a small table seldom gains, and the best of many evaluations is often luck. 0: any.
-    optimism : float
-        Standard errors that scores are likely to lie above what other rows would say.
-    """
-
-    def __init__(
-        self,
-        scores: Sequence[HoldOutScore],
-        scales: Sequence[float],
-        min_gain_se: float,
-        optimism: float = 0.0,
-    ) -> None:
-        self.scores, self.scales, self.asked = scores, scales, min_gain_se
-        self.n_rows = min(len(score.y) for score in scores)
-        self.min_gain_se = 0.0
-        if min_gain_se:
-            self.min_gain_se = min_gain_se * math.sqrt(1 + FEW_ROWS / self.n_rows) + optimism
-
-    def evaluation(self, predictions: Sequence[Predictions]) -> Evaluation:
-        """Return the score of predictions of every hold-out."""
-        found = [score(values) for score, values in zip(self.scores, predictions, strict=True)]
-        return Evaluation(float(np.mean(np.divide(found, self.scales))), {}, predictions)
-
-    def clearly(self, found: Evaluation, other: Evaluation, min_delta: float = 0.0) -> bool:
-        """Tell whether one scored above another by what is no longer taken for luck."""
-        if not improves(found.score, other.score, min_delta):
-            return False
-        if not self.min_gain_se:
-            return True
-        parts = zip(self.scores, found.predictions, other.predictions, self.scales, strict=True)
-        errors = [score.gain_error(one, two) / scale for score, one, two, scale in parts]
-        error = math.hypot(*errors) / len(errors)  # of a mean of independent gains
-        return found.score - other.score > self.min_gain_se * error
-
-    def deployable(self, found: Evaluation, base: Evaluation) -> bool:
-        """Tell whether something clearly beats the base and is as calibrated on every table."""
-        parts = zip(self.scores, found.predictions, base.predictions, strict=True)
-        honest = not self.min_gain_se or all(
-            score.as_calibrated(one, two) for score, one, two in parts
-        )
-        return honest and self.clearly(found, base)
-
-
-class HoldOut:
-    """Scores the network on the hold-outs.
-
-    Parameters
-    ----------
-    problems : sequence of FineTuningProblem
-        Of several, the score is the mean of theirs, each over the size of what the base model
-        scores there: its network is that of the base when this is made.
-    min_gain_se : float
-        As in :class:`Comparison`.
-    n_folds : int
-        Hold-outs of this size that will be compared as one.
-    """
-
-    def __init__(
-        self, problems: Sequence[FineTuningProblem], min_gain_se: float, n_folds: int = 1
-    ) -> None:
-        self.problems, self.n_folds = problems, n_folds
-        self.scores = [problem.score for problem in problems if problem.score is not None]
-        self.score_seconds = 0.0
-        scales = [1.0]
-        if len(problems) > 1:  # which are weighed by what the base model scores
-            for problem in problems:
-                problem.table.network.eval()
-            base = self._scored([problem.table.predict(reduced=True) for problem in problems])
-            scales = [abs(score) or 1.0 for score in base]
-        self.comparison = Comparison(self.scores, scales, min_gain_se)
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether the validation of an evaluation has fewer context rows than what is deployed."""
-        return any(problem.table.is_cut for problem in self.problems)
-
-    @property
-    def is_trusted(self) -> bool:
-        """Whether the hold-out may speak for the best weights themselves, not half-way to them."""
-        return self.comparison.n_rows >= TRUSTED_ROWS or not self.comparison.min_gain_se
-
-    def __call__(self, model: nn.Module, *, reduced: bool = True) -> Evaluation:
-        """Score the model, which is the network that the tables hold.
-
-        With reduced contexts, as in every evaluation, or with those that are deployed.
-        """
-        predictions = [problem.table.predict(reduced=reduced) for problem in self.problems]
-        began = time.monotonic()
-        found = self._scored(predictions)
-        self.score_seconds = max(self.score_seconds, time.monotonic() - began)
-        score = float(np.mean(np.divide(found, self.comparison.scales)))
-        values = [prediction.values for prediction in predictions]
-        return Evaluation(score, self._metrics(predictions, found), values)
-
-    def _scored(self, predictions: list[_tabpfn.Prediction]) -> list[float]:
-        pairs = zip(self.scores, predictions, strict=True)
-        return [score(prediction.values) for score, prediction in pairs]
-
-    def _metrics(
-        self, predictions: list[_tabpfn.Prediction], scores: list[float]
-    ) -> dict[str, float]:
-        """Return what else is recorded: of several tables, the score of each."""
-        if len(scores) > 1:
-            return {f"score_{number}": score for number, score in enumerate(scores)}
-        (problem,), (score,), (prediction,) = self.problems, self.scores, predictions
-        density = problem.table.negative_log_density(prediction, score.y, score.sample_weight)
-        return score.metrics(prediction.values) | density
-
-    def selection_seconds(self) -> float:
-        """Return what the comparison that decides what is deployed will take."""
-        if not self.comparison.min_gain_se:
-            return 0.0
-        return CANDIDATES * RESAMPLES * self.n_folds * self.score_seconds
 
 
 def trained(
@@ -397,21 +268,26 @@ def select(trainings: Sequence[Trained]) -> FineTuningResult:
 def _select(trainings: Sequence[Trained]) -> FineTuningResult:
     there = [its for its in trainings if its.weights is not None]
     if not there:
-        return FineTuningResult("base", None, math.nan, math.nan, None, trainings)
+        why = f"nothing was trained ({trainings[-1].stop_reason})"
+        return FineTuningResult("base", None, math.nan, math.nan, None, trainings, reason=why)
     if any(its.as_scored for its in there):  # what has been scored as it is
         there = [max(there, key=_gain)]
     names = {its.name for its in there}
     # of several folds some may have kept the base, which is then part of the mean
     name = next(found for found in ("interpolated", "best", "last", "base") if found in names)
     comparison, base, found = _pooled(there)
-    if comparison is not None and base is not None and found is not None and name != "base":
-        as_scored = there[0].as_scored
-        better = found.score > base.score if as_scored else comparison.deployable(found, base)
-        name = name if better else "base"
+    objection = NOTHING_BETTER if name == "base" else None
+    if comparison is not None and base is not None and found is not None and not objection:
+        if there[0].as_scored:
+            objection = None if found.score > base.score else NOTHING_BETTER
+        else:
+            objection = comparison.objection(found, base)
     weights = mean_weights([its.weights for its in there if its.weights is not None])
     judge = there[-1].holds if len(there) > 1 else None
-    is_apart = name != "base" and judge is not None and not judge(weights)
-    kept = is_apart or name == "base"
+    is_apart = objection is None and judge is not None and not judge(weights)
+    if is_apart:
+        objection = "the mean of the folds' weights predicts worse than each"
+    kept = objection is not None
     adapters = [its.adapter.scaled(1.0 - kept) for its in there if its.adapter is not None]
     score = base if kept else found
     return FineTuningResult(
@@ -422,7 +298,17 @@ def _select(trainings: Sequence[Trained]) -> FineTuningResult:
         adapter=mean_adapter(adapters) if adapters else None,
         trainings=trainings,
         is_apart=is_apart,
+        reason=objection or _grounds(base, found, comparison),
     )
+
+
+def _grounds(
+    base: Evaluation | None, found: Evaluation | None, comparison: Comparison | None
+) -> str:
+    """Return why something else than the base is deployed."""
+    if base is None or found is None or comparison is None:
+        return "nothing was held out"
+    return f"a gain of {found.score - base.score:.2g} over {comparison.n_rows} rows"
 
 
 def _gain(training: Trained) -> float:

@@ -72,7 +72,8 @@ def plot_history(estimator: Any, axes: Sequence[Axes] | None = None) -> npt.NDAr
         trained = evaluations.dropna(subset="train_loss")
         losses.plot(trained["step"], trained["train_loss"], **{**line, "color": "tab:orange"})
         rates.plot(trained["step"], trained["learning_rate"], **{**line, "color": "tab:purple"})
-    scores.set_title(f"Fine-tuning of {estimator.base_model_.name}: {estimator.stop_reason_}")
+    title = f"Fine-tuning of {estimator.base_model_.name}: {estimator.stop_reason_}"
+    scores.set_title(f"{title}\n{estimator.deployment_reason_}", fontsize="medium")
     scores.set_ylabel(f"score on the hold-out\n({estimator.scoring_}),\ngreater is better")
     losses.set_ylabel("train loss\n(nats per query row)")
     rates.set_ylabel("learning\nrate")
