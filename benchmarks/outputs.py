@@ -81,9 +81,9 @@ def commands(block: str) -> Iterator[Shown]:
 
 def run(command: str, folder: Path) -> list[str]:
     """Return the lines that a command prints, as one sees them in a terminal when it is over."""
-    program = f"{sys.executable} -m finetune_tabpfn.cli"
+    program = f"{sys.executable} -m finetune_tabpfn"
     done = subprocess.run(
-        re.sub(r"^finetune-tabpfn\b", program, command),
+        re.sub(r"(^|(?<=\| ))finetune-tabpfn\b", program, command),
         shell=True,
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "140", "TERM": "dumb"},
