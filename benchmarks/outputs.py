@@ -95,9 +95,9 @@ def write_shown(shown: Shown, folder: Path) -> None:
 
 def run(command: str, folder: Path) -> list[str]:
     """Return the lines that a command prints, as one sees them in a terminal when it is over."""
-    program = f"{sys.executable} -m finetune_tabpfn.cli"
+    program = f"{sys.executable} -m finetune_tabpfn"
     done = subprocess.run(
-        re.sub(r"^finetune-tabpfn\b", program, command),
+        re.sub(r"(^|(?<=\| ))finetune-tabpfn\b", program, command),
         shell=True,
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "140", "TERM": "dumb"},

@@ -38,6 +38,7 @@ ORDER = [
     "runs",
     "pretraining",
     "cli",
+    "__main__",
 ]
 
 

@@ -24,6 +24,7 @@ from finetune_tabpfn._scoring import name_of
 from finetune_tabpfn._sklearn_callbacks import CallbackSupportMixin, FitTask, with_callbacks
 from finetune_tabpfn._tasks import Classification, Kind
 from finetune_tabpfn.data._fit_input import FitInput, read_input
+from finetune_tabpfn.data._row_hashes import row_hashes
 from finetune_tabpfn.data._sampling import batches, take_rows
 from finetune_tabpfn.data._validation import Table, check_shape, fingerprint
 from finetune_tabpfn.finetuning import _defaults
@@ -118,7 +119,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
             categorical_features=self.categorical_features,
         )
         validate_data(self, X, skip_check_array=True)
-        self.columns_ = given.columns
+        self.columns_, self.row_hashes_ = given.columns, row_hashes(given.table.X)
         return given
 
     def _checkpoints(self) -> Checkpoints:

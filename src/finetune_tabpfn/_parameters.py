@@ -164,6 +164,8 @@ predictor_ : TabPFNClassifier or TabPFNRegressor
         What the scores are.
     columns_ : Columns
         What each column held in `fit`, by which every later table is read.
+    row_hashes_ : ndarray of uint64 of shape (n_rows,)
+        A number for each row of `fit`, by which an evaluation knows it again.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Only when the columns of `X` have names."""

@@ -83,7 +83,7 @@ def test_the_task_can_be_set(tmp_path, call):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["importlib.metadata", "torch", "prepare"])
+@pytest.mark.parametrize("moment", ["finetune_tabpfn.cli._program", "torch", "prepare"])
 def test_ctrl_c_ends_the_program_in_one_line(moment, flowers, tmp_path):
     """Whatever it is doing: Python itself presses the keys, at an import or a call."""
     (tmp_path / "press.py").write_text(

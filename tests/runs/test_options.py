@@ -7,13 +7,20 @@ import inspect
 import pytest
 
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
-from finetune_tabpfn.runs._fields import (
-    NOT_TEXT,
-    parameter_help,
+from finetune_tabpfn.runs import _options_file
+from finetune_tabpfn.runs._fields import NOT_TEXT, parameter_help
+from finetune_tabpfn.runs._options import (
+    BASIC,
+    GROUPS,
+    OPTIONS_FILE,
+    add_parameters,
+    chosen_parameters,
     parse_value,
-    settings_of_estimators,
+    settings,
+    settings_of_forecasts,
+    settings_of_runs,
+    settings_of_tables,
 )
-from finetune_tabpfn.runs._options import add_parameters, chosen_parameters
 from finetune_tabpfn.synthetic import make_table
 
 NAMES = list(inspect.signature(FinetunedTabPFNClassifier).parameters)
@@ -45,12 +52,41 @@ def test_the_documented_default_is_the_default(name):
     assert ast.literal_eval(line.rsplit("default=", 1)[1]) == default
 
 
+def test_the_file_of_the_options_says_what_the_parameters_are():
+    """`python -m finetune_tabpfn.runs._options_file` writes it again."""
+    assert OPTIONS_FILE.read_text(encoding="utf-8") == _options_file.made()
+
+
+def test_every_setting_stands_in_one_group():
+    grouped = [name for names in GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(settings())
+
+
+def test_what_the_short_help_shows_exists():
+    sections = [settings_of_forecasts(), settings_of_tables(), *settings_of_runs().values()]
+    assert set(settings()).union(*sections) >= BASIC
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("learning_rate", "NUMBER|auto|none"),
+        ("max_steps", "INT"),
+        ("fit_mode", "fit_preprocessors|fit_with_cache"),
+        ("resume", "true|false|auto"),
+        ("class_weight", "JSON|balanced|none"),
+    ],
+)
+def test_what_to_type_is_said(name, words):
+    assert settings()[name].metavar == words
+
+
 def test_options_become_parameters():
     parser = argparse.ArgumentParser()
-    add_parameters(parser, time_limit=5.0)
+    add_parameters(parser, settings(), time_limit=5.0)
     arguments = parser.parse_args(["--learning-rate", "3e-5", "--categorical-features", "a,b"])
-    chosen = chosen_parameters(arguments)
-    assert set(chosen) == set(settings_of_estimators())
+    chosen = chosen_parameters(arguments, settings())
+    assert set(chosen) == set(settings())
     assert set(chosen) > set(NAMES) - set(NOT_TEXT)
     assert {"ema_decay", "lora_rank", "resume"} <= set(chosen)
     assert chosen["learning_rate"] == 3e-5
@@ -61,8 +97,9 @@ def test_options_become_parameters():
 
 def test_options_of_a_function():
     parser = argparse.ArgumentParser()
-    add_parameters(parser, make_table, "parameters of the table", n_rows=50)
-    chosen = chosen_parameters(parser.parse_args(["--noise", "0.5"]), make_table)
+    table = settings_of_tables()
+    add_parameters(parser, table, "parameters of the table", n_rows=50)
+    chosen = chosen_parameters(parser.parse_args(["--noise", "0.5"]), table)
     assert list(chosen) == list(inspect.signature(make_table).parameters)
     assert sorted(chosen) == sorted(parameter_help(make_table))
     assert chosen["n_rows"] == 50
@@ -103,14 +140,14 @@ def test_values_from_text(text, value):
 )
 def test_an_option_is_read_as_what_the_parameter_takes(option, text, value):
     parser = argparse.ArgumentParser()
-    add_parameters(parser)
+    add_parameters(parser, settings())
     arguments = parser.parse_args([option, text])
-    assert chosen_parameters(arguments)[option[2:].replace("-", "_")] == value
+    assert chosen_parameters(arguments, settings())[option[2:].replace("-", "_")] == value
 
 
 def test_what_cannot_be_read_is_said(capsys):
     parser = argparse.ArgumentParser()
-    add_parameters(parser)
+    add_parameters(parser, settings())
     with pytest.raises(SystemExit):
         parser.parse_args(["--class-weight", "{yes: [2}"])
     assert "'{yes: [2}' cannot be read as YAML or JSON: expected" in capsys.readouterr().err

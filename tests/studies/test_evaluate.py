@@ -75,6 +75,24 @@ def test_a_fitted_model(wine, tmp_path, capsys):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.filterwarnings("always:.*that the model was fitted on:UserWarning")
+def test_rows_of_the_fit_are_known_again(wine, tmp_path, capsys):
+    """In whatever file, format and order they stand; what is new is not taken for them."""
+    train, test = (pd.read_csv(wine / name) for name in ("train.csv", "test.csv"))
+    again = pd.concat([train.sample(30, random_state=0), test])
+    again.to_parquet(tmp_path / "again.parquet")
+    options = ["--target", "kind", "--quiet", "--json"]
+    model = str(wine / "model.joblib")
+    assert main(["evaluate", model, str(tmp_path / "again.parquet"), *options]) == 0
+    said = capsys.readouterr()
+    assert said.err.startswith("finetune-tabpfn: 30 of 90 rows of ")
+    assert "are rows that the model was fitted on" in said.err
+    assert said.err.count("\n") == 1
+    assert json.loads(said.out)["rows"] == 90
+    assert main(["evaluate", model, str(wine / "test.csv"), *options]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_a_base_model_and_its_context(wine, capsys):
     options = ["--target", "kind", "--n-estimators", "1", "--quiet"]
     given = [wine / "test.csv", "--context-data", wine / "train.csv", *options]

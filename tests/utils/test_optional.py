@@ -1,5 +1,6 @@
 """What comes with an extra: everything else works without it, and says what to install."""
 
+import argparse
 import re
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from finetune_tabpfn import (
     fine_tune_tabpfn,
     plot_history,
 )
-from finetune_tabpfn.cli import main
+from finetune_tabpfn.cli import _completion, main
 from finetune_tabpfn.data._io import read_table, write_table
 from finetune_tabpfn.studies import Study, _figures, evaluate, prepare, preview
 from finetune_tabpfn.synthetic import Schema, schema_of
@@ -83,6 +84,11 @@ NEEDS = {
     ),
     "reading a schema": ("yaml", lambda p: Schema.from_yaml(p / "schema.yaml"), "schema.yaml"),
     "writing a schema": ("yaml", lambda p: schema_of(TABLE).to_yaml(p / "s.yaml"), "s.yaml"),
+    "completion": (
+        "argcomplete",
+        lambda _: _completion.run(argparse.Namespace(shell="bash")),
+        "Completion in a shell",
+    ),
     "LoRA": ("peft", lambda _: fit(tuning="lora", max_steps=1), 'tuning="lora"'),
     "an adaptive search": (
         "optuna",
@@ -183,7 +189,7 @@ def test_the_estimators_fit_and_predict_without_any_extra():
 
 @pytest.mark.slow
 def test_the_program_says_in_one_line_that_it_needs_the_extra():
-    done = python("from finetune_tabpfn.cli import main; sys.exit(main(['info']))")
+    done = python("from finetune_tabpfn.cli import main; sys.exit(main(['schema']))")
     assert done.returncode == 1
     install = 'pip install "finetune-tabpfn[cli]".\n'
     sentence = f"The command line needs the library yaml: {install}"

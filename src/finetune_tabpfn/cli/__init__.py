@@ -1,7 +1,8 @@
-"""The command line: ``finetune-tabpfn COMMAND``, a module for each command.
+"""The command line: ``finetune-tabpfn COMMAND``.
 
-A module has a function ``add(commands)`` that adds the command's parser and sets ``run`` to what
-does it; `program` lists the modules. Progress goes to stderr, results to stdout.
+``commands/`` has a module for each command that says what it is asked; it imports nothing that
+takes time, so that help and wrong usage are answered at once. The module of the same name here does
+the work and is imported when the work begins. Progress goes to stderr, results to stdout.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import sys
 from collections.abc import Sequence
 
 from finetune_tabpfn.cli._interrupt import INTERRUPTED, MESSAGE, leave, on_ctrl_c
-from finetune_tabpfn.utils._optional import MissingLibraryError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,12 +21,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if is_program:
             # no exception: imports of torch and others may turn one into another, or lose it
             on_ctrl_c(leave)
-        try:
-            from finetune_tabpfn.cli._program import main as run  # seconds: torch comes with it
-        except MissingLibraryError as error:
-            print(f"finetune-tabpfn: error: {error}", file=sys.stderr)
-            return 1
-        return run(argv)
+        from finetune_tabpfn.cli._program import main as run
+
+        status = run(argv)
+        if is_program:
+            on_ctrl_c(leave)  # what ends after this is not ours
+        return status
     except KeyboardInterrupt:
         if is_program:
             on_ctrl_c(signal.SIG_IGN)  # once is enough

@@ -3,60 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import joblib
 import pandas as pd
 
 from finetune_tabpfn._estimators import new_estimator
-from finetune_tabpfn.cli._options import (
-    TABLE_FORMATS,
-    Commands,
-    add_json,
-    add_missing_values,
-    add_task,
-    answer,
-    hold_out_scores,
-)
+from finetune_tabpfn.cli._options import answer, hold_out_scores
 from finetune_tabpfn.data._io import infer_task, read_table, split_target
 from finetune_tabpfn.forecasting._forecaster import (
     NOT_OF_FORECASTS,
     OWN_PARAMETERS,
-    FinetunedTabPFNForecaster,
     new_forecaster,
 )
 from finetune_tabpfn.models._export import describe
-from finetune_tabpfn.runs._fields import fields_of, settings_of_estimators
-from finetune_tabpfn.runs._options import add_option, add_parameters, chosen_parameters
+from finetune_tabpfn.runs._options import chosen_parameters, settings
 from finetune_tabpfn.runs._run import ended_by_ctrl_c
 from finetune_tabpfn.utils._files import save_whole
-
-
-def add(commands: Commands) -> None:
-    """Add the command."""
-    parser = commands.add_parser(
-        "fit",
-        help="fine-tune on a file and save the fitted estimator",
-        description="Fine-tune a base model to the table in a file and save the fitted estimator "
-        "for `predict` and `export`. `run` does more: tests, curve, history, all from one YAML.",
-        usage="finetune-tabpfn fit DATA --target COLUMN --out FILE [options]",
-    )
-    parser.add_argument("data", type=Path, metavar="DATA", help=TABLE_FORMATS)
-    parser.add_argument("--target", required=True, help="name of the column to predict")
-    parser.add_argument("--out", type=Path, required=True, help="file for the estimator (.joblib)")
-    add_task(parser, "forecasting")
-    add_missing_values(parser)
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    add_json(parser)
-    add_parameters(parser)
-    group = parser.add_argument_group(
-        "forecasts of a time series: --time-column, or --task forecasting"
-    )
-    for name, field in fields_of(FinetunedTabPFNForecaster).items():
-        if name in OWN_PARAMETERS:
-            add_option(group, name, field, f" [{field.default}]", argparse.SUPPRESS)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -73,8 +36,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--{name} is for --task forecasting, not for {arguments.task}.")
     X, y = split_target(table, arguments.target)
     task = infer_task(y) if arguments.task == "auto" else arguments.task
-    settings = {**chosen_parameters(arguments), "verbose": not arguments.quiet}
-    estimator = new_estimator(task, settings)
+    chosen = {**chosen_parameters(arguments, settings()), "verbose": not arguments.quiet}
+    estimator = new_estimator(task, chosen)
     with ended_by_ctrl_c(estimator):
         estimator.fit(X, y)
     save_whole(arguments.out, lambda part: joblib.dump(estimator, part))
@@ -100,12 +63,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _forecast(arguments: argparse.Namespace, table: pd.DataFrame, own: dict[str, Any]) -> None:
     """Fine-tune to time series and save the fitted forecaster."""
-    settings = chosen_parameters(arguments)
+    chosen = chosen_parameters(arguments, settings())
     for name in (*NOT_OF_FORECASTS, "class_weight", "balanced_contexts"):
-        default = settings_of_estimators()[name].default
-        if settings.pop(name) != default:
+        default = settings()[name].default
+        if chosen.pop(name) != default:
             raise ValueError(f"--{name.replace('_', '-')} is not for forecasts; leave it out.")
-    forecaster = new_forecaster({**settings, **own, "verbose": not arguments.quiet})
+    forecaster = new_forecaster({**chosen, **own, "verbose": not arguments.quiet})
     forecaster.fit(table, arguments.target)
     save_whole(arguments.out, lambda part: joblib.dump(forecaster, part))
     regressor = forecaster.regressor_

@@ -6,20 +6,7 @@ import argparse
 from typing import Any
 
 from finetune_tabpfn.cli._information import information
-from finetune_tabpfn.cli._options import Commands, add_json, answer
-
-
-def add(commands: Commands) -> None:
-    """Add the command."""
-    parser = commands.add_parser(
-        "info",
-        help='say what "auto" is here and why, licences, cache, device, versions',
-        description="Say which base model, licence and device a fit uses here if nothing else is "
-        "asked for, and why; where TabPFN's cache is and what is in it; and which versions are "
-        "installed. Downloads nothing.",
-    )
-    add_json(parser)
-    parser.set_defaults(run=run)
+from finetune_tabpfn.cli._options import answer
 
 
 def run(arguments: argparse.Namespace) -> None:

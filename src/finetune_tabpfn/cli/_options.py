@@ -4,16 +4,79 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from finetune_tabpfn.cli import _pipes
+from finetune_tabpfn.runs._options import Described
+from finetune_tabpfn.utils._endings import TABLES
 from finetune_tabpfn.utils._text import to_json
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-TABLE_FORMATS = "CSV, Parquet or JSON (records or lines)"
+if TYPE_CHECKING:
+    from finetune_tabpfn.cli._parser import Parser
+
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+Container: TypeAlias = argparse._ActionsContainer
+TABLE_FORMATS = "CSV, Parquet or JSON (records or lines); - is standard input"
+TABLE_OR_HUB = f"{TABLE_FORMATS}; or hf://datasets/OWNER/NAME[/FILE]"
+TABLE_ENDINGS = tuple(f".{kind}" for kind in TABLES)
 TASKS = ("auto", "classification", "regression")
 
 
-def add_task(parser: argparse._ActionsContainer, *more: str) -> None:
+def further(text: str) -> Described:
+    """Return the help of an option that only ``--help-all`` shows."""
+    return Described(text.replace("%%", "%"), is_basic=False)
+
+
+def done_by(
+    parser: argparse.ArgumentParser,
+    module: str,
+    function: str = "run",
+    *,
+    inputs: Sequence[str] = (),
+) -> None:
+    """Say what does a command: a function of a module here, imported when it begins.
+
+    Its inputs are the arguments that may be ``-``, standard input.
+    """
+    parser.set_defaults(work=(module, function), inputs=inputs)
+
+
+def add_data(parser: Container, formats: str = TABLE_FORMATS) -> None:
+    """Add the table that a command is about."""
+    parser.add_argument("data", type=Path, metavar="DATA", help=formats)
+
+
+def add_target(parser: Container, *, required: bool = True) -> None:
+    """Add the option that names the column to predict."""
+    action = parser.add_argument(
+        "--target", required=required, metavar="COLUMN", help="name of the column to predict"
+    )
+    action.completer = _columns  # type: ignore[attr-defined]
+
+
+def _columns(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """Return the columns of the table that is given already, for a shell that completes."""
+    path = getattr(parsed_args, "data", None)
+    return [] if path is None else _pipes.columns_of(Path(path))
+
+
+def ending_in(*endings: str, or_stdout: bool = False) -> Callable[[str], Path]:
+    """Return what reads the path of an output, which must have one of some endings."""
+
+    def read(text: str) -> Path:
+        if or_stdout and text == _pipes.STANDARD:
+            return Path(text)
+        if any(suffix.lower() in endings for suffix in Path(text).suffixes[-2:]):
+            return Path(text)
+        said = ", ".join(endings[:-1]) + (" or " if endings[1:] else "") + endings[-1]
+        raise argparse.ArgumentTypeError(f"{text} must end in {said}")
+
+    return read
+
+
+def add_task(parser: Container, *more: str) -> None:
     """Add the option that sets the task, one of the usual ones or of some more."""
     parser.add_argument(
         "--task",
@@ -23,7 +86,7 @@ def add_task(parser: argparse._ActionsContainer, *more: str) -> None:
     )
 
 
-def add_missing_values(parser: argparse._ActionsContainer) -> None:
+def add_missing_values(parser: Container) -> None:
     """Add the option that says which cells of a file stand for missing ones."""
     parser.add_argument(
         "--missing-values",
@@ -34,14 +97,14 @@ def add_missing_values(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
+def add_json(parser: Container) -> None:
     """Add the option that makes the result one JSON object on stdout."""
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
 def answer(arguments: argparse.Namespace, text: str, result: dict[str, Any]) -> None:
     """Print the result: text for people, or with ``--json`` one object for programs."""
-    print(to_json(result) if arguments.json else text)
+    print(_pipes.named(to_json(result) if arguments.json else text))
 
 
 def hold_out_scores(estimator: Any) -> str:

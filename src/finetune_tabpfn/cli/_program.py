@@ -7,68 +7,65 @@ Exit status: 0 done, 1 what was asked cannot be done (one sentence says why), 2 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
-from typing import Any, NoReturn, TextIO
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TextIO, cast
 
-from finetune_tabpfn import __version__
-from finetune_tabpfn.cli import (
-    _demo,
-    _evaluate,
-    _export,
-    _fit,
-    _info,
-    _predict,
-    _prepare,
-    _preview,
-    _run,
-    _schema,
-    _study,
-    _synth,
-)
+from finetune_tabpfn.cli import _pipes
 from finetune_tabpfn.cli._interrupt import on_ctrl_c
-from finetune_tabpfn.utils._text import nearest
+from finetune_tabpfn.cli._parser import Parser
+from finetune_tabpfn.cli.commands import COMMANDS
 
-# in the order of the help
-COMMANDS = (
-    _prepare,
-    _preview,
-    _fit,
-    _predict,
-    _evaluate,
-    _run,
-    _study,
-    _export,
-    _synth,
-    _info,
-    _schema,
-    _demo,
-)
+KEEP_WHAT_IS_TRAINED = ("_fit", "_run")  # Ctrl-C ends the training, not the program
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status."""
-    arguments = parser().parse_args(argv)
-    if argv is None:
-        keeps = arguments.run in (_fit.run, _run.run)
-        on_ctrl_c(signal.default_int_handler if keeps else _stop)
     try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
-            arguments.run(arguments)
+        try:
+            return _called(argv)
+        finally:
             sys.stdout.flush()
     except BrokenPipeError:  # whoever read stdout has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's exit warns
         return 141
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        print(f"finetune-tabpfn: error: {error}", file=sys.stderr)
-        return 1
     except _Stopped:
         raise KeyboardInterrupt from None
+
+
+def _called(argv: Sequence[str] | None) -> int:
+    """Parse the arguments and do what they ask for."""
+    program = parser()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what could come next
+        importlib.import_module("argcomplete").autocomplete(program)
+    arguments = program.parse_args(argv)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            _pipes.check_inputs(arguments)
+            work = _work(arguments)
+            if argv is None:
+                keeps = arguments.work[0] in KEEP_WHAT_IS_TRAINED
+                on_ctrl_c(signal.default_int_handler if keeps else _stop)
+            with _pipes.standard_input(arguments):
+                work(arguments)
+        except BrokenPipeError:
+            raise
+        except (ValueError, TypeError, OSError, ImportError) as error:
+            print(f"finetune-tabpfn: error: {_pipes.named(str(error))}", file=sys.stderr)
+            return 1
     return 0
+
+
+def _work(arguments: argparse.Namespace) -> Callable[[argparse.Namespace], None]:
+    """Import what does a command: seconds, torch comes with it."""
+    module, function = arguments.work
+    found = importlib.import_module(f"finetune_tabpfn.cli.{module}")
+    return cast("Callable[[argparse.Namespace], None]", getattr(found, function))
 
 
 class _Stopped(BaseException):
@@ -79,35 +76,31 @@ def _stop(*_: object) -> NoReturn:
     raise _Stopped
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says which option was meant."""
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse what is known; for an option that is unknown, end with the nearest."""
-        found, unknown = super().parse_known_args(args, namespace)
-        for word in unknown:
-            option = word.partition("=")[0]
-            if option.startswith("--"):
-                near = nearest(option, self._option_string_actions)
-                hint = f"did you mean {near}?" if near else f"`{self.prog} --help` lists them all."
-                self.error(f"{option} is not an option here; {hint}")
-        return found, unknown
-
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Build the parser of the whole program."""
-    program = _Parser(
+    program = Parser(
         prog="finetune-tabpfn",
+        usage="finetune-tabpfn COMMAND [arguments]",
         description="Fine-tune TabPFN to one table. Progress goes to stderr, results to stdout; "
         "with --json a result is one JSON object.",
         epilog="`finetune-tabpfn COMMAND --help` explains a command. Exit status: 0 done, 1 cannot "
         "be done, 2 wrong usage, 130 interrupted.",
     )
-    program.add_argument("--version", action="version", version=__version__)
-    commands = program.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    program.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    commands = program.add_subparsers(
+        title="commands", required=True, metavar="COMMAND", prog=program.prog
+    )
     for command in COMMANDS:
         command.add(commands)
     return program
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        from finetune_tabpfn import __version__
+
+        print(__version__)
+        parser.exit()
 
 
 def _show_warning(
@@ -120,4 +113,4 @@ def _show_warning(
 ) -> None:
     """Print a warning as one line, without the line of code that gave it."""
     if not issubclass(category, (DeprecationWarning, FutureWarning)):
-        print(f"finetune-tabpfn: {message}", file=sys.stderr)
+        print(f"finetune-tabpfn: {_pipes.named(str(message))}", file=sys.stderr)

@@ -8,57 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from finetune_tabpfn.cli._options import Commands, add_json, answer
-from finetune_tabpfn.runs._config import RunConfig, load_config, sections
+from finetune_tabpfn.cli._options import answer
+from finetune_tabpfn.runs._config import RunConfig, load_config
 from finetune_tabpfn.runs._dry_run import DryRun, dry_run
-from finetune_tabpfn.runs._fields import parse, parse_value
-from finetune_tabpfn.runs._options import add_option
+from finetune_tabpfn.runs._options import parse, parse_value, settings_of_runs
 from finetune_tabpfn.runs._run import execute, make_estimator
 from finetune_tabpfn.runs._tables import read_tables
 from finetune_tabpfn.utils._optional import require
-
-DESCRIPTION = """\
-Fine-tune, test and save as a YAML file says (docs/configuration.md), into a folder of its own:
-output.folder/experiment/TIME/ with the configuration, metrics, history, curve and model. The link
-`best` beside it points to the best run of the experiment."""
-
-
-def add(commands: Commands) -> None:
-    """Add the command."""
-    parser = commands.add_parser(
-        "run",
-        help="fine-tune, test and save as a YAML file says",
-        description=DESCRIPTION,
-        usage="finetune-tabpfn run CONFIG [options]",
-    )
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="YAML file")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.NAME=VALUE",
-        dest="overrides",
-        help="override the file; may be given several times",
-    )
-    instead = parser.add_mutually_exclusive_group()
-    instead.add_argument(
-        "--validate-config", action="store_true", help="only check the file and print it in full"
-    )
-    instead.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="only say what would run on what, with an estimate of time and memory: loads table "
-        "and base model, trains nothing, writes nothing",
-    )
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
-    add_json(parser)
-    for section, fields in sections().items():
-        group = parser.add_argument_group(f"{section}, over the file")
-        for name, field in fields.items():
-            nothing = field.is_required() or field.default == []
-            said = "" if nothing else f" [{field.default}]"
-            add_option(group, name, field, said, argparse.SUPPRESS)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -78,18 +34,18 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what the command line says over the file: ``--set`` first, then the plain flags."""
-    fields = {
-        f"{section}.{name}": field
-        for section, keys in sections().items()
-        for name, field in keys.items()
+    options = {
+        f"{section}.{name}": option
+        for section, keys in settings_of_runs().items()
+        for name, option in keys.items()
     }
     chosen = {}
     for assignment in arguments.overrides:
         place, equals, value = assignment.partition("=")
         if not equals:
             raise ValueError(f"--set {assignment!r} must be SECTION.NAME=VALUE.")
-        chosen[place] = parse(fields[place], value) if place in fields else parse_value(value)
-    for place in fields:
+        chosen[place] = parse(options[place], value) if place in options else parse_value(value)
+    for place in options:
         name = place.partition(".")[2]
         if hasattr(arguments, name):
             chosen[place] = getattr(arguments, name)

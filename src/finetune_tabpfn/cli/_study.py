@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -11,94 +12,16 @@ import joblib
 import pandas as pd
 from sklearn.model_selection import KFold, StratifiedKFold
 
-from finetune_tabpfn.cli._options import (
-    TABLE_FORMATS,
-    Commands,
-    add_json,
-    add_missing_values,
-    add_task,
-    answer,
-)
+from finetune_tabpfn.cli import _pipes
+from finetune_tabpfn.cli._options import answer
 from finetune_tabpfn.data._io import infer_task, read_table, split_target
-from finetune_tabpfn.runs._fields import parse, parse_value, settings_of_estimators
-from finetune_tabpfn.runs._options import add_option
+from finetune_tabpfn.runs._options import parse, parse_value, settings, settings_of_studies
 from finetune_tabpfn.studies import Experiment, Range, Study, StudyAnalyzer, search_space
 from finetune_tabpfn.studies._experiment import in_words
-from finetune_tabpfn.studies._experiment_plan import OF_THE_STUDY
 from finetune_tabpfn.studies._metrics import sign_of
 from finetune_tabpfn.studies._search_space import differ_by_factors
 from finetune_tabpfn.studies._study_comparison import PARTS, best_of, metric_name
 from finetune_tabpfn.utils._text import unknown_name
-
-SEARCHES = ("grid", "random", "optuna")
-
-
-def add(commands: Commands) -> None:
-    """Add the command, which has commands of its own."""
-    parser = commands.add_parser(
-        "study",
-        help="search settings, compare what they came to, report",
-        description="A study is a folder of experiments: fits with other settings, their scores, "
-        "and what is known of the data (docs/studies.md).",
-    )
-    own = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _add_run(own)
-    compare = own.add_parser("compare", help="a row per experiment, the best first")
-    _add_study(compare)
-    compare.add_argument("--out", type=Path, metavar="CSV", help="write all columns to a file")
-    add_json(compare)
-    compare.set_defaults(run=run_compare)
-    report = own.add_parser("report", help="what the study says, as one HTML file")
-    _add_study(report)
-    report.add_argument("--table", help="only the experiments on this table")
-    report.add_argument("--out", type=Path, metavar="HTML", help="[FOLDER/report.html]")
-    add_json(report)
-    report.set_defaults(run=run_report)
-
-
-def _add_study(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="of the study")
-    parser.add_argument("--metric", help="such as validation_roc_auc [the validation loss]")
-
-
-def _add_run(own: Commands) -> None:
-    parser = own.add_parser(
-        "run",
-        help="run the experiments of a search; called again, those that are missing",
-        usage="finetune-tabpfn study run FOLDER --train FILE --target COLUMN [options]",
-    )
-    _add_study(parser)
-    parser.add_argument("--train", type=Path, required=True, metavar="FILE", help=TABLE_FORMATS)
-    parser.add_argument("--target", required=True, help="name of the column to predict")
-    validation = parser.add_mutually_exclusive_group()
-    validation.add_argument("--validation", type=Path, metavar="FILE", help="[a fifth of --train]")
-    validation.add_argument("--folds", type=int, metavar="K", help="a fit for each of K folds")
-    parser.add_argument("--test", type=Path, metavar="FILE", help="rows that decide nothing")
-    parser.add_argument("--search", choices=SEARCHES, default="grid", help="[grid]")
-    parser.add_argument(
-        "--vary",
-        action="append",
-        default=[],
-        metavar="NAME=VALUES",
-        help="what is searched, several times: values with commas, or LOW..HIGH for random and "
-        "optuna (by factors where HIGH is 9 times LOW); without it they take a usual space",
-    )
-    parser.add_argument("--number", type=int, default=20, help="of random or optuna's runs [20]")
-    parser.add_argument("--refine", type=int, default=0, help="finer grids around the best [0]")
-    parser.add_argument("--no-prune", action="store_true", help="let optuna end no fit early")
-    parser.add_argument("--workers", type=int, default=1, help="experiments at once [1]")
-    parser.add_argument("--name", help="begins the folders' names [the search]")
-    parser.add_argument("--notes", default="", help="kept with the experiments")
-    parser.add_argument("--no-models", action="store_true", help="do not keep the models")
-    parser.add_argument("--quiet", action="store_true", help="no lines on the way")
-    add_task(parser)
-    add_missing_values(parser)
-    add_json(parser)
-    group = parser.add_argument_group("settings that all experiments share")
-    for name, field in settings_of_estimators().items():
-        if name not in OF_THE_STUDY:
-            add_option(group, name, field, f" [{field.default}]", argparse.SUPPRESS)
-    parser.set_defaults(run=run_search)
 
 
 def run_search(arguments: argparse.Namespace) -> None:
@@ -128,15 +51,15 @@ def _searched(study: Study, arguments: argparse.Namespace) -> list[Experiment]:
     space = dict(_varied(text) for text in arguments.vary)
     task = arguments.task if arguments.folds or not space else None
     if task == "auto":
-        table = read_table(arguments.train, missing_values=arguments.missing_values)
+        table = read_table(arguments.data, missing_values=arguments.missing_values)
         task = infer_task(split_target(table, arguments.target)[1])
-    tables = {"train": arguments.train, "test": arguments.test, "target": arguments.target}
-    shared = settings_of_estimators().keys() - OF_THE_STUDY.keys()
-    settings = {name: value for name, value in vars(arguments).items() if name in shared}
+    tables = {"train": arguments.data, "test": arguments.test, "target": arguments.target}
+    shared = settings_of_studies()
+    chosen = {name: value for name, value in vars(arguments).items() if name in shared}
     common = {
         **tables,
         "validation": _splitter(arguments.folds, task) or arguments.validation,
-        "parameters": settings,
+        "parameters": chosen,
         "name": arguments.name or arguments.search,
         "notes": arguments.notes,
     }
@@ -145,7 +68,7 @@ def _searched(study: Study, arguments: argparse.Namespace) -> list[Experiment]:
         if not space:
             raise ValueError("--search grid needs --vary NAME=VALUES, one or several.")
         return study.grid_search(space, **common, refine=arguments.refine, metric=metric)
-    space = space or search_space(str(task), settings.get("base_model", "auto"))
+    space = space or search_space(str(task), chosen.get("base_model", "auto"))
     if arguments.search == "random":
         return study.random_search(space, **common, n_iter=number)
     prune = not arguments.no_prune
@@ -166,7 +89,7 @@ def _varied(text: str) -> tuple[str, Any]:
     name, equals, values = text.partition("=")
     if not equals or not values:
         raise ValueError(f"--vary {text!r} must be NAME=VALUES, such as learning_rate=1e-4,1e-3.")
-    name, fields = name.strip().replace("-", "_"), settings_of_estimators()
+    name, fields = name.strip().replace("-", "_"), settings()
     if name not in fields:
         raise ValueError(unknown_name("--vary has", name, fields))
     low, dots, high = values.partition("..")
@@ -182,6 +105,9 @@ def run_compare(arguments: argparse.Namespace) -> None:
     """Print a row per experiment."""
     study = _existing(arguments.folder)
     table = study.compare()
+    if str(arguments.out) == _pipes.STANDARD:
+        table.to_csv(sys.stdout, index=False)
+        return
     if arguments.out:
         study.to_csv(arguments.out)
     tasks = list(table["task"].unique())

@@ -3,39 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import inspect
+import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from finetune_tabpfn.cli._options import Commands
-from finetune_tabpfn.data._io import read_table, write_table
-from finetune_tabpfn.runs._options import add_parameters, chosen_parameters
+from finetune_tabpfn.cli import _pipes
+from finetune_tabpfn.cli._options import answer
+from finetune_tabpfn.data._io import read_table
+from finetune_tabpfn.runs._options import chosen_parameters, settings_of_tables
 from finetune_tabpfn.synthetic import Schema, make_table, schema_of, table_from_schema
 from finetune_tabpfn.utils._files import save_whole
-
-
-def add(commands: Commands) -> None:
-    """Add the command."""
-    synth = commands.add_parser(
-        "synth",
-        help="write a synthetic table",
-        usage="finetune-tabpfn synth --out FILE [options]",
-        description="Write a synthetic table: from the parameters below, from a schema, or like "
-        "a real table. With --schema and --like only --n-rows and --random-state apply.",
-    )
-    synth.add_argument("--out", type=Path, help=".csv, .parquet, .json or .jsonl")
-    source = synth.add_mutually_exclusive_group()
-    source.add_argument("--schema", type=Path, metavar="FILE", help="YAML, see docs/synthetic.md")
-    source.add_argument("--like", type=Path, metavar="DATA", help="file of a real table")
-    like = synth.add_argument_group("with --like")
-    like.add_argument("--target", help="name of the column to predict")
-    like.add_argument("--min-count", type=int, help="rows behind every number in the schema [10]")
-    like.add_argument("--save-schema", type=Path, metavar="FILE", help="YAML to edit or share")
-    add_parameters(synth, make_table, "parameters of the table")
-    synth.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -45,17 +24,21 @@ def run(arguments: argparse.Namespace) -> None:
     schema = _schema(arguments)
     if arguments.save_schema and schema:
         save_whole(arguments.save_schema, schema.to_yaml)
-        print(f"schema of {len(schema.columns)} columns, saved {arguments.save_schema}")
+        said = f"schema of {len(schema.columns)} columns, saved {arguments.save_schema}"
+        if arguments.out:  # whose answer is that of the table
+            print(said, file=sys.stderr if arguments.json or str(arguments.out) == "-" else None)
+        else:
+            answer(arguments, said, {"columns": len(schema.columns), "path": arguments.save_schema})
     if not arguments.out:
         return
-    chosen = chosen_parameters(arguments, make_table)
+    chosen = chosen_parameters(arguments, settings_of_tables())
     if schema:
         X, y = table_from_schema(schema, chosen["n_rows"], chosen["random_state"])
     else:
         X, y = make_table(**chosen)
-    write_table(pd.concat([X, y], axis=1), arguments.out)
     target = "no target" if y is None else f"target {y.name!r}"
-    print(f"{len(X)} rows, {X.shape[1]} columns, {target}, saved {arguments.out}")
+    said = f"{len(X)} rows, {X.shape[1]} columns, {target}"
+    _pipes.answer_table(arguments, pd.concat([X, y], axis=1), said)
 
 
 def _schema(arguments: argparse.Namespace) -> Schema | None:
@@ -64,10 +47,7 @@ def _schema(arguments: argparse.Namespace) -> Schema | None:
     _refuse(arguments, {} if arguments.like else dict.fromkeys(names), "needs --like")
     if not (arguments.schema or arguments.like):
         return None
-    defaults = {
-        name: parameter.default
-        for name, parameter in inspect.signature(make_table).parameters.items()
-    }
+    defaults = {name: option.default for name, option in settings_of_tables().items()}
     del defaults["n_rows"], defaults["random_state"]
     _refuse(arguments, defaults, "does not go with --schema or --like")
     if arguments.schema:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from finetune_tabpfn.utils._endings import table_kind
 from finetune_tabpfn.utils._files import save_whole
 from finetune_tabpfn.utils._optional import require
 from finetune_tabpfn.utils._warn import warn
@@ -48,7 +49,7 @@ def read_table(
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path} is not a file.")
-    kind = _kind(path)
+    kind = table_kind(path)
     if kind == "parquet":
         require("pyarrow", str(path))
     words = [str(value) for value in missing_values]
@@ -157,7 +158,7 @@ READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
     """Write a table in the format that the file's name says, whole or not at all."""
     path = Path(path)
-    kind = _kind(path)
+    kind = table_kind(path)
     if kind == "parquet":
         require("pyarrow", str(path))
 
@@ -199,14 +200,6 @@ def infer_task(y: pd.Series) -> Literal["classification", "regression"]:
     return (
         "classification" if whole and values.nunique() <= MAX_CLASSES_OF_INTEGERS else "regression"
     )
-
-
-def _kind(path: Path) -> str:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    for suffix in reversed(suffixes):
-        if suffix[1:] in READERS:
-            return suffix[1:]
-    raise ValueError(f"{path} has none of the endings .csv, .parquet, .json, .jsonl.")
 
 
 def _has_a_record_per_line(path: Path) -> bool:

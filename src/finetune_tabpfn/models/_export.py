@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from finetune_tabpfn import _tabpfn
 from finetune_tabpfn._nested import flat
+from finetune_tabpfn.utils._endings import NETWORKS
 from finetune_tabpfn.utils._files import save_whole
 
 
@@ -59,7 +60,7 @@ def checkpoint_name(estimator: Any) -> str:
 def check_model_path(path: str | Path) -> Path:
     """Return where a network is to be written, which must end as tabpfn's files do."""
     path = Path(path)
-    if path.suffix not in (".safetensors", ".ckpt"):
+    if path.suffix not in NETWORKS:
         raise ValueError(f"path={str(path)!r} must end in .safetensors or .ckpt.")
     return path
 
@@ -130,7 +131,7 @@ def load_fitted(path: str | Path) -> Any:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path} is not a file.")
-    if path.suffix in (".safetensors", ".ckpt"):
+    if path.suffix in NETWORKS:
         raise ValueError(
             f"{path} holds a network without the rows it predicts from; `finetune-tabpfn fit "
             f"DATA --target COL --base-model {path} --max-steps 0` makes a model of it."

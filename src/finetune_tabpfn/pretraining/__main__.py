@@ -17,7 +17,8 @@ from finetune_tabpfn.pretraining._config import PretrainConfig
 from finetune_tabpfn.pretraining._prior import Prior
 from finetune_tabpfn.pretraining._recipes import recipe
 from finetune_tabpfn.pretraining._run import pretrain
-from finetune_tabpfn.runs._options import add_parameters, chosen_parameters
+from finetune_tabpfn.runs._fields import fields_of, options_of
+from finetune_tabpfn.runs._options import Option, add_parameters, chosen_parameters
 
 
 def main(argv: Sequence[str] | None = None, begun: float | None = None) -> int:
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None, begun: float | None = None) -> int:
             arguments = parser.parse_args(argv)
         out = pretrain(
             arguments.out,
-            PretrainConfig(**chosen_parameters(arguments, PretrainConfig)),
+            PretrainConfig(**chosen_parameters(arguments, _settings())),
             prior=None if arguments.prior is None else load_prior(arguments.prior),
             start=arguments.start,
             resume=arguments.resume,
@@ -65,8 +66,12 @@ def _parser() -> argparse.ArgumentParser:
         help="mini-classifier or mini-regressor: continue the shipped file for 500 seconds, with "
         "settings that suit the device; other options change them",
     )
-    add_parameters(parser, of=PretrainConfig, title="settings of the run")
+    add_parameters(parser, _settings(), "settings of the run")
     return parser
+
+
+def _settings() -> dict[str, Option]:
+    return options_of(fields_of(PretrainConfig))
 
 
 def load_prior(name: str) -> Prior:

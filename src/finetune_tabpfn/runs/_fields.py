@@ -8,10 +8,10 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from numbers import Integral
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args
+from typing import Annotated, Any, Literal, Union
 
 from pydantic import Field, create_model
 from pydantic.fields import FieldInfo
@@ -19,7 +19,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from finetune_tabpfn._estimators import FinetunedTabPFNClassifier
 from finetune_tabpfn._nested import NESTED
-from finetune_tabpfn.utils._yaml import yaml_value
+from finetune_tabpfn.runs import _options
 
 # objects of Python, what the program itself decides, and what has a name for each setting
 NOT_TEXT = ("callbacks", "verbose", "training")
@@ -52,17 +52,21 @@ BOUNDS = {
 }
 
 
-def fields_of(of: Callable[..., Any]) -> dict[str, FieldInfo]:
+def fields_of(
+    of: Callable[..., Any], constraints: Mapping[str, Any] | None = None
+) -> dict[str, FieldInfo]:
     """Return fields for the parameters of a class or function that can be written as text.
 
     Parameters
     ----------
     of : callable
-        With a signature and a numpydoc docstring; scikit-learn's `_parameter_constraints` say what
-        a value may be, if there are any.
+        With a signature and a numpydoc docstring.
+    constraints : mapping, optional
+        What the values may be, in scikit-learn's form; its own `_parameter_constraints` if not
+        given.
     """
     helps = parameter_help(of)
-    constraints = getattr(of, "_parameter_constraints", {})
+    constraints = constraints or getattr(of, "_parameter_constraints", {})
     fields: dict[str, Any] = {
         name: (
             _type(constraints.get(name, "no_validation")),
@@ -98,35 +102,29 @@ def parameter_help(of: Callable[..., Any]) -> dict[str, str]:
 
 
 def parse(field: FieldInfo, text: str) -> Any:
-    """Read a value of the command line: as `parse_value` does, unless only text will do.
-
-    Where only a list will do, a single value is a list of one; the words of a list that is
-    empty by default, names of columns and of cells, stay as they are written.
-    """
-    kinds = set(get_args(field.annotation) or [field.annotation]) - {type(None)}
-    if kinds == {str}:
-        return None if text.lower() == "none" and field.default is None else text
-    if kinds == {list} and field.default == []:
-        return [word.strip() for word in text.split(",") if word.strip()]
-    value = parse_value(text)
-    return [value] if kinds == {list} and isinstance(value, (str, int, float)) else value
+    """Read a value of the command line as the option of a field does."""
+    return _options.parse(option_of("", field), text)
 
 
-def parse_value(text: str) -> Any:
-    """Read a value: a number, true, false, none, braces as in YAML, a list with commas, or text."""
-    if text.startswith("{"):
-        return yaml_value(text)
-    if "," in text:
-        return [parse_value(part) for part in text.split(",") if part]
-    words = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    for number in (int, float):
-        try:
-            return number(text)
-        except ValueError:
-            continue
-    return text
+def option_of(name: str, field: FieldInfo) -> _options.Option:
+    """Return a field as an option."""
+    if field.annotation is Any:
+        schema: dict[str, Any] = {}
+    else:
+        content: Any = (field.annotation, field)
+        model = create_model("Model", value=content)
+        schema = model.model_json_schema()["properties"]["value"]
+    kept: dict[str, Any] = {
+        key: schema[key] for key in ("anyOf", "const", "enum", "type") if key in schema
+    }
+    required = field.is_required()
+    default = None if required else field.default
+    return _options.Option(name, field.description or "", kept, default, required)
+
+
+def options_of(fields: Mapping[str, FieldInfo]) -> dict[str, _options.Option]:
+    """Return fields as options."""
+    return {name: option_of(name, field) for name, field in fields.items()}
 
 
 def in_words(schema: dict[str, Any]) -> str:

@@ -13,7 +13,9 @@ import pandas as pd
 
 from finetune_tabpfn.data._columns import tidy_columns
 from finetune_tabpfn.data._io import read_table, split_target
+from finetune_tabpfn.data._row_hashes import n_known, row_hashes
 from finetune_tabpfn.data._sampling import batches
+from finetune_tabpfn.data._validation import check_shape
 from finetune_tabpfn.studies import _figures, _hub
 from finetune_tabpfn.studies._cleaning import label_texts
 from finetune_tabpfn.studies._metrics import (
@@ -36,6 +38,7 @@ from finetune_tabpfn.utils._files import save_whole
 from finetune_tabpfn.utils._optional import require
 from finetune_tabpfn.utils._progress import tqdm
 from finetune_tabpfn.utils._text import to_json, to_json_line
+from finetune_tabpfn.utils._warn import warn
 
 METRICS_FILE, ROWS_FILE = "metrics.json", "rows.jsonl"
 
@@ -160,6 +163,7 @@ def evaluate(
         out = Path(out)
         predictions = _write_rows(fitted, X, rows, evaluator, out / ROWS_FILE, batch_size, progress)
         files = [out / ROWS_FILE, *evaluator.draw(predictions, out), out / METRICS_FILE]
+    _warn_of_known_rows(fitted, X, data)
     evaluation = Evaluation(
         model=str(model),
         data=str(data),
@@ -175,6 +179,19 @@ def evaluate(
         text = to_json(evaluation.as_dict())
         save_whole(out / METRICS_FILE, lambda part: part.write_text(text + "\n", encoding="utf-8"))
     return evaluation
+
+
+def _warn_of_known_rows(model: Any, X: pd.DataFrame, data: str | Path) -> None:
+    """Warn where rows are those that a model was fitted on: it has their labels."""
+    fitted = getattr(model, "row_hashes_", None)
+    if fitted is None:  # a model of tabpfn's own
+        return
+    known = n_known(row_hashes(model.columns_.read(check_shape(X))), fitted)
+    if known:
+        warn(
+            f"{known:,} of {len(X):,} rows of {data} are rows that the model was fitted on, whose "
+            "labels it has; what it comes to on them says little about new rows."
+        )
 
 
 class _ClassEvaluator:

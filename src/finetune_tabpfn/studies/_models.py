@@ -17,8 +17,8 @@ from finetune_tabpfn.data._io import infer_task, read_table, split_target
 from finetune_tabpfn.data._kinds import Columns
 from finetune_tabpfn.models._export import load_fitted
 from finetune_tabpfn.studies._cleaning import label_texts
+from finetune_tabpfn.utils._endings import FITTED, NETWORKS
 
-FITTED = (".joblib", ".tabpfn_fit")
 DECILES = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 
 
@@ -88,7 +88,7 @@ def load_model(
         For a fitted estimator with rows to fit on, or a checkpoint without.
     """
     if context is None:
-        if not Path(model).exists() or Path(model).suffix in (".safetensors", ".ckpt"):
+        if not Path(model).exists() or Path(model).suffix in NETWORKS:
             if Path(model).suffix in FITTED:
                 raise ValueError(f"{model} is not a file.")
             raise ValueError(

@@ -35,7 +35,7 @@ OUTLIER_RANGE = (10.0, 20.0)  # in standard deviations
 
 _SHARE = [Interval(Real, 0, 1, closed="both")]
 _SHARE_BELOW_ONE = [Interval(Real, 0, 1, closed="left")]
-_CONSTRAINTS: dict[str, list[Any]] = {
+CONSTRAINTS: dict[str, list[Any]] = {
     "n_rows": [Interval(Integral, 1, None, closed="left")],
     "n_columns": [Interval(Integral, 1, None, closed="left")],
     "task": [StrOptions({"binary", "multiclass", "regression"})],
@@ -194,7 +194,7 @@ def make_table(
 
 def _check(given: dict[str, Any]) -> None:
     """Raise for parameters that are out of range, alone or together."""
-    validate_parameter_constraints(_CONSTRAINTS, given, caller_name="make_table")
+    validate_parameter_constraints(CONSTRAINTS, given, caller_name="make_table")
     n_rows, n_groups = given["n_rows"], given["n_groups"]
     n_classes = {"binary": 2, "multiclass": given["n_classes"]}.get(given["task"], 1)
     if n_rows < n_classes:

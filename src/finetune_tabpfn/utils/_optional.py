@@ -7,6 +7,7 @@ from typing import Any
 
 # by the name of a library, that of the extra in pyproject.toml that brings it
 EXTRAS = {
+    "argcomplete": "cli",
     "huggingface_hub": "hub",
     "matplotlib": "plot",
     "mlflow": "mlflow",

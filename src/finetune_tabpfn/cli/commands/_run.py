@@ -1,0 +1,54 @@
+"""What ``finetune-tabpfn run`` is asked."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from finetune_tabpfn.cli._options import Commands, add_json, done_by
+from finetune_tabpfn.runs._options import add_option, as_typed, settings_of_runs
+
+DESCRIPTION = """\
+Fine-tune, test and save as a YAML file says (docs/configuration.md), into a folder of its own:
+output.folder/experiment/TIME/ with the configuration, metrics, history, curve and model. The link
+`best` beside it points to the best run of the experiment."""
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "run",
+        help="fine-tune, test and save as a YAML file says",
+        description=DESCRIPTION,
+        usage="finetune-tabpfn run CONFIG [options]",
+    )
+    parser.add_argument(
+        "config", type=Path, metavar="CONFIG", help="YAML file; - is standard input"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.NAME=VALUE",
+        dest="overrides",
+        help="override the file; may be given several times",
+    )
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--validate-config", action="store_true", help="only check the file and print it in full"
+    )
+    instead.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="only say what would run on what, with an estimate of time and memory: loads table "
+        "and base model, trains nothing, writes nothing",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    add_json(parser)
+    for section, options in settings_of_runs().items():
+        group = parser.add_argument_group(f"{section}, over the file")
+        for option in options.values():
+            nothing = option.is_required or option.default == []
+            said = "" if nothing else f" [{as_typed(option.default)}]"
+            add_option(group, option, said, argparse.SUPPRESS)
+    done_by(parser, "_run", inputs=("config",))

@@ -1,0 +1,17 @@
+"""What ``finetune-tabpfn schema`` is asked."""
+
+from __future__ import annotations
+
+from finetune_tabpfn.cli._options import Commands, done_by
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "schema",
+        help="print the JSON Schema of configuration files, for editors",
+        description="Print the JSON Schema of the configuration files of `run`. With `# "
+        "yaml-language-server: $schema=FILE` as its first line, editors complete and check one.",
+        usage="finetune-tabpfn schema",
+    )
+    done_by(parser, "_schema")
