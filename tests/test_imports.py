@@ -34,6 +34,7 @@ ORDER = [
     "__init__",
     "synthetic",
     "studies",
+    "automl",
     "runs",
     "pretraining",
     "cli",
