@@ -46,7 +46,7 @@ $(AUTOML)/.ready: pyproject.toml constraints-automl.txt
 	$(PYTHON) -m venv $(AUTOML)
 	$(AUTOML)/bin/pip install --quiet --constraint constraints-automl.txt torch
 	$(AUTOML)/bin/pip install --quiet --constraint constraints-automl.txt --editable . \
-	    pytest pytest-timeout "autogluon.tabular[lightgbm]" flaml tabarena
+	    pytest pytest-timeout "autogluon.tabular[lightgbm]" flaml xgboost-cpu tabarena
 	touch $@
 
 lint: $(READY)

@@ -9,11 +9,13 @@ from finetune_tabpfn.utils._optional import MissingLibraryError
 
 if TYPE_CHECKING:
     from finetune_tabpfn.automl._autogluon import FinetunedTabPFNModel
+    from finetune_tabpfn.automl._flaml import FinetunedTabPFNEstimator
 
-__all__ = ["FinetunedTabPFNModel"]
+__all__ = ["FinetunedTabPFNEstimator", "FinetunedTabPFNModel"]
 
 # by the name: its module, the library that this needs and what to install
 _HOMES = {
+    "FinetunedTabPFNEstimator": ("_flaml", "flaml", "flaml>=2.7"),
     "FinetunedTabPFNModel": ("_autogluon", "autogluon.tabular", "autogluon.tabular>=1.6,<1.7"),
 }
 
