@@ -29,6 +29,7 @@ ORDER = [
     "_planning",
     "_sklearn_callbacks",
     "_estimators",
+    "_estimates",
     "_multi_table",
     "_api",
     "__init__",

@@ -10,6 +10,7 @@ import torch
 from finetune_tabpfn import Callback, _tabpfn
 
 pytest.importorskip("autogluon.tabular")
+from autogluon.core.utils.exceptions import NotEnoughMemoryError
 from autogluon.tabular import TabularPredictor
 
 from finetune_tabpfn.automl import FinetunedTabPFNModel
@@ -140,6 +141,19 @@ def test_what_training_stops_by(tmp_path):
     given = {"X_val": X[:40], "y_val": binary[:40]}
     area = fitted(tmp_path, X, binary, "binary", given, **{"ag.stopping_metric": "roc_auc"}).model
     assert 0.5 <= area.base_score_ <= 1
+
+
+def test_memory_is_estimated_before_the_fit(tmp_path):
+    X, y = classes()
+    estimates = [
+        FinetunedTabPFNModel.estimate_memory_usage_static(
+            X=X, y=y, problem_type=problem_type, num_classes=n, hyperparameters=QUICK
+        )
+        for problem_type, n in (("multiclass", 3), ("binary", 2), ("regression", None))
+    ]
+    assert all(4e8 < estimate < 8e8 for estimate in estimates)
+    with pytest.raises(NotEnoughMemoryError):
+        fitted(tmp_path, X, y, **{"ag.max_memory_usage_ratio": 1e-6})
 
 
 def test_an_unknown_hyperparameter_is_said_in_one_sentence(tmp_path):

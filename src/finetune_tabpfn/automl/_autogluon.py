@@ -12,6 +12,7 @@ import pandas as pd
 from autogluon.core.metrics import compute_metric, get_metric
 from autogluon.tabular.models.abstract.abstract_torch_model import AbstractTorchModel
 
+from finetune_tabpfn._estimates import estimate_memory
 from finetune_tabpfn._estimators import new_estimator
 from finetune_tabpfn.automl._threads import threads
 
@@ -118,6 +119,27 @@ class FinetunedTabPFNModel(AbstractTorchModel):
         if self._classifies:
             return get_metric("log_loss", self.problem_type, "stopping_metric")
         return self.eval_metric
+
+    @classmethod
+    def _estimate_memory_usage_static(
+        cls,
+        *,
+        X: pd.DataFrame,
+        hyperparameters: dict[str, Any] | None = None,
+        problem_type: str | None = None,
+        num_classes: int | None = None,
+        device: str = "cpu",
+        **kwargs: Any,
+    ) -> int:
+        """Estimate the bytes of a fit; AutoGluon skips what the machine has no memory for."""
+        classes = num_classes or 2 if problem_type != "regression" else 0
+        parameters = {"device": device, **(hyperparameters or {})}
+        return estimate_memory(len(X), X.shape[1], classes, **parameters)
+
+    @classmethod
+    def _estimate_gpu_memory_usage_static(cls, **given: Any) -> int:
+        """Estimate the bytes of a GPU that a fit takes."""
+        return cls._estimate_memory_usage_static(**given, device="cuda")
 
     def get_device(self) -> str:
         """Return the kind of device that the fitted network is on."""
