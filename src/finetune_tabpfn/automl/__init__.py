@@ -10,13 +10,15 @@ from finetune_tabpfn.utils._optional import MissingLibraryError
 if TYPE_CHECKING:
     from finetune_tabpfn.automl._autogluon import FinetunedTabPFNModel
     from finetune_tabpfn.automl._flaml import FinetunedTabPFNEstimator
+    from finetune_tabpfn.automl._tabarena import tabarena_entry
 
-__all__ = ["FinetunedTabPFNEstimator", "FinetunedTabPFNModel"]
+__all__ = ["FinetunedTabPFNEstimator", "FinetunedTabPFNModel", "tabarena_entry"]
 
 # by the name: its module, the library that this needs and what to install
 _HOMES = {
     "FinetunedTabPFNEstimator": ("_flaml", "flaml", "flaml>=2.7"),
     "FinetunedTabPFNModel": ("_autogluon", "autogluon.tabular", "autogluon.tabular>=1.6,<1.7"),
+    "tabarena_entry": ("_tabarena", "tabarena", "tabarena>=0.1,<0.2"),
 }
 
 
