@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--bag-folds", type=int, default=4)
     parser.add_argument("--time-limit", type=float, default=240, help="seconds for each table")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--verbosity", type=int, default=0, help="of AutoGluon")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     warnings.simplefilter("ignore")
@@ -93,7 +94,9 @@ def autogluon(given: argparse.Namespace) -> None:
         metric = "log_loss" if table.task == "classification" else "root_mean_squared_error"
         with tempfile.TemporaryDirectory() as folder:
             began = time.monotonic()
-            predictor = TabularPredictor("target", eval_metric=metric, path=folder, verbosity=0)
+            predictor = TabularPredictor(
+                "target", eval_metric=metric, path=folder, verbosity=given.verbosity
+            )
             predictor.fit(
                 train,
                 hyperparameters={FinetunedTabPFNModel: ours, "GBM": {}, "RF": {}},
@@ -136,8 +139,9 @@ def flaml(given: argparse.Namespace) -> None:
             task=table.task,
             metric="log_loss" if table.task == "classification" else "rmse",
             time_budget=given.time_limit,
-            estimator_list=["finetuned_tabpfn", "lgbm", "rf"],
+            estimator_list=["lgbm", "rf", "finetuned_tabpfn"],
             eval_method="holdout",
+            retrain_full="budget",
             n_jobs=given.threads,
             seed=0,
             verbose=0,

@@ -48,6 +48,7 @@ def test_a_search_among_other_learners(task, tmp_path):
         max_iter=6,
         n_jobs=1,
         eval_method="holdout",
+        retrain_full="budget",
         estimator_list=["ours", "lgbm"],
         log_file_name=str(tmp_path / "log"),
         verbose=0,
@@ -74,6 +75,14 @@ def test_the_time_that_is_left_is_the_limit():
     seconds = model.fit(X, Y, budget=4)
     assert seconds <= time.monotonic() - began < 1.1 * 4 + 1
     assert model.estimator.stop_reason_ == "time_limit"
+
+
+def test_a_budget_that_is_used_up_leaves_the_base_model():
+    model = Mini("multiclass", **QUICK, n_jobs=1)
+    with pytest.warns(UserWarning, match="the base model is deployed"):
+        model.fit(X, Y, budget=-3.0)
+    assert model.estimator.n_steps_ == 0
+    assert model.predict_proba(X).shape == (150, 3)
 
 
 class Threads(Callback):

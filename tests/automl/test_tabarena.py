@@ -44,6 +44,7 @@ def test_the_entry_is_found_and_draws_configurations():
     assert len({config["learning_rate"] for config in drawn}) == 4
 
 
+@pytest.mark.timeout(900)  # sixteen fits, and a machine may be busy
 def test_the_lite_protocol_from_end_to_end(tmp_path):
     """Every table once, on its first split: eight folds of bagging, TabArena's own records."""
     iris = load_iris(as_frame=True).frame
@@ -61,7 +62,7 @@ def test_the_lite_protocol_from_end_to_end(tmp_path):
     )
     entry = tabarena_entry("mini", **QUICK)
     bundle = TabArenaV0pt1ExperimentBundle(
-        models=[(entry.search_space, 1), ("LightGBM", 0)], sequential_local_fold_fitting=True
+        models=[(entry.search_space, 0), ("LightGBM", 0)], sequential_local_fold_fitting=True
     )
     results = context.build_and_run_jobs(
         bundle.build_experiments(time_limit=120, num_cpus=1, num_gpus=0, memory_limit=16),
@@ -71,8 +72,8 @@ def test_the_lite_protocol_from_end_to_end(tmp_path):
         register=False,
         debug_mode=True,
     )
-    assert len(results) == 2 * 3
+    assert len(results) == 2 * 2
     ours = [result for result in results if "FinetunedTabPFN" in result["framework"]]
-    assert len(ours) == 2 * 2
+    assert len(ours) == 2
     assert all(np.isfinite(result["metric_error"]) for result in results)
     assert all(np.isfinite(result["metric_error_val"]) for result in ours)

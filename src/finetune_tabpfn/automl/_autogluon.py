@@ -46,6 +46,9 @@ class FinetunedTabPFNModel(AbstractTorchModel):
     default_num_gpus = 1
     default_resources_physical_cores_only = True
     _supported_problem_types: ClassVar[list[str]] = ["binary", "multiclass", "regression"]
+    # the rows of a fold are predicted after its fit, in its time, which AutoGluon does not count
+    # beforehand: 0.2 of it are kept by AutoGluon, and another 0.2 here
+    _default_auxiliary_params_extra: ClassVar[dict[str, Any]] = {"max_time_limit_ratio": 0.8}
     # one network in this process, instead of one for every worker
     _default_ag_args_ensemble_extra: ClassVar[dict[str, Any]] = {
         "fold_fitting_strategy": "sequential_local"

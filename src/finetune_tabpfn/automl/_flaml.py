@@ -16,6 +16,7 @@ from finetune_tabpfn.automl._threads import threads
 from finetune_tabpfn.studies._search_space import Range, search_space
 
 FEW_STEPS, MANY_STEPS = 20, 500
+LEAST_SECONDS = 0.1  # what FLAML begins after its budget deploys the base model
 
 
 class FinetunedTabPFNEstimator(SKLearnEstimator):
@@ -34,7 +35,7 @@ class FinetunedTabPFNEstimator(SKLearnEstimator):
     >>> automl.add_learner("finetuned_tabpfn", FinetunedTabPFNEstimator)  # doctest: +SKIP
     >>> automl.fit(  # doctest: +SKIP
     ...     X, y, task="classification", time_budget=300,
-    ...     estimator_list=["finetuned_tabpfn", "lgbm", "rf"],
+    ...     estimator_list=["lgbm", "rf", "finetuned_tabpfn"], retrain_full="budget",
     ... )
     """
 
@@ -87,7 +88,8 @@ class FinetunedTabPFNEstimator(SKLearnEstimator):
         """Fine-tune in the time that is left and return what it took; the arguments are FLAML's."""
         began = time.monotonic()
         limits = [limit for limit in (budget, self.params.get("time_limit")) if limit is not None]
-        settings = {**self.params, "time_limit": min(limits, default=None)}
+        limit = max(min(limits), LEAST_SECONDS) if limits else None
+        settings = {**self.params, "time_limit": limit}
         model = new_estimator(_kind(self._task), settings)
         rows = {name: kwargs.get(name) for name in ("sample_weight", "groups")}
         with threads(_number(self._n_jobs)):
