@@ -16,6 +16,7 @@ from finetune_tabpfn.automl._threads import threads
 from finetune_tabpfn.studies._search_space import Range, search_space
 
 FEW_STEPS, MANY_STEPS = 20, 500
+FIT_SHARE = 0.8  # of the time that is left: FLAML predicts its validation rows in it as well
 LEAST_SECONDS = 0.1  # what FLAML begins after its budget deploys the base model
 
 
@@ -87,8 +88,10 @@ class FinetunedTabPFNEstimator(SKLearnEstimator):
     ) -> float:
         """Fine-tune in the time that is left and return what it took; the arguments are FLAML's."""
         began = time.monotonic()
-        limits = [limit for limit in (budget, self.params.get("time_limit")) if limit is not None]
-        limit = max(min(limits), LEAST_SECONDS) if limits else None
+        limit = self.params.get("time_limit")
+        if budget is not None:
+            left = max(FIT_SHARE * budget, LEAST_SECONDS)
+            limit = min(left, limit or left)
         settings = {**self.params, "time_limit": limit}
         model = new_estimator(_kind(self._task), settings)
         rows = {name: kwargs.get(name) for name in ("sample_weight", "groups")}
