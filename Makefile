@@ -5,11 +5,12 @@ BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
 
 OLDEST = $(VENV)/oldest
+AUTOML = $(VENV)/automl
 WORKERS ?= 2
 # a process per core with one thread each: the networks of the tests are small
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-all test-fast test-gpu test-oldest lint clean
+.PHONY: demo test test-all test-fast test-gpu test-oldest test-automl lint clean
 
 demo: $(READY)
 	$(BIN)/finetune-tabpfn demo --out demo-output
@@ -35,6 +36,17 @@ test-oldest: $(OLDEST)/.ready
 
 $(OLDEST)/.ready: $(READY) constraints-oldest.txt
 	$(BIN)/pip install --quiet --upgrade --target $(OLDEST) --requirement constraints-oldest.txt
+	touch $@
+
+# AutoGluon, FLAML and TabArena, in an environment of its own: they want an older pandas
+test-automl: $(AUTOML)/.ready
+	OMP_NUM_THREADS=1 $(AUTOML)/bin/python -m pytest tests/automl
+
+$(AUTOML)/.ready: pyproject.toml constraints-automl.txt
+	$(PYTHON) -m venv $(AUTOML)
+	$(AUTOML)/bin/pip install --quiet --constraint constraints-automl.txt torch
+	$(AUTOML)/bin/pip install --quiet --constraint constraints-automl.txt --editable . \
+	    pytest pytest-timeout "autogluon.tabular[lightgbm]" flaml xgboost-cpu tabarena
 	touch $@
 
 lint: $(READY)

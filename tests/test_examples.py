@@ -49,6 +49,8 @@ def test_the_code_of_the_readme_runs(run):
         "FinetunedTabPFNClassifier",
         "FinetunedTabPFNForecaster",
         "FinetunedTabPFNRegressor",
+        "estimate_memory",
+        "estimate_seconds",
         "fine_tune_base_model",
         "fine_tune_tabpfn",
     ],

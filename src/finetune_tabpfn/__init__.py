@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from finetune_tabpfn._api import fine_tune_tabpfn
+    from finetune_tabpfn._estimates import estimate_memory, estimate_seconds
     from finetune_tabpfn._estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
     from finetune_tabpfn._multi_table import fine_tune_base_model
     from finetune_tabpfn.finetuning._settings import Checkpoint, LoRA
@@ -26,6 +27,8 @@ __all__ = [
     "LoRA",
     "Logger",
     "__version__",
+    "estimate_memory",
+    "estimate_seconds",
     "fine_tune_base_model",
     "fine_tune_tabpfn",
     "plot_history",
@@ -39,6 +42,8 @@ _HOMES = {
     "FinetunedTabPFNRegressor": "_estimators",
     "LoRA": "finetuning._settings",
     "Logger": "loggers._base",
+    "estimate_memory": "_estimates",
+    "estimate_seconds": "_estimates",
     "fine_tune_base_model": "_multi_table",
     "fine_tune_tabpfn": "_api",
     "plot_history": "loggers._plot",

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from finetune_tabpfn._planning import plan_fit
-from finetune_tabpfn.data._fit_input import read_input
-from finetune_tabpfn.finetuning._batches import step_batches
-from finetune_tabpfn.finetuning._budget import Timer
-from finetune_tabpfn.finetuning._cost import estimate_costs
-from finetune_tabpfn.finetuning._fine_tune import loop_config, most_steps
-from finetune_tabpfn.finetuning._problem import NothingToTrainError
+from finetune_tabpfn._estimates import measure_fit
 from finetune_tabpfn.loggers._base import peak_memory
 from finetune_tabpfn.runs._tables import Tables
-from finetune_tabpfn.training._device import gradients
-
-MEASURING_SECONDS = 20.0  # at most, for each kind of work; what takes longer is extrapolated
-COPIES = 7  # of the weights in training: network, gradient, AdamW's two, average, best, base
 
 
 @dataclass(frozen=True)
@@ -70,7 +58,6 @@ class DryRun:
         return asdict(self)
 
 
-@gradients()
 def dry_run(estimator: Any, tables: Tables) -> DryRun:
     """Say what fitting an estimator would do: loads, prepares and measures, trains nothing.
 
@@ -85,37 +72,10 @@ def dry_run(estimator: Any, tables: Tables) -> DryRun:
     ValueError
         For what `fit` would refuse.
     """
-    began = time.monotonic()
-    estimator._validate_params()
     train, validation = tables.train, tables.validation
     held_out = (None, None) if validation is None else (validation.X, validation.y)
-    given = read_input(
-        train.X,
-        train.y,
-        train.weight,
-        train.groups,
-        *held_out,
-        numeric=tables.task.kind == "regression",
-        categorical_features=estimator.categorical_features,
-    )
-    fit = plan_fit(estimator, given, 0, Timer(None))
-    try:
-        problem = fit.problem()
-    except NothingToTrainError as nothing:
-        raise ValueError(
-            f"There is nothing to train on ({nothing}); the base model would be deployed as it is."
-        ) from nothing
-    prepare_seconds, table = time.monotonic() - began, problem.table
-    batches = step_batches([problem], fit.settings, 0)
-    (part,) = batches.parts
-    config = loop_config(batches, fit.settings)
-    left = MEASURING_SECONDS
-    costs = estimate_costs(part, config.precision, left=lambda: left, to_the_top=True)
-    weights = sum(weight.nbytes for weight in table.network.parameters())
-    evaluations = math.ceil(fit.settings.max_steps / config.eval_interval)
-    seconds = prepare_seconds * (1 + len(train.y) / table.n_rows)
-    seconds += (evaluations + 1) * costs.validation + most_steps(fit.settings) * costs.step
-    memory = part.pass_bytes(table.network) + COPIES * weights
+    found = measure_fit(estimator, train.X, train.y, train.weight, train.groups, *held_out)
+    fit, part, table = found.fit, found.batches, found.problem.table
     return DryRun(
         task=tables.task.kind,
         columns=train.X.shape[1],
@@ -124,16 +84,16 @@ def dry_run(estimator: Any, tables: Tables) -> DryRun:
         base_model=fit.base_model.name,
         licence=fit.base_model.licence,
         device=str(fit.blueprint.device),
-        precision=config.precision,
+        precision=found.config.precision,
         context_rows=part.sampler.context_size,
         query_rows=part.sampler.query_size,
         batch_size=part.batch_size,
         max_steps=estimator.max_steps,
-        steps_per_evaluation=config.eval_interval,
+        steps_per_evaluation=found.config.eval_interval,
         n_folds=len(fit.folds),
-        prepare_seconds=prepare_seconds,
-        step_seconds=costs.step,
-        validation_seconds=costs.validation,
-        most_seconds=min(len(fit.folds) * seconds, estimator.time_limit or math.inf),
-        memory_mb=peak_memory() + memory / 1e6,
+        prepare_seconds=found.prepare_seconds,
+        step_seconds=found.costs.step,
+        validation_seconds=found.costs.validation,
+        most_seconds=found.most_seconds,
+        memory_mb=peak_memory() + found.memory / 1e6,
     )
