@@ -19,8 +19,8 @@ from finetune_tabpfn.finetuning._batches import SplitBatches, step_batches
 from finetune_tabpfn.finetuning._budget import CostEstimate, Timer
 from finetune_tabpfn.finetuning._cost import estimate_costs
 from finetune_tabpfn.finetuning._fine_tune import loop_config, most_steps
+from finetune_tabpfn.finetuning._hold_out import CANDIDATES
 from finetune_tabpfn.finetuning._problem import FineTuningProblem, NothingToTrainError
-from finetune_tabpfn.finetuning._selection import CANDIDATES
 from finetune_tabpfn.training._device import gradients
 from finetune_tabpfn.training._loop import TrainConfig
 
