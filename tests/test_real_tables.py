@@ -100,7 +100,7 @@ def test_prepare_and_evaluate(run, tmp_path):
 
 
 def test_preview(run):
-    command = ["preview", "--data-path", TABLES / "telco_churn.csv", "--target", "target"]
+    command = ["preview", TABLES / "telco_churn.csv", "--target", "target"]
     options = ["--base-model", "mini", "--test-mode", "--output-format", "json", "--no-cache"]
     found = json.loads(run(*command, *options))
     assert found["preview_mode"] is True

@@ -45,7 +45,8 @@ def done_by(
 
 def add_data(parser: Container, formats: str = TABLE_FORMATS) -> None:
     """Add the table that a command is about."""
-    parser.add_argument("data", type=Path, metavar="DATA", help=formats)
+    kind = str if formats == TABLE_OR_HUB else Path  # which makes one slash of two
+    parser.add_argument("data", type=kind, metavar="DATA", help=formats)
 
 
 def add_target(parser: Container, *, required: bool = True) -> None:
