@@ -135,8 +135,8 @@ def test_a_checkpoint_holds_what_is_deployed(classifier, tmp_path):
     [
         (150, {}, 4),
         (150, {"max_steps": 199}, 1),  # too few to share
-        (1000, {}, 4),
-        (1001, {}, 1),
+        (2000, {}, 4),
+        (2001, {}, 1),
         (150, {"validation": 0.2}, 1),
         (150, {"validation": "time"}, 1),
         (150, {"validation": None}, 1),
