@@ -24,7 +24,7 @@ from finetune_tabpfn.finetuning._problem import FineTuningProblem, NothingToTrai
 from finetune_tabpfn.training._device import gradients
 from finetune_tabpfn.training._loop import TrainConfig
 
-MEASURING_SECONDS = 20.0  # at most, for each kind of work; what takes longer is extrapolated
+MEASURING_SECONDS = 60.0  # no single piece of work takes more than half; the rest is extrapolated
 STAND_IN_ROWS = 200  # of the table that stands in for a large one where only shapes matter
 # As `benchmarks/automl.py estimates` finds them:
 LIBRARIES = 545e6  # bytes of a process that has fitted a tiny table
@@ -86,7 +86,7 @@ def measure_fit(estimator: Parameters, *given: Any) -> MeasuredFit:
     problem, batches, config = _prepared(fit)
     prepared = time.monotonic()
     costs = _measured(batches, config)
-    if time.monotonic() - prepared < MEASURING_SECONDS / 4:  # the first time warms up as well
+    if time.monotonic() - prepared < MEASURING_SECONDS / 12:  # the first time warms up as well
         costs = _measured(batches, config)
     once = loaded - began + (prepared - loaded) * len(fit.table.y) / problem.table.n_rows
     seconds = once + len(fit.folds) * (prepared - loaded + _training_seconds(fit, config, costs))
@@ -106,7 +106,7 @@ def estimate_seconds(n_rows: int, n_columns: int, n_classes: int = 0, **paramete
     """Return the most seconds that a fit will take on this machine, from steps that are measured.
 
     Makes up a table of numbers of that size, prepares it as `fit` would, and measures a step and a
-    validation; what would take longer than 20 seconds is measured on fewer rows and extrapolated.
+    validation; what would take half a minute is measured on fewer rows and extrapolated.
     That itself takes about as long as the first steps of the fit. It is the time of a fit that
     nothing stops before `max_steps`; early stopping often ends one much sooner. Text, categories
     and dates take longer to prepare than the numbers that are made up.
