@@ -652,11 +652,13 @@ def test_progress_when_verbose(capsys):
 def test_one_line_per_round_in_the_log(caplog):
     with caplog.at_level(logging.INFO, logger="finetune_tabpfn"):
         classifier().fit(*IRIS)
-    assert [record.message.split(":")[0].split(",")[0] for record in caplog.records] == [
+    *evaluations, decision = [record.message for record in caplog.records]
+    assert [line.split(",")[0] for line in evaluations] == [
         "evaluation 0",
         "evaluation 1",
         "evaluation 2",
     ]
+    assert decision.endswith("is deployed")
 
 
 @pytest.mark.slow

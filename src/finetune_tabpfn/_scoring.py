@@ -141,7 +141,9 @@ class HoldOutScore:
             "roc_auc": roc_auc(codes, proba, **self.weight) if complete else math.nan,
         }
 
-    def gain_error(self, predictions: Predictions, reference: Predictions) -> float:
+    def gain_error(
+        self, predictions: Predictions, reference: Predictions, n_resamples: int = RESAMPLES
+    ) -> float:
         """Return the standard error of what `predictions` score above `reference`.
 
         Estimated from resamples of the hold-out's rows, drawn alike for both (paired bootstrap),
@@ -152,10 +154,11 @@ class HoldOutScore:
         ----------
         predictions, reference : ndarray
             As for the score.
+        n_resamples : int
         """
         rng = np.random.default_rng(0)
         gains = []
-        for _ in range(RESAMPLES):
+        for _ in range(n_resamples):
             rows = rng.integers(len(self.y), size=len(self.y))
             try:
                 part = self._of_rows(rows)

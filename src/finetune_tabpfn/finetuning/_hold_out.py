@@ -18,6 +18,7 @@ FEW_ROWS = 200  # of a hold-out: on so many a gain must be larger by half, on fe
 # of a hold-out: on fewer the best evaluation is often luck, half-way to it less so
 TRUSTED_ROWS = 100
 NOTHING_BETTER = "nothing scored above the base model on the hold-out"
+SLOW_SECONDS, FEW_RESAMPLES = 0.01, 10  # of a score: over the rows of several folds fewer then
 CANDIDATES = 2  # the base, and what may be deployed instead
 
 
@@ -45,6 +46,7 @@ class Comparison:
     ) -> None:
         self.scores, self.scales, self.asked = scores, scales, min_gain_se
         self.n_rows = min(len(score.y) for score in scores)
+        self.n_resamples = RESAMPLES  # by which a standard error is estimated
         self.min_gain_se = 0.0
         if min_gain_se:
             self.min_gain_se = min_gain_se * math.sqrt(1 + FEW_ROWS / self.n_rows) + optimism
@@ -78,7 +80,9 @@ class Comparison:
     def _luck(self, found: Evaluation, other: Evaluation) -> float:
         """Return the gain that is asked for."""
         parts = zip(self.scores, found.predictions, other.predictions, self.scales, strict=True)
-        errors = [score.gain_error(one, two) / scale for score, one, two, scale in parts]
+        errors = [
+            score.gain_error(one, two, self.n_resamples) / scale for score, one, two, scale in parts
+        ]
         # the standard error of a mean of independent gains
         return self.min_gain_se * math.hypot(*errors) / len(errors)
 
@@ -130,6 +134,8 @@ class HoldOut:
         began = time.monotonic()
         found = self._scored(predictions)
         self.score_seconds = max(self.score_seconds, time.monotonic() - began)
+        if self.n_folds > 1 and self.score_seconds > SLOW_SECONDS:
+            self.comparison.n_resamples = FEW_RESAMPLES
         score = float(np.mean(np.divide(found, self.comparison.scales)))
         values = [prediction.values for prediction in predictions]
         return Evaluation(score, self._metrics(predictions, found), values)
@@ -152,4 +158,5 @@ class HoldOut:
         """Return what the comparison that decides what is deployed will take."""
         if not self.comparison.min_gain_se:
             return 0.0
-        return CANDIDATES * RESAMPLES * self.n_folds * self.score_seconds
+        scores = CANDIDATES * self.comparison.n_resamples
+        return scores * self.n_folds * self.score_seconds  # of folds, over the rows of all

@@ -343,6 +343,7 @@ def _pooled(
     comparisons = [its.comparison for its in scored if its.comparison is not None]
     scores = [comparison.scores[0] for comparison in comparisons]
     comparison = Comparison([join_scores(scores)], [1.0], comparisons[0].asked, FOLDS_OPTIMISM)
+    comparison.n_resamples = min(its.n_resamples for its in comparisons)
 
     def pooled(evaluations: Sequence[Evaluation | None]) -> Evaluation:
         parts = [its.predictions[0] for its in evaluations if its is not None]
