@@ -172,6 +172,7 @@ def test_a_fold_has_one_number_in_the_records_and_in_the_history(tmp_path):
     lines = records(tmp_path / "log.jsonl")
     found = [line["fold"] for line in lines if line["event"] == "evaluation"]
     assert found == model.history_["fold"].tolist() == [1, 1]
+    assert model.learning_rate_ > 0  # of the fold that was trained on
     assert set(pd.read_csv(tmp_path / "log.csv")["fold"]) == {1}
 
 

@@ -162,13 +162,18 @@ class FineTuningResult:
 
     @property
     def best_step(self) -> int:
-        """Step of the best evaluation, the median over trainings."""
-        return int(np.median([its.best_step for its in self.trainings]))
+        """Step of the best evaluation, the median over the folds that were trained on."""
+        return int(np.median([its.best_step for its in self._begun]))
 
     @property
     def learning_rate(self) -> float:
-        """Return the optimizer's at its peak, the median over trainings."""
-        return float(np.median([its.learning_rate for its in self.trainings]))
+        """Return the optimizer's at its peak, the median over the folds that were trained on."""
+        return float(np.median([its.learning_rate for its in self._begun]))
+
+    @property
+    def _begun(self) -> Sequence[Trained]:
+        """Trainings, but for folds whose rows could not be trained on; all, if none could."""
+        return [its for its in self.trainings if its.weights is not None] or self.trainings
 
     @property
     def stop_reason(self) -> str:
@@ -336,9 +341,9 @@ def _pooled(
     trainings: Sequence[Trained],
 ) -> tuple[Comparison | None, Evaluation | None, Evaluation | None]:
     """Return the comparison over the rows of all hold-outs, and the base's and the other score."""
-    first = trainings[0]
     scored = [its for its in trainings if its.comparison is not None and its.base is not None]
     if len(scored) < 2:
+        first = (scored or trainings)[0]
         return first.comparison, first.base, first.found
     comparisons = [its.comparison for its in scored if its.comparison is not None]
     scores = [comparison.scores[0] for comparison in comparisons]
