@@ -18,6 +18,7 @@ from finetune_tabpfn._nested import FLAT_NAMES, NESTED, check_nested, home_of, w
 from finetune_tabpfn._scoring import Scoring
 from finetune_tabpfn.finetuning._settings import Checkpoint, LoRA, Settings, Training
 from finetune_tabpfn.training._callbacks import check_callbacks
+from finetune_tabpfn.utils._documentation import LinksDocumentation
 from finetune_tabpfn.utils._text import nearest, unknown_name
 
 PARAMETERS = """\
@@ -286,7 +287,7 @@ def _unknown_argument(called: str, name: str, names: Sequence[str]) -> str:
     return unknown_name(f"{called} is given", name, [other for other in names if other != "self"])
 
 
-class Parameters(BaseEstimator):
+class Parameters(LinksDocumentation, BaseEstimator):
     """Names, defaults and permitted values of the parameters that both estimators have."""
 
     _parameter_constraints: dict[str, list[Any] | str] = {  # noqa: RUF012 - scikit-learn's name and form
