@@ -72,7 +72,8 @@ def _check_wheel(wheel: Path) -> None:
 def _check_links() -> None:
     """Check that README's links lead somewhere from where else it is shown: on PyPI."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    relative = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    links = re.findall(r"\]\(([^)]+)\)|^\[[^\]]+\]: (.+)$", text, flags=re.M)
+    relative = [link for link in map("".join, links) if "://" not in link]
     if relative:
         raise SystemExit(f"README.md has links that only this repository knows: {relative}")
 
