@@ -2,9 +2,9 @@
 
     python benchmarks/readme.py [curve] [comparison] [--steps 200] [--out docs]
 
-The curve is that of the shipped mini model on scikit-learn's handwritten digits, as the
-demonstration takes them. The comparison draws the table of docs/recipe.md whose columns are "here" and the rates of
-the rival, which `benchmarks/compare.py` has measured; draw it again when that table has changed.
+The curve is that of the shipped mini model on scikit-learn's wine table. The comparison draws the
+table of docs/recipe.md whose columns are "here" and the rates of the rival, which
+`benchmarks/compare.py` has measured; draw it again when that table has changed.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
+from sklearn.datasets import load_wine
 
 from finetune_tabpfn import FinetunedTabPFNClassifier, TrainingCurveDisplay
 
@@ -26,11 +25,10 @@ HEAD = "| table | training rows | split | here |"
 
 
 def draw_curve(path: Path, steps: int) -> None:
-    """Fine-tune as the demonstration does and draw its curve."""
-    X, y = load_digits(return_X_y=True)
-    X, _, y, _ = train_test_split(X, y, stratify=y, random_state=0)
+    """Fine-tune on a small table, in folds, and draw the curve."""
+    X, y = load_wine(return_X_y=True)
     model = FinetunedTabPFNClassifier(base_model="mini", max_steps=steps, random_state=0)
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
     TrainingCurveDisplay.from_estimator(model.fit(X, y), ax=figure.subplots())
     figure.savefig(path, dpi=100)
 
