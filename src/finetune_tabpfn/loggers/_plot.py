@@ -225,7 +225,9 @@ class TrainingCurveDisplay:
         if len(one_of_each) > 1:
             # several folds leave no room, and a layout that makes some is needed to stand outside
             is_outside = self._n_folds > 1 and self.figure_.get_layout_engine() is not None
-            place = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)} if is_outside else {}
+            place: dict[str, Any] = (
+                {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)} if is_outside else {}
+            )
             self.ax_.legend(handles=one_of_each, fontsize="small", **place)
         return self
 
