@@ -59,7 +59,7 @@ def install_torch(python: Path, wanted: str, index: str | None = None) -> None:
     cuda = [name for name in planned if re.search("nvidia|cuda|triton", name)]
     if cuda:
         raise CannotTryError(
-            f"{wanted} would bring {len(cuda)} packages of CUDA; --torch-index {TORCH_INDEX} has "
+            f"{wanted.removesuffix('>=0')} would bring {len(cuda)} CUDA packages; --torch-index {TORCH_INDEX} has "
             "one without"
         )
     run(pip)
