@@ -59,8 +59,8 @@ def install_torch(python: Path, wanted: str, index: str | None = None) -> None:
     cuda = [name for name in planned if re.search("nvidia|cuda|triton", name)]
     if cuda:
         raise CannotTryError(
-            f"{wanted.removesuffix('>=0')} would bring {len(cuda)} CUDA packages; --torch-index {TORCH_INDEX} has "
-            "one without"
+            f"{wanted.removesuffix('>=0')} would bring {len(cuda)} CUDA packages; "
+            f"--torch-index {TORCH_INDEX} has one without"
         )
     run(pip)
 
