@@ -93,7 +93,9 @@ def test_fitted_attributes_of_the_classifier():
     assert model.feature_names_in_.tolist() == list("abcd")
     assert model.n_features_in_ == 4
     columns = ["fold", "evaluation", "step", "seconds", "train_loss", "score", "learning_rate"]
-    assert model.history_.columns.tolist() == [*columns, "log_loss", "accuracy", "roc_auc"]
+    assert model.history_.columns.tolist() == [
+        *columns, "log_loss", "accuracy", "roc_auc", "is_deployed"
+    ]  # fmt: skip
     assert model.history_["step"].tolist() == [0, 2, 4]
     assert model.history_["score"][0] == model.base_score_
     assert model.best_score_ >= model.base_score_
@@ -350,7 +352,7 @@ def test_ctrl_c_where_nothing_can_be_deployed_raises(moment, monkeypatch):
 
 def test_ctrl_c_while_choosing_deploys_the_best_round_as_it_was_scored(monkeypatch):
     monkeypatch.setattr("finetune_tabpfn.finetuning._selection.Comparison.objection", press_ctrl_c)
-    with pytest.warns(UserWarning, match="interrupted; the model half-way to the best"):
+    with pytest.warns(UserWarning, match="interrupted; the model half-way from the base"):
         model = classifier(**LEARNS, scoring=scorer_that()).fit(*IRIS)
     assert (model.stop_reason_, model.n_steps_) == ("interrupted", 12)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+# The program answers Ctrl-C from its first line on: nothing is imported here before it is needed,
+# not even typing, whose constant this is.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from finetune_tabpfn._api import fine_tune_tabpfn
     from finetune_tabpfn._estimates import estimate_memory, estimate_seconds
     from finetune_tabpfn._estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from finetune_tabpfn.finetuning._settings import Checkpoint, LoRA
     from finetune_tabpfn.forecasting._forecaster import FinetunedTabPFNForecaster
     from finetune_tabpfn.loggers._base import Logger
-    from finetune_tabpfn.loggers._plot import plot_history
+    from finetune_tabpfn.loggers._plot import TrainingCurveDisplay
     from finetune_tabpfn.training._callbacks import Callback
 
     __version__: str
@@ -26,12 +28,12 @@ __all__ = [
     "FinetunedTabPFNRegressor",
     "LoRA",
     "Logger",
+    "TrainingCurveDisplay",
     "__version__",
     "estimate_memory",
     "estimate_seconds",
     "fine_tune_base_model",
     "fine_tune_tabpfn",
-    "plot_history",
 ]
 
 _HOMES = {
@@ -46,7 +48,7 @@ _HOMES = {
     "estimate_seconds": "_estimates",
     "fine_tune_base_model": "_multi_table",
     "fine_tune_tabpfn": "_api",
-    "plot_history": "loggers._plot",
+    "TrainingCurveDisplay": "loggers._plot",
 }
 
 
@@ -55,6 +57,8 @@ def __getattr__(name: str) -> Any:
 
     torch takes seconds, in which the program must have begun: it answers Ctrl-C in one line.
     """
+    import importlib
+
     if name == "__version__":
         found: Any = _version()
     elif name in _HOMES:
