@@ -9,8 +9,8 @@ columns and three classes, so that what fine-tuning changes can be looked at.
 # %%
 # The table
 # ---------
-# Three arms of a spiral, wound twice. A pretrained TabPFN has met few tables like this one, which is
-# what makes it a good case for fine-tuning.
+# Three arms of a spiral, wound twice. A pretrained TabPFN has met few tables like this one, which
+# is what makes it a good case for fine-tuning.
 
 import matplotlib.pyplot as plt
 import numpy as np

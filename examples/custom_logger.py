@@ -2,16 +2,17 @@
 A logger of your own
 ====================
 
-A logger is an object with some of five methods. This one collects what the built-in curves do not show:
-how large the gradients are, and how far the weights have moved from the base model.
+A logger is an object with some of five methods. This one collects what the built-in curves do not
+show: how large the gradients are, and how far the weights have moved from the base model.
 """
 
 # %%
 # The class
 # ---------
 # Override what you need. ``state`` is everything that outlives a step: ``state.step``,
-# ``state.train_loss``, ``state.grad_norm``, ``state.history``, and the network itself as ``state.model``.
-# Unlike a callback a logger cannot end a fit, and if it fails, it warns once and is left out.
+# ``state.train_loss``, ``state.grad_norm``, ``state.history``, and the network itself as
+# ``state.model``. Unlike a callback a logger cannot end a fit, and if it fails, it warns once and
+# is left out.
 
 import torch
 
@@ -93,5 +94,5 @@ print(f"Ten times the rate moved the weights {fast / slow:.1f} times as far.")
 #     [project.entry-points."finetune_tabpfn.loggers"]
 #     movement = "my_package:Movement"
 #
-# and ``loggers="movement"`` finds it, on the command line too. It is then called with ``log_dir`` (a
-# ``pathlib.Path``, or None) as its only argument.
+# and ``loggers="movement"`` finds it, on the command line too. It is then called with ``log_dir``
+# (a ``pathlib.Path``, or None) as its only argument.

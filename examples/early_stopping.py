@@ -2,9 +2,9 @@
 Early stopping and a time budget
 ================================
 
-When does a fit end? When the hold-out says that nothing more is to be gained, when the steps or the
-time that you allow are over, or when a rule of your own says so. Whatever ends it, the best weights are
-kept. This example ends one fit by each.
+When does a fit end? When the hold-out says that nothing more is to be gained, when the steps or
+the time that you allow are over, or when a rule of your own says so. Whatever ends it, the best
+weights are kept. This example ends one fit by each.
 """
 
 # %%
@@ -21,8 +21,8 @@ X_train, y_train, X_test, y_test = X[:250], y[:250], X[250:], y[250:]
 # %%
 # Four ends
 # ---------
-# ``patience`` counts evaluations without an improvement. It grows to half of the best evaluation, so
-# that a run that improves late is given longer.
+# ``patience`` counts evaluations without an improvement. It grows to half of the best evaluation,
+# so that a run that improves late is given longer.
 #
 # ``time_limit`` is in seconds and bounds the whole of ``fit``: loading, preparing, training and the
 # final fit. Before a step is begun, the fit knows what must still happen and what that takes.
@@ -49,9 +49,7 @@ models = {
     "impatient": FinetunedTabPFNClassifier(max_steps=120, patience=3, **common),
     "20 steps": FinetunedTabPFNClassifier(max_steps=20, **common),
     "5 seconds": FinetunedTabPFNClassifier(time_limit=5, **common),
-    "good enough": FinetunedTabPFNClassifier(
-        max_steps=120, callbacks=[GoodEnough(-0.6)], **common
-    ),
+    "good enough": FinetunedTabPFNClassifier(max_steps=120, callbacks=[GoodEnough(-0.6)], **common),
 }
 
 # %%
@@ -74,8 +72,8 @@ table = pd.DataFrame(rows, columns=columns)
 print(table.round(2).to_string(index=False))
 
 # %%
-# The scores that these decisions were made by. All four begin at the same base model and go the same
-# way, because they have the same seed; they only leave it at different places.
+# The scores that these decisions were made by. All four begin at the same base model and go the
+# same way, because they have the same seed; they only leave it at different places.
 
 import matplotlib.pyplot as plt
 

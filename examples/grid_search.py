@@ -2,8 +2,8 @@
 Grid search
 ===========
 
-The estimators are scikit-learn's: ``GridSearchCV`` searches them, in a pipeline too. What to put into
-the grid, and how to tell a better setting from luck.
+The estimators are scikit-learn's: ``GridSearchCV`` searches them, in a pipeline too. What to put
+into the grid, and how to tell a better setting from luck.
 """
 
 # %%
@@ -51,15 +51,17 @@ search.fit(X_train, y_train)
 # %%
 # What it found
 # -------------
-# Rows of ``cv_results_``, best first. The spread over the folds says how much of a difference may be
-# luck.
+# Rows of ``cv_results_``, best first. The spread over the folds says how much of a difference may
+# be luck.
 
 import pandas as pd
 
 table = pd.DataFrame(search.cv_results_)
 table = table.rename(columns=lambda column: column.replace(f"param_{name}", ""))
 columns = ["max_steps", "learning_rate", "mean_test_score", "std_test_score", "mean_fit_time"]
-print(table[columns].sort_values("mean_test_score", ascending=False).round(5).to_string(index=False))
+print(
+    table[columns].sort_values("mean_test_score", ascending=False).round(5).to_string(index=False)
+)
 
 base = table.loc[table["max_steps"] == 0].iloc[0]
 best = table.loc[search.best_index_]
@@ -82,8 +84,8 @@ print("log-loss on new rows: base {:.3f}, best of the search {:.3f}".format(*los
 # Two things to know before a larger search:
 #
 # - Every fit stops early by a hold-out of its own, so that more ``max_steps`` costs time but seldom
-#   harms. It is a budget (also as ``resource="max_steps"`` of ``HalvingGridSearchCV``), not something to
-#   tune.
+#   harms. It is a budget (also as ``resource="max_steps"`` of ``HalvingGridSearchCV``) rather than
+#   something to tune.
 # - ``finetune_tabpfn.studies.search_space()`` is a space that is sensible for most tables, and
 #   ``.for_sklearn()`` writes it in the names that ``RandomizedSearchCV`` asks for:
 

@@ -53,8 +53,8 @@ with mlflow.start_run(run_name="learning rates"):
 # %%
 # Compare
 # -------
-# ``mlflow ui --backend-store-uri sqlite:///...`` shows them in a browser; ``search_runs`` is the same as
-# a table.
+# ``mlflow ui --backend-store-uri sqlite:///...`` shows them in a browser; ``search_runs`` is the
+# same as a table.
 
 runs = mlflow.search_runs(filter_string="metrics.base_score < 0")
 runs = runs.sort_values("metrics.best_score", ascending=False)

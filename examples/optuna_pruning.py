@@ -11,9 +11,9 @@ Needs ``pip install "finetune-tabpfn[studies]"``.
 # %%
 # The objective
 # -------------
-# Two hooks join the two libraries. ``search_space().suggest(trial)`` asks a trial for settings, and
-# ``after_evaluation`` of a callback reports the score of each evaluation. What a callback raises ends
-# the fit and reaches you, so ``optuna.TrialPruned`` needs no more than ``raise``.
+# Two hooks join the two libraries. ``search_space().suggest(trial)`` asks a trial for settings,
+# and ``after_evaluation`` of a callback reports the score of each evaluation. What a callback
+# raises ends the fit and reaches you, so ``optuna.TrialPruned`` needs no more than ``raise``.
 
 import optuna
 from sklearn.datasets import make_friedman1
@@ -117,5 +117,5 @@ print(f"chosen by: {-study.best_value:.3f} (base model {-best.base_score_:.3f})"
 print(f"new rows:  {root_mean_squared_error(y_test, best.predict(X_test)):.3f}")
 
 # %%
-# ``finetune_tabpfn.studies.Study.optuna_search`` does all of this in one call, and keeps every trial in
-# a folder, from which an interrupted search goes on.
+# ``finetune_tabpfn.studies.Study.optuna_search`` does all of this in one call, and keeps every
+# trial in a folder, from which an interrupted search goes on.

@@ -24,7 +24,8 @@ wishes = ["fragile", "ring twice", "call first", "leave at the door", "second fl
 weight = rng.lognormal(2, 0.8, n_rows)
 orders = pd.DataFrame(
     {
-        "ordered": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(500, size=n_rows), "D"),
+        "ordered": pd.Timestamp("2024-01-01")
+        + pd.to_timedelta(rng.integers(500, size=n_rows), "D"),
         "carrier": pd.Categorical(rng.choice(["Post", "Rapid", "Van & Sons"], n_rows)),
         "note": [f"{rng.choice(goods)}, {rng.choice(wishes)}" for _ in range(n_rows)],
         "weight_kg": np.where(rng.random(n_rows) < 0.25, np.nan, weight).round(1),
@@ -42,9 +43,10 @@ orders.head()
 # Fit the raw table
 # -----------------
 # The labels are text as well. Only one thing has to be said: rows with a date may have an order in
-# time, and then a hold-out drawn at random would be too kind (see :ref:`sphx_glr_auto_examples_groups.py`
-# for what that means). Here the orders are independent of each other, so ``validation=0.2`` says that
-# a random fifth is meant; ``validation="time"`` would take the latest.
+# time, and then a hold-out drawn at random would be too kind (see
+# :ref:`sphx_glr_auto_examples_groups.py` for what that means). Here the orders are independent of
+# each other, so ``validation=0.2`` says that a random fifth is meant; ``validation="time"`` would
+# take the latest.
 
 from finetune_tabpfn import FinetunedTabPFNClassifier
 
@@ -57,10 +59,11 @@ model = FinetunedTabPFNClassifier(
 print(model.deployment_reason_)
 
 # %%
-# What each column was taken for is learned once, in ``fit``. Every later table is read by it, so that
-# a row is predicted alike whatever stands beside it.
+# What each column was taken for is learned once, in ``fit``. Every later table is read by it, so
+# that a row is predicted alike whatever stands beside it.
 
-print(model.columns_)
+for column in model.columns_.columns:
+    print(f"{column.name}: {column.kind}")
 
 # %%
 # In a pipeline
@@ -83,8 +86,8 @@ pipeline.fit(X_train, y_train)
 # %%
 # Against the usual pipeline
 # --------------------------
-# skrub's ``tabular_pipeline`` encodes dates, categories and text, and hands the result to scikit-learn's
-# gradient boosting.
+# skrub's ``tabular_pipeline`` encodes dates, categories and text, and hands the result to
+# scikit-learn's gradient boosting.
 
 from sklearn.metrics import log_loss, roc_auc_score
 from skrub import tabular_pipeline

@@ -16,8 +16,8 @@ such a table already.
 from sklearn.datasets import make_friedman1
 from sklearn.model_selection import train_test_split
 
-X, y = make_friedman1(n_samples=700, n_features=6, noise=0.5, random_state=0)
-X_train, X_test, y_train, y_test = train_test_split(X, y, train_size=300, random_state=0)
+X, y = make_friedman1(n_samples=800, n_features=6, noise=0.5, random_state=0)
+X_train, X_test, y_train, y_test = train_test_split(X, y, train_size=400, random_state=0)
 
 # %%
 # Fit, and the base model beside it
@@ -25,7 +25,7 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, train_size=300, random
 
 from finetune_tabpfn import FinetunedTabPFNRegressor
 
-tuned = FinetunedTabPFNRegressor(base_model="mini", max_steps=100, random_state=0)
+tuned = FinetunedTabPFNRegressor(base_model="mini", max_steps=120, random_state=0)
 tuned.fit(X_train, y_train)
 base = FinetunedTabPFNRegressor(base_model="mini", max_steps=0, random_state=0)
 base.fit(X_train, y_train)
@@ -86,6 +86,6 @@ plt.show()
 
 rng = np.random.default_rng(0)
 line = X[:, :3] @ [3.0, -2.0, 1.0] + rng.normal(scale=0.5, size=len(X))
-on_a_line = FinetunedTabPFNRegressor(base_model="mini", max_steps=40, random_state=0)
-on_a_line.fit(X[:200, :3], line[:200])
+on_a_line = FinetunedTabPFNRegressor(base_model="mini", max_steps=30, random_state=0)
+on_a_line.fit(X[:150, :3], line[:150])
 print(on_a_line.deployment_reason_)

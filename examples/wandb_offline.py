@@ -2,8 +2,8 @@
 Weights & Biases, offline
 =========================
 
-Follow fits in Weights & Biases without an account or a network: everything is written into a folder,
-and ``wandb sync`` uploads it when you like.
+Follow fits in Weights & Biases without an account or a network: everything is written into a
+folder, and ``wandb sync`` uploads it when you like.
 
 Needs ``pip install "finetune-tabpfn[wandb]"``.
 """
@@ -21,8 +21,8 @@ os.environ |= {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_PROJECT":
 # %%
 # A fit with a run of its own
 # ---------------------------
-# ``loggers="wandb"`` begins a run, logs parameters, every step and every evaluation, and ends it with
-# the fit. ``log_dir`` is where wandb's files go.
+# ``loggers="wandb"`` begins a run, logs parameters, every step and every evaluation, and ends it
+# with the fit. ``log_dir`` is where wandb's files go.
 
 from sklearn.datasets import load_wine
 
@@ -60,8 +60,8 @@ for name, value in summary.items():
 # %%
 # What a logger costs
 # -------------------
-# A logger never harms a fit: one that fails warns once and is left out from there on. If a fit itself
-# fails, its run ends as failed (exit code 1), with the error in the summary.
+# A logger never harms a fit: one that fails warns once and is left out from there on. If a fit
+# itself fails, its run ends as failed (exit code 1), with the error in the summary.
 #
 # Clean up. In your own work the folder is what you keep.
 
