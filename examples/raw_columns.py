@@ -32,7 +32,7 @@ orders = pd.DataFrame(
         "express": rng.random(n_rows) < 0.3,
     }
 )
-weekend = orders["ordered"].dt.dayofweek >= 4
+weekend = orders["ordered"].dt.day_of_week >= 4
 stairs = orders["note"].str.contains("no lift|second floor")
 score = 2 * weekend + 2.5 * stairs + 0.1 * weight - 1.5 * orders["express"] - 2.5
 score += orders["carrier"].map({"Post": 0.0, "Rapid": -1.5, "Van & Sons": 1.0}).astype(float)

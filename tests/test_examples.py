@@ -1,4 +1,4 @@
-"""Examples, notebooks and the README's code run, without a warning; `make gallery` runs them all."""
+"""Examples, notebooks and the code of the README run without a warning; `make gallery`: all."""
 
 import ast
 import doctest
