@@ -86,6 +86,14 @@ axis.legend()
 plt.show()
 
 # %%
+# One of them in full: what its hold-out said at each evaluation, and what is deployed.
+
+from finetune_tabpfn import TrainingCurveDisplay
+
+TrainingCurveDisplay.from_estimator(models["impatient"])
+plt.show()
+
+# %%
 # Which to use?
 # -------------
 # Patience alone is a good default where time does not matter. For anything that has to be done by a

@@ -15,9 +15,9 @@ into the grid, and how to tell a better setting from luck.
 import numpy as np
 
 rng = np.random.default_rng(0)
-X = rng.normal(size=(700, 4))
+X = rng.normal(size=(600, 4))
 y = X[:, 0] * X[:, 1] * X[:, 2] > 0
-X_train, y_train, X_test, y_test = X[:350], y[:350], X[350:], y[350:]
+X_train, y_train, X_test, y_test = X[:250], y[:250], X[250:], y[250:]
 
 # %%
 # The grid
@@ -44,7 +44,7 @@ search = GridSearchCV(
         {f"{name}max_steps": [60], f"{name}learning_rate": [4e-5, 4e-4]},
     ],
     scoring="neg_log_loss",
-    cv=StratifiedKFold(3, shuffle=True, random_state=0),
+    cv=StratifiedKFold(2, shuffle=True, random_state=0),
 )
 search.fit(X_train, y_train)
 

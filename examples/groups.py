@@ -16,7 +16,7 @@ patients that the model knows. ``groups`` keeps them whole.
 import numpy as np
 
 rng = np.random.default_rng(0)
-n_patients, n_rows = 100, 8
+n_patients, n_rows = 80, 8
 patient = np.repeat(np.arange(n_patients), n_rows)
 level = rng.normal(size=n_patients)[patient]
 print_of_a_patient = rng.normal(size=(n_patients, 3))[patient]  # blood type, height, and the like
@@ -40,7 +40,7 @@ from sklearn.metrics import root_mean_squared_error
 
 from finetune_tabpfn import FinetunedTabPFNRegressor
 
-settings = {"base_model": "mini", "max_steps": 60, "random_state": 0}
+settings = {"base_model": "mini", "max_steps": 40, "random_state": 0}
 by_row = FinetunedTabPFNRegressor(**settings).fit(X_train, y_train)
 by_patient = FinetunedTabPFNRegressor(**settings).fit(X_train, y_train, groups=of_whom)
 

@@ -15,9 +15,9 @@ from sklearn.model_selection import train_test_split
 
 from finetune_tabpfn.synthetic import make_table
 
-X, y = make_table(1600, 5, imbalance=0.9, categorical_share=0, noise=0.2, random_state=1)
+X, y = make_table(1000, 5, imbalance=0.9, categorical_share=0, noise=0.2, random_state=1)
 X_train, X_test, y_train, y_test = train_test_split(
-    X, y, train_size=400, stratify=y, random_state=0
+    X, y, train_size=300, stratify=y, random_state=0
 )
 print(y_train.value_counts().rename("training rows").to_string())
 
@@ -36,7 +36,7 @@ settings = {
     "by average precision": {"scoring": "average_precision"},
     "class weights": {"class_weight": "balanced"},
 }
-common = {"base_model": "mini", "max_steps": 60, "n_estimators": 2, "random_state": 0}
+common = {"base_model": "mini", "max_steps": 50, "n_estimators": 2, "random_state": 0}
 models = {
     name: FinetunedTabPFNClassifier(**common | own).fit(X_train, y_train)
     for name, own in settings.items()

@@ -10,11 +10,13 @@ Needs ``pip install "finetune-tabpfn[mlflow]"``.
 # %%
 # Where runs go is said to MLflow, not to the estimator: a server, or as here a file.
 
+import logging
 import tempfile
 from pathlib import Path
 
 import mlflow
 
+logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of the tables that it makes
 folder = Path(tempfile.mkdtemp())
 mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
 mlflow.create_experiment("friedman", artifact_location=(folder / "artifacts").as_uri())
@@ -85,7 +87,7 @@ plt.show()
 
 best = max(models.values(), key=lambda model: model.best_score_)
 network = best.save_model(folder / "friedman-v3.safetensors")
-mlflow.MlflowClient().log_artifact(runs.iloc[0]["run_id"], network)
+client.log_artifact(runs.iloc[0]["run_id"], network)
 kept = client.list_artifacts(runs.iloc[0]["run_id"])
 print([f"{one.path}: {one.file_size / 1e6:.1f} MB" for one in kept])
 

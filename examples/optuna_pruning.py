@@ -22,10 +22,10 @@ from sklearn.metrics import root_mean_squared_error
 from finetune_tabpfn import Callback, FinetunedTabPFNRegressor
 from finetune_tabpfn.studies import Range, SearchSpace
 
-X, y = make_friedman1(n_samples=900, n_features=5, noise=0.5, random_state=0)
-X_train, y_train = X[:250], y[:250]  # to train on
-X_val, y_val = X[250:350], y[250:350]  # to choose settings by
-X_test, y_test = X[350:], y[350:]  # to know what the choice is worth
+X, y = make_friedman1(n_samples=700, n_features=5, noise=0.5, random_state=0)
+X_train, y_train = X[:200], y[:200]  # to train on
+X_val, y_val = X[200:300], y[200:300]  # to choose settings by
+X_test, y_test = X[300:], y[300:]  # to know what the choice is worth
 
 
 class ReportToOptuna(Callback):
@@ -51,8 +51,8 @@ def objective(trial):
     """Return the score of a trial on the rows that settings are chosen by."""
     model = FinetunedTabPFNRegressor(
         base_model="mini",
-        max_steps=40,
-        eval_interval=10,
+        max_steps=30,
+        eval_interval=5,
         n_estimators=1,
         random_state=0,
         callbacks=[ReportToOptuna(trial)],
@@ -71,9 +71,9 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 study = optuna.create_study(
     direction="maximize",
     sampler=optuna.samplers.TPESampler(n_startup_trials=5, seed=0),
-    pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=10),
+    pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=5),
 )
-study.optimize(objective, n_trials=9)
+study.optimize(objective, n_trials=8)
 
 # %%
 # What pruning saved
@@ -86,7 +86,7 @@ print(trials.to_string(index=False, float_format="{:.3g}".format))
 
 made = trials["evaluated steps"].sum()
 pruned = (trials["state"] == "PRUNED").sum()
-print(f"\n{pruned} of {len(trials)} fits were pruned: {made} steps instead of {40 * len(trials)}.")
+print(f"\n{pruned} of {len(trials)} fits were pruned: {made} steps instead of {30 * len(trials)}.")
 
 # %%
 # The curves. A pruned fit ends where it lies below the median of those before it.
@@ -108,9 +108,9 @@ plt.show()
 # %%
 # The best setting on new rows
 # ----------------------------
-# The best of nine is a little too good on the rows that chose it. The test rows say what is left.
+# The best of eight is a little too good on the rows that chose it. The test rows say what is left.
 
-best = FinetunedTabPFNRegressor(base_model="mini", max_steps=40, n_estimators=1, random_state=0)
+best = FinetunedTabPFNRegressor(base_model="mini", max_steps=30, n_estimators=1, random_state=0)
 best.set_params(**space.suggest(optuna.trial.FixedTrial(study.best_params)))
 best.fit(X_train, y_train, X_val=X_val, y_val=y_val)
 print(f"chosen by: {-study.best_value:.3f} (base model {-best.base_score_:.3f})")

@@ -48,11 +48,11 @@ from finetune_tabpfn import FinetunedTabPFNRegressor
 folder = Path(tempfile.mkdtemp())
 config = PretrainConfig(
     kind="regression",
-    steps=40,
+    steps=24,
     stages={1.0: [160, 1]},
     max_columns=4,
     cells_per_pass=12_000,
-    eval_interval=20,
+    eval_interval=8,
     validation_passes=2,
     muon_lr=1e-3,
     adamw_lr=5e-4,

@@ -18,7 +18,7 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 rng = np.random.default_rng(0)
-n_rows = 700
+n_rows = 600
 goods = ["lamp", "sofa", "desk", "mirror", "chair", "carpet", "shelf", "bed"]
 wishes = ["fragile", "ring twice", "call first", "leave at the door", "second floor", "no lift"]
 weight = rng.lognormal(2, 0.8, n_rows)
@@ -53,9 +53,8 @@ from finetune_tabpfn import FinetunedTabPFNClassifier
 X_train, X_test, y_train, y_test = train_test_split(
     orders, late, train_size=300, stratify=late, random_state=0
 )
-model = FinetunedTabPFNClassifier(
-    base_model="mini", max_steps=60, validation=0.2, random_state=0
-).fit(X_train, y_train)
+settings = {"base_model": "mini", "validation": 0.2, "n_estimators": 2, "random_state": 0}
+model = FinetunedTabPFNClassifier(max_steps=60, **settings).fit(X_train, y_train)
 print(model.deployment_reason_)
 
 # %%
@@ -77,10 +76,11 @@ def with_day_of_week(table):
     return table.assign(weekday=table["ordered"].dt.day_name().astype("category"))
 
 
+from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-pipeline = make_pipeline(FunctionTransformer(with_day_of_week), model)
+pipeline = make_pipeline(FunctionTransformer(with_day_of_week), clone(model))
 pipeline.fit(X_train, y_train)
 
 # %%
@@ -93,8 +93,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from skrub import tabular_pipeline
 
 boosting = tabular_pipeline("classifier").fit(X_train, y_train)
-base = FinetunedTabPFNClassifier(base_model="mini", max_steps=0, random_state=0)
-base.set_params(validation=0.2).fit(X_train, y_train)
+base = FinetunedTabPFNClassifier(max_steps=0, **settings).fit(X_train, y_train)
 
 candidates = {
     "encoders and boosting": boosting,

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 folder = Path(tempfile.mkdtemp())
-os.environ |= {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_PROJECT": "spirals"}
+os.environ |= {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_PROJECT": "wine"}
 
 # %%
 # A fit with a run of its own
@@ -53,13 +53,13 @@ with wandb.init(dir=folder, config={"table": "wine"}) as run:
     run.log({"test/log_loss": log_loss(y_test, model.predict_proba(X_test))})
     summary = dict(run.summary)
 
-for name, value in summary.items():
-    if name.startswith(("finetune_tabpfn/evaluation", "finetune_tabpfn/stop", "test")):
-        print(name, value)
+for name in ["base_score", "best_score", "stop_reason"]:
+    print(f"{name}: {summary['finetune_tabpfn/' + name]}")
+print(f"test/log_loss: {summary['test/log_loss']:.3f}")
 
 # %%
-# What a logger costs
-# -------------------
+# What can go wrong
+# -----------------
 # A logger never harms a fit: one that fails warns once and is left out from there on. If a fit
 # itself fails, its run ends as failed (exit code 1), with the error in the summary.
 #
