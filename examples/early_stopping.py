@@ -14,9 +14,9 @@ weights are kept. This example ends one fit by each.
 import numpy as np
 
 rng = np.random.default_rng(0)
-X = rng.normal(size=(800, 4))
+X = rng.normal(size=(700, 5))
 y = X[:, 0] * X[:, 1] * X[:, 2] > 0
-X_train, y_train, X_test, y_test = X[:250], y[:250], X[250:], y[250:]
+X_train, y_train, X_test, y_test = X[:300], y[:300], X[300:], y[300:]
 
 # %%
 # Four ends
@@ -33,14 +33,14 @@ from finetune_tabpfn import Callback, FinetunedTabPFNClassifier
 
 
 class GoodEnough(Callback):
-    """Ends a fit when its score is good enough for the purpose."""
+    """Ends a fit when its loss is below a share of the base model's."""
 
-    def __init__(self, score):
-        self.score = score
+    def __init__(self, share):
+        self.share = share
 
     def after_evaluation(self, state):
-        if state.best_score >= self.score:
-            return f"a score of {self.score} is good enough"
+        if -state.best_score <= self.share * -state.base_score:  # scores are negated losses
+            return f"{self.share:.0%} of the base model's loss are good enough"
         return None
 
 
@@ -49,7 +49,7 @@ models = {
     "impatient": FinetunedTabPFNClassifier(max_steps=120, patience=3, **common),
     "20 steps": FinetunedTabPFNClassifier(max_steps=20, **common),
     "5 seconds": FinetunedTabPFNClassifier(time_limit=5, **common),
-    "good enough": FinetunedTabPFNClassifier(max_steps=120, callbacks=[GoodEnough(-0.6)], **common),
+    "good enough": FinetunedTabPFNClassifier(max_steps=120, callbacks=[GoodEnough(0.8)], **common),
 }
 
 # %%

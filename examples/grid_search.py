@@ -7,17 +7,17 @@ into the grid, and how to tell a better setting from luck.
 """
 
 # %%
-# A table that the base model cannot read
-# ---------------------------------------
+# A table that is hard to read
+# ----------------------------
 # The class is the sign of a product of three columns. No column, and no pair of columns, says
 # anything by itself.
 
 import numpy as np
 
 rng = np.random.default_rng(0)
-X = rng.normal(size=(600, 4))
+X = rng.normal(size=(600, 5))
 y = X[:, 0] * X[:, 1] * X[:, 2] > 0
-X_train, y_train, X_test, y_test = X[:250], y[:250], X[250:], y[250:]
+X_train, y_train, X_test, y_test = X[:300], y[:300], X[300:], y[300:]
 
 # %%
 # The grid

@@ -2,7 +2,7 @@
 Rare classes
 ============
 
-One row in twenty is of the class that matters. Three parameters are for this: ``class_weight``
+One row in eleven is of the class that matters. Three parameters are for this: ``class_weight``
 says what an error costs, ``balanced_contexts`` shows the network rare rows more often, and
 ``scoring`` says by what the best evaluation is chosen. Do they help, and at what?
 """

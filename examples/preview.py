@@ -22,7 +22,7 @@ from sklearn.datasets import load_breast_cancer
 
 folder = Path(tempfile.mkdtemp())
 rng = np.random.default_rng(0)
-signs = pd.DataFrame(rng.normal(size=(400, 4)), columns=list("abcd"))
+signs = pd.DataFrame(rng.normal(size=(400, 5)), columns=list("abcde"))
 signs["target"] = np.where(signs["a"] * signs["b"] * signs["c"] > 0, "plus", "minus")
 signs.to_csv(folder / "signs.csv", index=False)
 cancer = load_breast_cancer(as_frame=True).frame.iloc[:400, -6:]

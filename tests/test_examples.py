@@ -19,7 +19,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
 LISTED = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
 # those that `make test` runs: the others take longer, and `make gallery` runs them
-QUICK = {"classify", "groups", "wandb_offline"}
+QUICK = {"autogluon_ensemble", "classify", "wandb_offline"}
 QUICK_NOTEBOOKS = {"quickstart"}
 
 
