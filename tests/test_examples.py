@@ -76,6 +76,7 @@ def test_a_notebook_tells_a_story(path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # on a busy machine an example takes minutes
 @pytest.mark.parametrize("example", EXAMPLES, ids=stem)
 def test_an_example_runs(example, run, everything):
     if not everything and example.stem not in QUICK:
@@ -84,12 +85,13 @@ def test_an_example_runs(example, run, everything):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)
 def test_a_notebook_runs(path, tmp_path, everything):
     if not everything and path.stem not in QUICK_NOTEBOOKS:
         pytest.skip("`make gallery` runs it")
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(tmp_path)}})
+    client = NotebookClient(notebook, timeout=500, resources={"metadata": {"path": str(tmp_path)}})
     client.execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert [out.text for out in outputs if out.get("name") == "stderr"] == []
