@@ -10,7 +10,8 @@ WORKERS ?= 2
 # a process per core with one thread each: the networks of the tests are small
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-all test-fast test-gpu test-oldest test-automl gallery notebooks lint clean
+.PHONY: demo test test-all test-fast test-gpu test-oldest test-automl test-versions test-extras \
+    release-check gallery notebooks lint clean
 
 demo: $(READY)
 	$(BIN)/finetune-tabpfn demo --out demo-output
@@ -55,6 +56,19 @@ $(AUTOML)/.ready: pyproject.toml constraints-automl.txt
 	$(AUTOML)/bin/pip install --quiet --constraint constraints-automl.txt --editable . \
 	    pytest pytest-timeout "autogluon.tabular[lightgbm]" flaml xgboost-cpu tabarena
 	touch $@
+
+# every Python that is here, with the oldest and the newest of every dependency
+test-versions:
+	$(PYTHON) scripts/try_versions.py
+
+# each extra alone does what it promises
+test-extras:
+	$(PYTHON) scripts/try_extras.py
+
+# builds both distributions, installs the wheel without this repository and runs the demo from there
+release-check: $(READY)
+	$(BIN)/pip install --quiet build twine
+	$(BIN)/python scripts/release_check.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

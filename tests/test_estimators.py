@@ -93,7 +93,9 @@ def test_fitted_attributes_of_the_classifier():
     assert model.feature_names_in_.tolist() == list("abcd")
     assert model.n_features_in_ == 4
     columns = ["fold", "evaluation", "step", "seconds", "train_loss", "score", "learning_rate"]
-    assert model.history_.columns.tolist() == [*columns, "log_loss", "accuracy", "roc_auc"]
+    assert model.history_.columns.tolist() == [
+        *columns, "log_loss", "accuracy", "roc_auc", "is_deployed"
+    ]  # fmt: skip
     assert model.history_["step"].tolist() == [0, 2, 4]
     assert model.history_["score"][0] == model.base_score_
     assert model.best_score_ >= model.base_score_

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+# The program answers Ctrl-C from its first line on: nothing is imported here before it is needed,
+# not even typing, whose constant this is.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from finetune_tabpfn._api import fine_tune_tabpfn
     from finetune_tabpfn._estimates import estimate_memory, estimate_seconds
     from finetune_tabpfn._estimators import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
@@ -55,6 +57,8 @@ def __getattr__(name: str) -> Any:
 
     torch takes seconds, in which the program must have begun: it answers Ctrl-C in one line.
     """
+    import importlib
+
     if name == "__version__":
         found: Any = _version()
     elif name in _HOMES:

@@ -134,10 +134,6 @@ def test_ctrl_c_during_a_demonstration_ends_it(monkeypatch, capsys):
     [
         (["fit", "no.csv", "--target", "y", "--out", "m.joblib"], "no.csv is not a file"),
         (["fit", "{data}", "--target", "y", "--out", "m.joblib"], "There is no column 'y'"),
-        (
-            ["fit", "{data}", "--target", "kind", "--out", "m.joblib", "--learning-rate", "-1"],
-            "The 'learning_rate' parameter of FinetunedTabPFNClassifier must be",
-        ),
         (["predict", "{data}", "{data}", "--out", "p.csv"], "is not a fitted estimator"),
     ],
 )
@@ -262,7 +258,7 @@ def test_synth_saves_a_schema_alone(flowers, tmp_path):
     ("arguments", "message"),
     [
         ([], "synth needs --out"),
-        (["--out", "t.csv", "--noise", "-1"], "The 'noise' parameter of make_table must be"),
+        (["--out", "t.csv", "--n-rows", "1"], "n_rows=1 is too few for 2 classes"),
         (["--out", "t.csv", "--schema", "no.yaml"], "no.yaml cannot be read as YAML"),
         (["--out", "t.csv", "--like", "no.csv"], "no.csv is not a file"),
         (["--out", "t.csv", "--save-schema", "s.yaml"], "--save-schema needs --like"),

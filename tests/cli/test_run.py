@@ -235,8 +235,6 @@ def test_checking_a_file_prints_it_in_full(folder, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--set", "finetuning.lerning_rate=1"], "did you mean 'learning_rate'?"),
-        (["--set", "finetuning.learning_rate"], "must be SECTION.NAME=VALUE"),
-        (["--learning-rate", "2"], "finetuning.learning_rate=2 must be a number above 0"),
         (["--path", "no.csv"], "no.csv is not a file"),
         (["--target", "king"], "There is no column 'king'"),
         (["--group", "farm"], "data.group: 'farm' is not a column of"),

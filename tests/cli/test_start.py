@@ -11,7 +11,14 @@ from finetune_tabpfn.cli import main
 from finetune_tabpfn.cli._parser import positional_last
 from finetune_tabpfn.cli._program import parser
 from finetune_tabpfn.cli.commands._preview import SAMPLE_SIZE
-from finetune_tabpfn.runs._options import settings
+from finetune_tabpfn.runs._options import (
+    as_typed,
+    checked,
+    settings,
+    settings_of_forecasts,
+    settings_of_runs,
+    settings_of_tables,
+)
 from finetune_tabpfn.studies import _preview
 
 SLOW = ("torch", "sklearn", "tabpfn", "pandas", "numpy", "scipy", "pydantic")
@@ -42,6 +49,10 @@ def ended(call, *arguments):
         (["study", "run", "--help"], 0),
         ([], 2),
         (["fit", "a.csv", "--lerning-rate", "1"], 2),
+        (["fit", "a.csv", "--max-steps", "many"], 2),
+        (["run", "a.yaml", "--set", "finetuning.patience=0"], 2),
+        (["run", "no.yaml"], 1),
+        (["predict", "no.joblib", "no.csv"], 1),
         (["fit", "no.csv", "--target", "y", "--out", "m.joblib"], 1),
     ],
 )
@@ -69,7 +80,8 @@ def test_help_is_short_and_has_the_rest_on_demand(capsys):
     assert "--ema-decay NUMBER" in full
     assert "--fit-mode fit_preprocessors|fit_with_cache" in full
     assert "None chooses by the size of the base model" in full
-    assert "VALUE" not in full.replace("--loggers VALUE", "")
+    assert "--loggers A,B|progress|jsonl|csv|plot|tensorboard|wandb|mlflow|none" in full
+    assert "VALUE" not in full
     assert all(option.flag in full for option in settings().values())
 
 
@@ -102,12 +114,72 @@ def test_commands_share_their_words(command):
         (["export", "m.joblib", "--out", "m.pt"], "m.pt must end in .safetensors or .ckpt"),
         (["synth", "--out", "table"], "table must end in .csv"),
         (["study", "report", "s", "--out", "r.pdf"], "r.pdf must end in .html"),
+        (["fit", "a.csv", "--target", "y", "--out", "m.joblib.bak"], "must end in .joblib"),
+        (["predict", "m.joblib", "a.csv", "--out", "p.csv.bak"], "must end in .csv"),
+        (["synth", "--save-schema", "s.json"], "s.json must end in .yaml or .yml"),
+        (["schema", "--out", "s.yaml"], "s.yaml must end in .json"),
     ],
 )
 def test_a_wrong_ending_is_wrong_usage(arguments, message, capsys):
     status, said = ended(capsys, *arguments)
     assert status == 2
     assert message in said.err
+
+
+def test_a_table_may_be_compressed():
+    found = parser().parse_args(["predict", "m.joblib", "a.csv", "--out", "p.csv.gz"])
+    assert found.out.name == "p.csv.gz"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit", "a.csv", "--target", "y", "--out", "{}/folder.joblib"], "is a folder; the name"),
+        (["fit", "a.csv", "--target", "y", "--out", "{}/file/m.joblib"], "is not a folder that"),
+        (["prepare", "a.csv", "--target", "y", "--out", "{}/file"], "is a file; the name of a"),
+        (["preview", "a.csv", "--target", "y", "--out", "{}"], "is a folder; the name of a file"),
+    ],
+)
+def test_what_cannot_be_written_is_wrong_usage(arguments, message, tmp_path, capsys):
+    (tmp_path / "folder.joblib").mkdir()
+    (tmp_path / "file").write_text("")
+    status, said = ended(capsys, *(argument.format(tmp_path) for argument in arguments))
+    assert status == 2
+    assert message in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--max-steps", "many"], "--max-steps: must be a whole number from 0, not 'many'"),
+        (["--max-steps", "-1"], "must be a whole number from 0, not '-1'"),
+        (["--max-steps", "1.5"], "must be a whole number from 0, not '1.5'"),
+        (["--learning-rate", "2"], "must be a number above 0 and below 1 or 'auto' or null"),
+        (["--learning-rate", "nan"], "not 'nan'"),
+        (["--tuning", "lorra"], "or 'norm', not 'lorra'; did you mean lora?"),
+        (["--balanced-contexts", "yes"], "must be true or false, not 'yes'"),
+        (["--loggers", "5"], "must be a list or text or null, not '5'"),
+        (["--time-limit", "none", "--patience", "0"], "--patience: must be a whole number from 1"),
+    ],
+)
+def test_a_wrong_value_is_wrong_usage(arguments, message, capsys):
+    status, said = ended(capsys, "fit", "a.csv", "--target", "y", "--out", "m.joblib", *arguments)
+    assert status == 2
+    assert message in said.err
+
+
+def test_every_default_is_a_value_that_can_be_typed():
+    some = [*settings().values(), *settings_of_forecasts().values(), *settings_of_tables().values()]
+    for option in [*some, *(one for keys in settings_of_runs().values() for one in keys.values())]:
+        if not option.is_required:
+            assert checked(option, as_typed(option.default)) == option.default, option.name
+
+
+def test_old_spellings_of_a_run(capsys):
+    found = parser().parse_args(["run", "r.yaml", "--path", "a.csv", "--folder", "runs"])
+    assert (found.path, found.folder) == ("a.csv", "runs")
+    assert found == parser().parse_args(["run", "r.yaml", "--data", "a.csv", "--out", "runs"])
+    assert "--path" not in ended(capsys, "run", "--help-all")[1].out
 
 
 def test_old_spellings_of_a_preview(tmp_path, capsys):

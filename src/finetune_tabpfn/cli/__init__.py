@@ -7,11 +7,13 @@ the work and is imported when the work begins. Progress goes to stderr, results 
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Sequence
 
-from finetune_tabpfn.cli._interrupt import INTERRUPTED, MESSAGE, leave, on_ctrl_c
+from finetune_tabpfn.cli._interrupt import INTERRUPTED, MESSAGE, ignore, leave, on_ctrl_c
+
+TYPE_CHECKING = False  # that of typing, whose import takes time in which Ctrl-C is not ours yet
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status
     except KeyboardInterrupt:
         if is_program:
-            on_ctrl_c(signal.SIG_IGN)  # once is enough
+            on_ctrl_c(ignore)  # once is enough
         print(MESSAGE, file=sys.stderr)
         return INTERRUPTED
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found] # signal without its enumerations
 import os
-import signal
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 INTERRUPTED = 130  # exit status, as shells have it
 MESSAGE = "finetune-tabpfn: interrupted"
+ignore = signal.SIG_IGN
 
 
 def on_ctrl_c(answer: Any) -> None:
     """Say what Ctrl-C does from now on, unless a shell lets a job in the background ignore it."""
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    if signal.getsignal(signal.SIGINT) != ignore:
         signal.signal(signal.SIGINT, answer)
 
 

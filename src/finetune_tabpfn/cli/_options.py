@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -21,6 +22,7 @@ Container: TypeAlias = argparse._ActionsContainer
 TABLE_FORMATS = "CSV, Parquet or JSON (records or lines); - is standard input"
 TABLE_OR_HUB = f"{TABLE_FORMATS}; or hf://datasets/OWNER/NAME[/FILE]"
 TABLE_ENDINGS = tuple(f".{kind}" for kind in TABLES)
+COMPRESSED = (".gz", ".bz2", ".xz", ".zip", ".zst")
 TASKS = ("auto", "classification", "regression")
 
 
@@ -35,12 +37,13 @@ def done_by(
     function: str = "run",
     *,
     inputs: Sequence[str] = (),
+    files: Sequence[str] = (),
 ) -> None:
     """Say what does a command: a function of a module here, imported when it begins.
 
-    Its inputs are the arguments that may be ``-``, standard input.
+    Its inputs are the arguments that may be ``-``, standard input; files those that are one.
     """
-    parser.set_defaults(work=(module, function), inputs=inputs)
+    parser.set_defaults(work=(module, function), inputs=inputs, files=files)
 
 
 def add_data(parser: Container, formats: str = TABLE_FORMATS) -> None:
@@ -69,12 +72,44 @@ def ending_in(*endings: str, or_stdout: bool = False) -> Callable[[str], Path]:
     def read(text: str) -> Path:
         if or_stdout and text == _pipes.STANDARD:
             return Path(text)
-        if any(suffix.lower() in endings for suffix in Path(text).suffixes[-2:]):
-            return Path(text)
+        suffixes = [suffix.lower() for suffix in Path(text).suffixes]
+        if suffixes[-1:] and suffixes[-1] in COMPRESSED and suffixes[-2:-1] != [".parquet"]:
+            suffixes.pop()  # pandas compresses text by the last ending
+            if suffixes[-1:] and suffixes[-1] not in TABLE_ENDINGS:
+                suffixes.clear()
+        if suffixes and suffixes[-1] in endings:
+            return _writable(text)
         said = ", ".join(endings[:-1]) + (" or " if endings[1:] else "") + endings[-1]
         raise argparse.ArgumentTypeError(f"{text} must end in {said}")
 
     return read
+
+
+def folder(text: str) -> Path:
+    """Read the path of a folder to write into."""
+    return _writable(text, is_folder=True)
+
+
+def any_file(text: str) -> Path:
+    """Read the path of a file to write, whatever its ending."""
+    return _writable(text)
+
+
+def _writable(text: str, is_folder: bool = False) -> Path:
+    """Return the path of an output, which can be written to: not after the training only."""
+    path = Path(text)
+    if path.is_dir() and not is_folder:
+        raise argparse.ArgumentTypeError(f"{text} is a folder; the name of a file is needed")
+    if path.exists() and not path.is_dir() and is_folder:
+        raise argparse.ArgumentTypeError(f"{text} is a file; the name of a folder is needed")
+    there = next(above for above in (path.absolute(), *path.absolute().parents) if above.exists())
+    if there == path.absolute() and not is_folder:
+        there = there.parent
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise argparse.ArgumentTypeError(
+            f"{text} cannot be written: {there} is not a folder that can be written to"
+        )
+    return path
 
 
 def add_task(parser: Container, *more: str) -> None:

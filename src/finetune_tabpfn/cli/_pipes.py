@@ -26,7 +26,7 @@ _spooled: list[Path] = []  # for the rest of the process, which may still speak 
 
 
 def check_inputs(arguments: argparse.Namespace) -> None:
-    """Raise for a table that is not there or is none, before anything that takes time.
+    """Raise for a file that is not there or a table that is none, before anything takes time.
 
     Raises
     ------
@@ -36,12 +36,19 @@ def check_inputs(arguments: argparse.Namespace) -> None:
     inputs = {name: str(getattr(arguments, name) or "") for name in arguments.inputs}
     if list(inputs.values()).count(STANDARD) > 1:
         raise ValueError("standard input can be read once; two tables cannot both be `-`.")
+    for name in arguments.files:
+        _check_file(getattr(arguments, name))
     for name, path in inputs.items():
-        if path in ("", STANDARD) or name == CONFIGURATION or path.startswith("hf:"):
+        if path in ("", STANDARD) or path.startswith("hf:"):
             continue
-        if not Path(path).is_file():
-            raise ValueError(f"{path} is not a file.")
-        table_kind(path)
+        _check_file(path)
+        if name != CONFIGURATION:
+            table_kind(path)
+
+
+def _check_file(path: str | Path) -> None:
+    if not Path(path).is_file():
+        raise ValueError(f"{path} is not a file.")
 
 
 @contextmanager

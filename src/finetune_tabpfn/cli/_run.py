@@ -11,7 +11,7 @@ import pandas as pd
 from finetune_tabpfn.cli._options import answer
 from finetune_tabpfn.runs._config import RunConfig, load_config
 from finetune_tabpfn.runs._dry_run import DryRun, dry_run
-from finetune_tabpfn.runs._options import parse, parse_value, settings_of_runs
+from finetune_tabpfn.runs._options import settings_of_runs
 from finetune_tabpfn.runs._run import execute, make_estimator
 from finetune_tabpfn.runs._tables import read_tables
 from finetune_tabpfn.utils._optional import require
@@ -34,18 +34,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what the command line says over the file: ``--set`` first, then the plain flags."""
-    options = {
-        f"{section}.{name}": option
-        for section, keys in settings_of_runs().items()
-        for name, option in keys.items()
-    }
-    chosen = {}
-    for assignment in arguments.overrides:
-        place, equals, value = assignment.partition("=")
-        if not equals:
-            raise ValueError(f"--set {assignment!r} must be SECTION.NAME=VALUE.")
-        chosen[place] = parse(options[place], value) if place in options else parse_value(value)
-    for place in options:
+    chosen = dict(arguments.overrides)
+    places = [f"{section}.{name}" for section, keys in settings_of_runs().items() for name in keys]
+    for place in places:
         name = place.partition(".")[2]
         if hasattr(arguments, name):
             chosen[place] = getattr(arguments, name)

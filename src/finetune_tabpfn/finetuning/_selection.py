@@ -293,16 +293,17 @@ def select(trainings: Sequence[Trained]) -> FineTuningResult:
 
 def _select(trainings: Sequence[Trained]) -> FineTuningResult:
     there = [its for its in trainings if its.weights is not None]
+    nothing = f"nothing was trained ({trainings[-1].stop_reason})"
     if not there:
-        why = f"nothing was trained ({trainings[-1].stop_reason})"
-        return FineTuningResult("base", None, math.nan, math.nan, None, trainings, reason=why)
+        return FineTuningResult("base", None, math.nan, math.nan, None, trainings, reason=nothing)
     if any(its.as_scored for its in there):  # what has been scored as it is
         there = [max(there, key=_gain)]
     names = {its.name for its in there}
     # of several folds some may have kept the base, which is then part of the mean
     name = next(found for found in ("interpolated", "best", "last", "base") if found in names)
     comparison, base, found = _pooled(there)
-    objection = NOTHING_BETTER if name == "base" else None
+    trained_at_all = any(its.n_steps for its in there)
+    objection = (NOTHING_BETTER if trained_at_all else nothing) if name == "base" else None
     if comparison is not None and base is not None and found is not None and not objection:
         if there[0].as_scored:
             objection = None if found.score > base.score else NOTHING_BETTER

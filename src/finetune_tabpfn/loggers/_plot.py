@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 HEIGHTS = {"score": 4, "train_loss": 2, "learning_rate": 1}  # of what the file shows
-TITLE_WIDTH = 100  # characters
+CHARACTERS = 14  # of a title, for each inch of the axes
 LABELS = {
     "train_loss": "train loss\n(nats per query row)",
     "learning_rate": "learning\nrate",
@@ -167,7 +167,7 @@ class TrainingCurveDisplay:
             deployed=model.deployed_weights_,
             deployed_score=model.best_score_ if is_score else math.nan,
             title=f"Fine-tuning of {model.base_model_.name}: {model.stop_reason_}\n"
-            + textwrap.fill(model.deployment_reason_, TITLE_WIDTH),
+            f"{model.deployment_reason_}",
         )
         return display.plot(ax, line_kw=line_kw)
 
@@ -213,14 +213,22 @@ class TrainingCurveDisplay:
                 self._draw_base(evaluations, drawn[0].get_color())
                 self._mark_deployed(evaluations, drawn[0].get_color())
         self.deployed_line_ = self._draw_deployed()
-        self.ax_.set_title(self.title, fontsize="small", loc="left")
+        inches = self.ax_.get_position().width * self.figure_.get_figwidth()
+        width = max(20, int(CHARACTERS * inches))
+        lines = [textwrap.fill(line, width) for line in self.title.splitlines()]
+        self.ax_.set_title("\n".join(lines), fontsize="small", loc="left")
         self.ax_.set_xlabel("step (optimizer updates)")
         self.ax_.set_ylabel(self.metric_name or self.metric)
         one_of_each = [*self.lines_, *self.base_lines_[:1], *self.deployed_marks_[:1]]
         if self.deployed_line_ is not None:
             one_of_each.append(self.deployed_line_)
         if len(one_of_each) > 1:
-            self.ax_.legend(handles=one_of_each, loc="best", fontsize="small")
+            # several folds leave no room, and a layout that makes some is needed to stand outside
+            is_outside = self._n_folds > 1 and self.figure_.get_layout_engine() is not None
+            place: dict[str, Any] = (
+                {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)} if is_outside else {}
+            )
+            self.ax_.legend(handles=one_of_each, fontsize="small", **place)
         return self
 
     @property

@@ -21,6 +21,7 @@ from finetune_tabpfn.loggers._trackers import MLflow, TensorBoard, WandB
 from finetune_tabpfn.training._callbacks import HOOKS
 from finetune_tabpfn.training._loop import logger
 from finetune_tabpfn.training._state import TrainState
+from finetune_tabpfn.training._stop_reasons import StopReason
 from finetune_tabpfn.utils._files import make_first_free
 from finetune_tabpfn.utils._progress import (
     is_worker,
@@ -246,7 +247,8 @@ class ProgressBar(Logger):
 
     def on_fit_end(self, estimator: Any) -> None:
         """Say what is deployed, and why."""
-        self._say(f"{', '.join(self._whose())}: {estimator.deployment_reason_}")
+        if estimator.n_steps_ or estimator.stop_reason_ != StopReason.INTERRUPTED:  # it warns
+            self._say(f"{', '.join(self._whose())}: {estimator.deployment_reason_}")
 
     def on_fit_error(self, error: BaseException) -> None:
         """Leave the line, if the training could not."""

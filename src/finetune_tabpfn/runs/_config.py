@@ -11,7 +11,8 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 
 from finetune_tabpfn.forecasting._forecaster import OWN_PARAMETERS, FinetunedTabPFNForecaster
-from finetune_tabpfn.runs._fields import fields_of, in_words, settings_of_estimators
+from finetune_tabpfn.runs._fields import fields_of, settings_of_estimators
+from finetune_tabpfn.runs._options import in_words
 from finetune_tabpfn.utils._text import unknown_name
 from finetune_tabpfn.utils._yaml import read_yaml, to_yaml
 
@@ -85,7 +86,7 @@ class Logging(Section):
         "WARNING",
         description='Of the messages on standard error; "INFO" is a line per evaluation.',
     )
-    loggers: Any = PARAMETERS["loggers"]
+    loggers: list | str | None = PARAMETERS["loggers"]
 
 
 class Output(Section):

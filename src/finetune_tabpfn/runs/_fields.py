@@ -15,12 +15,15 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import Field, create_model
 from pydantic.fields import FieldInfo
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, Options
 
 from finetune_tabpfn._estimators import FinetunedTabPFNClassifier
 from finetune_tabpfn._nested import NESTED
+from finetune_tabpfn.loggers._registry import OWN
 from finetune_tabpfn.runs import _options
 
+# of a JSON Schema, what an option is made of
+SCHEMA_KEYS = ("anyOf", "const", "enum", "type", "examples", *_options.BOUNDS)
 # objects of Python, what the program itself decides, and what has a name for each setting
 NOT_TEXT = ("callbacks", "verbose", "training")
 
@@ -34,21 +37,6 @@ PLAIN: dict[Any, Any] = {
     "array-like": list,
     "boolean": bool,
     "random_state": Union[Annotated[int, Field(ge=0, le=2**32 - 1)], None],  # noqa: UP007
-}
-TYPES = {
-    "null": "null",
-    "string": "text",
-    "object": "a mapping",
-    "array": "a list",
-    "boolean": "true or false",
-    "integer": "a whole number",
-    "number": "a number",
-}
-BOUNDS = {
-    "minimum": "from {:.12g}",
-    "exclusiveMinimum": "above {:.12g}",
-    "maximum": "up to {:.12g}",
-    "exclusiveMaximum": "below {:.12g}",
 }
 
 
@@ -82,6 +70,7 @@ def fields_of(
 def settings_of_estimators() -> dict[str, FieldInfo]:
     """Return fields for every setting of the estimators, each by a name of its own."""
     found = fields_of(FinetunedTabPFNClassifier)
+    found["loggers"] = _loggers(found["loggers"])
     for parameter, (kind, names) in NESTED.items():
         inner = fields_of(kind)
         for short, name in names.items():
@@ -89,6 +78,12 @@ def settings_of_estimators() -> dict[str, FieldInfo]:
             if parameter != "training":
                 found[name].description = f"Of `{parameter}`: {inner[short].description}"
     return found
+
+
+def _loggers(field: FieldInfo) -> FieldInfo:
+    """Return the field for loggers as text can name them: those of this package and others."""
+    named = Field(None, description=field.description, examples=list(OWN))
+    return create_model("Loggers", value=(list | str | None, named)).model_fields["value"]
 
 
 def parameter_help(of: Callable[..., Any]) -> dict[str, str]:
@@ -114,9 +109,7 @@ def option_of(name: str, field: FieldInfo) -> _options.Option:
         content: Any = (field.annotation, field)
         model = create_model("Model", value=content)
         schema = model.model_json_schema()["properties"]["value"]
-    kept: dict[str, Any] = {
-        key: schema[key] for key in ("anyOf", "const", "enum", "type") if key in schema
-    }
+    kept: dict[str, Any] = {key: schema[key] for key in SCHEMA_KEYS if key in schema}
     required = field.is_required()
     default = None if required else field.default
     return _options.Option(name, field.description or "", kept, default, required)
@@ -125,17 +118,6 @@ def option_of(name: str, field: FieldInfo) -> _options.Option:
 def options_of(fields: Mapping[str, FieldInfo]) -> dict[str, _options.Option]:
     """Return fields as options."""
     return {name: option_of(name, field) for name, field in fields.items()}
-
-
-def in_words(schema: dict[str, Any]) -> str:
-    """Say what meets a JSON Schema."""
-    if "anyOf" in schema:
-        return " or ".join(in_words(each) for each in schema["anyOf"])
-    options = [schema["const"]] if "const" in schema else schema.get("enum")
-    if options:
-        return " or ".join(repr(option) for option in options)
-    bounds = [words.format(schema[name]) for name, words in BOUNDS.items() if name in schema]
-    return " ".join([TYPES[schema["type"]], " and ".join(bounds)]).strip()
 
 
 def _type(constraints: Any) -> Any:
@@ -148,7 +130,7 @@ def _type(constraints: Any) -> Any:
 
 def _type_of_one(constraint: Any) -> Any:
     """Return the type of what meets a constraint, None where no text can."""
-    if isinstance(constraint, StrOptions):
+    if isinstance(constraint, Options):
         return Literal[tuple(sorted(constraint.options))]
     if isinstance(constraint, Interval):
         low = "ge" if constraint.closed in ("left", "both") else "gt"

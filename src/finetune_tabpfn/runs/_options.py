@@ -9,15 +9,43 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import operator
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from finetune_tabpfn.utils._text import nearest
+
 OPTIONS_FILE = Path(__file__).with_name("options.json")
 # what to type for a type of JSON's
 WORDS = {"integer": "INT", "number": "NUMBER", "string": "TEXT", "array": "A,B", "object": "JSON"}
+
+TYPES = {
+    "null": "null",
+    "string": "text",
+    "object": "a mapping",
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "number": "a number",
+}
+BOUNDS = {
+    "minimum": "from {:.12g}",
+    "exclusiveMinimum": "above {:.12g}",
+    "maximum": "up to {:.12g}",
+    "exclusiveMaximum": "below {:.12g}",
+}
+WITHIN: dict[str, Callable[[Any, Any], bool]] = {
+    "minimum": operator.ge,
+    "exclusiveMinimum": operator.gt,
+    "maximum": operator.le,
+    "exclusiveMaximum": operator.lt,
+}
+KINDS: dict[str, Any] = {
+    "null": type(None), "string": str, "object": dict, "array": list, "boolean": bool
+}  # fmt: skip
 
 # the settings of the estimators as one looks for them, and which of them most people need
 GROUPS = {
@@ -78,18 +106,22 @@ class Option:
 
     @property
     def choices(self) -> list[str]:
-        """Words that are permitted, besides whatever else is."""
+        """Words that are permitted, or examples of such words, besides whatever else is."""
         words: list[str] = []
         for part in _parts(self.schema):
-            words += [part["const"]] if "const" in part else part.get("enum", [])
+            fixed = [part["const"]] if "const" in part else part.get("enum", [])
+            words += map(str, fixed)
             words += ["true", "false"] if part.get("type") == "boolean" else []
             words += ["none"] if part.get("type") == "null" else []
-        return words
+        return [*self.schema.get("examples", []), *words]
 
     @property
     def metavar(self) -> str:
         """What to type: ``NUMBER|auto|none``."""
-        words = [WORDS[kind] for kind in map(_kind, _parts(self.schema)) if kind in WORDS]
+        kinds = [kind for kind in map(_kind, _parts(self.schema)) if kind in WORDS]
+        if "examples" in self.schema:  # which say more
+            kinds.remove("string")
+        words = [WORDS[kind] for kind in kinds]
         return "|".join(dict.fromkeys([*words, *self.choices])) or "VALUE"
 
 
@@ -193,18 +225,36 @@ def _grouped(
 
 
 def add_option(
-    group: argparse._ActionsContainer, option: Option, addition: str, default: Any
+    group: argparse._ActionsContainer,
+    option: Option,
+    addition: str,
+    default: Any,
+    flag: str | None = None,
 ) -> None:
-    """Add an option, with an addition to its description."""
+    """Add an option, with an addition to its description.
+
+    Parameters
+    ----------
+    group : argument group of argparse
+    option : Option
+    addition : str
+    default : object
+    flag : str, optional
+        What it is called where other commands call the same thing so; its own name does as well.
+    """
 
     def read(text: str) -> Any:
         try:
-            return parse(option, text)
+            return checked(option, text)
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from error
 
+    if flag is not None:
+        group.add_argument(
+            option.flag, dest=option.name, type=read, default=default, help=argparse.SUPPRESS
+        )
     action = group.add_argument(
-        option.flag,
+        flag or option.flag,
         dest=option.name,
         type=read,
         default=default,
@@ -220,6 +270,22 @@ def chosen_parameters(
 ) -> dict[str, Any]:
     """Return what parsed arguments say of some options."""
     return {name: getattr(arguments, name) for name in options}
+
+
+def checked(option: Option, text: str) -> Any:
+    """Read a value of the command line, which must be one that the option takes.
+
+    Raises
+    ------
+    ValueError
+        The sentence begins with "must be".
+    """
+    value = parse(option, text)
+    if fits(value, option.schema):
+        return value
+    near = nearest(text, option.choices)
+    hint = f"; did you mean {near}?" if near else ""
+    raise ValueError(f"must be {in_words(option.schema)}, not {text!r}{hint}")
 
 
 def parse(option: Option, text: str) -> Any:
@@ -255,6 +321,33 @@ def parse_value(text: str) -> Any:
         except ValueError:
             continue
     return text
+
+
+def in_words(schema: dict[str, Any]) -> str:
+    """Say what meets a JSON Schema."""
+    if "anyOf" in schema:
+        return " or ".join(in_words(each) for each in schema["anyOf"])
+    options = [schema["const"]] if "const" in schema else schema.get("enum")
+    if options:
+        return " or ".join(repr(option) for option in options)
+    bounds = [words.format(schema[name]) for name, words in BOUNDS.items() if name in schema]
+    return " ".join([TYPES[schema["type"]], " and ".join(bounds)]).strip()
+
+
+def fits(value: Any, schema: Mapping[str, Any]) -> bool:
+    """Tell whether a value meets a JSON Schema, as far as options have one."""
+    if "anyOf" in schema:
+        return any(fits(value, part) for part in schema["anyOf"])
+    if "const" in schema or "enum" in schema:
+        return value in schema.get("enum", [schema.get("const")])
+    kind = schema.get("type")
+    if kind in ("integer", "number"):
+        numbers = int if kind == "integer" else (int, float)
+        is_one = isinstance(value, numbers) and not isinstance(value, bool)
+        return is_one and all(
+            is_within(value, schema[name]) for name, is_within in WITHIN.items() if name in schema
+        )
+    return kind not in KINDS or isinstance(value, KINDS[kind])
 
 
 def as_typed(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from finetune_tabpfn.cli._options import Commands, add_json, done_by
+from finetune_tabpfn.cli._options import Commands, add_json, done_by, folder
 from finetune_tabpfn.runs._options import add_parameters, settings
 
 
@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=folder,
         default=Path("demo-output"),
         metavar="FOLDER",
         help="for the results [%(default)s]",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from finetune_tabpfn.cli._options import (
     TABLE_OR_HUB,
     Commands,
@@ -13,6 +11,7 @@ from finetune_tabpfn.cli._options import (
     add_target,
     add_task,
     done_by,
+    folder,
     further,
 )
 
@@ -35,7 +34,7 @@ def add(commands: Commands) -> None:
     add_data(parser, TABLE_OR_HUB)
     add_target(parser)
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="for metrics, figures and rows [none]"
+        "--out", type=folder, metavar="FOLDER", help="for metrics, figures and rows [none]"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     add_missing_values(parser)

@@ -30,4 +30,4 @@ def add(commands: Commands) -> None:
         "in it where the base model's name has it",
     )
     add_json(parser)
-    done_by(parser, "_export")
+    done_by(parser, "_export", files=("model",))

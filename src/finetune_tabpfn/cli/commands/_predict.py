@@ -48,4 +48,4 @@ def add(commands: Commands) -> None:
         metavar="INT",
         help=further("rows at once [10000]"),
     )
-    done_by(parser, "_predict", inputs=("data",))
+    done_by(parser, "_predict", inputs=("data",), files=("model",))

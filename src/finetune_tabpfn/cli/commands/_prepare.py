@@ -14,6 +14,7 @@ from finetune_tabpfn.cli._options import (
     add_target,
     add_task,
     done_by,
+    folder,
 )
 from finetune_tabpfn.utils._endings import TABLES
 
@@ -31,7 +32,9 @@ def add(commands: Commands) -> None:
     )
     add_data(parser, TABLE_OR_HUB)
     add_target(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for the tables")
+    parser.add_argument(
+        "--out", type=folder, required=True, metavar="FOLDER", help="for the tables"
+    )
     parser.add_argument("--format", choices=TABLES, help="of the tables [as the data]")
     parser.add_argument(
         "--test-size", type=float, default=0.2, metavar="NUMBER", help="share of the rows [0.2]"
@@ -90,5 +93,5 @@ def _add_text(group: Container) -> None:
         "What is not named is left to tabpfn",
     )
     group.add_argument(
-        "--tfidf-components", type=int, default=16, metavar="N", help="of each column [16]"
+        "--tfidf-components", type=int, default=16, metavar="INT", help="of each column [16]"
     )

@@ -13,6 +13,7 @@ from finetune_tabpfn.cli._options import (
     add_missing_values,
     add_target,
     add_task,
+    any_file,
     done_by,
     further,
 )
@@ -39,7 +40,9 @@ def add(commands: Commands) -> None:
         metavar="MODEL",
         help="compare with this instead: a fitted model, a checkpoint, the name of a base model",
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="for the answer [standard output]")
+    parser.add_argument(
+        "--out", type=any_file, metavar="FILE", help="for the answer [standard output]"
+    )
     parser.add_argument("--full", action="store_true", help="all rows, no time limit")
     parser.add_argument("--quiet", action="store_true", help="say nothing on the way")
     add_task(parser)
@@ -75,4 +78,4 @@ def _add_old_spellings(parser: argparse.ArgumentParser) -> None:
     parser.once_positional = ("--data-path",)  # type: ignore[attr-defined]
     hidden = argparse.SUPPRESS
     parser.add_argument("--output-format", choices=("json", "pretty"), help=hidden)
-    parser.add_argument("--output-file", dest="out", type=Path, default=hidden, help=hidden)
+    parser.add_argument("--output-file", dest="out", type=any_file, default=hidden, help=hidden)

@@ -4,14 +4,36 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from finetune_tabpfn.cli._options import Commands, add_json, done_by
-from finetune_tabpfn.runs._options import add_option, as_typed, settings_of_runs
+from finetune_tabpfn.runs._options import (
+    add_option,
+    as_typed,
+    checked,
+    parse_value,
+    settings_of_runs,
+)
 
+# keys of the file that other commands have an option of another name for
+AS_ELSEWHERE = {"path": "--data", "folder": "--out"}
 DESCRIPTION = """\
 Fine-tune, test and save as a YAML file says (docs/configuration.md), into a folder of its own:
 output.folder/experiment/TIME/ with the configuration, metrics, history, curve and model. The link
 `best` beside it points to the best run of the experiment."""
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """Read SECTION.NAME=VALUE; an unknown place is left to the reader of the file."""
+    place, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text} must be SECTION.NAME=VALUE")
+    section, _, name = place.partition(".")
+    option = settings_of_runs().get(section, {}).get(name)
+    try:
+        return place, parse_value(value) if option is None else checked(option, value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{place} {error}") from error
 
 
 def add(commands: Commands) -> None:
@@ -29,6 +51,7 @@ def add(commands: Commands) -> None:
         "--set",
         action="append",
         default=[],
+        type=_assignment,
         metavar="SECTION.NAME=VALUE",
         dest="overrides",
         help="override the file; may be given several times",
@@ -50,5 +73,6 @@ def add(commands: Commands) -> None:
         for option in options.values():
             nothing = option.is_required or option.default == []
             said = "" if nothing else f" [{as_typed(option.default)}]"
-            add_option(group, option, said, argparse.SUPPRESS)
+            flag = AS_ELSEWHERE.get(option.name)
+            add_option(group, option, said, argparse.SUPPRESS, flag)
     done_by(parser, "_run", inputs=("config",))

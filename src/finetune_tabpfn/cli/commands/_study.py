@@ -14,6 +14,7 @@ from finetune_tabpfn.cli._options import (
     add_task,
     done_by,
     ending_in,
+    folder,
     further,
 )
 from finetune_tabpfn.runs._options import GROUPS, add_option, as_typed, settings_of_studies
@@ -63,7 +64,7 @@ def add(commands: Commands) -> None:
 
 
 def _add_study(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="of the study")
+    parser.add_argument("folder", type=folder, metavar="FOLDER", help="of the study")
     parser.add_argument(
         "--metric", metavar="TEXT", help="such as validation_roc_auc [the validation loss]"
     )

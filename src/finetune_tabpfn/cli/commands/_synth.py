@@ -41,6 +41,11 @@ def add(commands: Commands) -> None:
     like.add_argument(
         "--min-count", type=int, metavar="INT", help="rows behind every number in the schema [10]"
     )
-    like.add_argument("--save-schema", type=Path, metavar="FILE", help="YAML to edit or share")
+    like.add_argument(
+        "--save-schema",
+        type=ending_in(".yaml", ".yml"),
+        metavar="FILE",
+        help=".yaml: the schema, to edit or share",
+    )
     add_parameters(parser, settings_of_tables(), "parameters of the table")
     done_by(parser, "_synth", inputs=("like",))
