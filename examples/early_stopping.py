@@ -44,7 +44,8 @@ class GoodEnough(Callback):
         return None
 
 
-common = {"base_model": "mini", "n_estimators": 2, "eval_interval": 5, "random_state": 0}
+common = {"base_model": "mini", "n_estimators": 2, "n_folds": 1, "random_state": 0}
+common["eval_interval"] = 5
 models = {
     "impatient": FinetunedTabPFNClassifier(max_steps=120, patience=3, **common),
     "20 steps": FinetunedTabPFNClassifier(max_steps=20, **common),
