@@ -94,7 +94,9 @@ def test_a_notebook_runs(path, tmp_path, everything):
     client = NotebookClient(notebook, timeout=500, resources={"metadata": {"path": str(tmp_path)}})
     client.execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert [out.text for out in outputs if out.get("name") == "stderr"] == []
+    said = [out.text for out in outputs if out.get("name") == "stderr"]
+    # tabpfn's imports may miss ipywidgets, which is no concern of ours
+    assert [text for text in said if "TqdmWarning: IProgress not found" not in text] == []
     assert any("image/png" in out.get("data", {}) for out in outputs)
     assert list(tmp_path.iterdir()) == []
 
