@@ -213,7 +213,7 @@ class TrainingCurveDisplay:
                 self._draw_base(evaluations, drawn[0].get_color())
                 self._mark_deployed(evaluations, drawn[0].get_color())
         self.deployed_line_ = self._draw_deployed()
-        inches = self.ax_.get_position().width * self.figure_.get_figwidth()
+        inches = self.ax_.bbox.width / self.figure_.dpi
         width = max(20, int(CHARACTERS * inches))
         lines = [textwrap.fill(line, width) for line in self.title.splitlines()]
         self.ax_.set_title("\n".join(lines), fontsize="small", loc="left")
