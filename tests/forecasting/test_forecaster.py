@@ -78,6 +78,27 @@ def test_the_last_horizons_are_held_out_and_what_is_chosen_does_not_see_them(tab
     assert one.regressor_.validation.test_size == 24
 
 
+def test_rows_of_ones_own_are_validated_on(table):
+    train, later = table.iloc[:-20], table.iloc[-20:]
+    model = forecaster(max_steps=0).fit(train, "y", 12, df_val=later)
+    assert model.regressor_.validation.test_size == 20
+    assert model.predict()["month"].iloc[0] == pd.Timestamp("2024-01-01")
+    broken = later.assign(y=1e6 * np.resize([1.0, 2.0], 20))
+    other = forecaster(max_steps=0).fit(train, "y", 12, df_val=broken)
+    assert other.transform_.log == model.transform_.log
+    np.testing.assert_array_equal(other.transform_.center, model.transform_.center)
+    for rows, parameters, sentence in (
+        (table.iloc[-21:], {}, "must come after all others"),
+        (later.drop(columns="name"), {}, "df_val lacks the column 'name'"),
+        (later, {"n_validation_windows": 1}, "but df_val is given"),
+        (later, {"context_length": 20}, "context_length=20 holds no 8 stamps before the 20"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            forecaster(max_steps=0, **parameters).fit(train, "y", 12, df_val=rows)
+    with pytest.raises(ValueError, match=r"horizon=81 is longer than 88 .* 80 would do"):
+        forecaster(max_steps=0).fit(train, "y", 81, df_val=later)
+
+
 def test_forecasts_do_not_know_what_comes(table, fitted):
     """Rows after the last target, and their values, are not there for the forecaster."""
     again = clone(fitted).fit(table.iloc[:-12], "y", horizon=12)
@@ -135,6 +156,30 @@ def test_covariates_that_are_known_ahead_are_used():
         model.predict(future=future[["day"]])
     known = model.predict(8, future=future.iloc[:-2])
     assert known["forecast"].tolist() == pytest.approx(found["forecast"].tolist()[:8], rel=1e-3)
+    with pytest.raises(ValueError, match="future lacks the covariate 'promo' for 2024-05-28"):
+        model.predict(future=future.assign(promo=future["promo"].where(future.index < 148)))
+
+
+def test_covariates_that_are_known_in_the_past_alone_are_used_as_they_were():
+    """Tomorrow's sales follow today's visits, which nobody knows a day ahead."""
+    rng = np.random.default_rng(0)
+    days = pd.date_range("2024-01-01", periods=110)
+    table = pd.DataFrame({"day": days, "visits": rng.normal(size=110)})
+    table["y"] = 10 + 3 * table["visits"].shift(1, fill_value=0) + 0.1 * rng.normal(size=110)
+    errors = {}
+    for name, own in (("with", ["visits"]), ("without", None)):
+        model = forecaster(past_covariates=own, max_steps=0)
+        found = backtest(model, table, "y", 1, n_windows=4, refit=False)
+        errors[name] = found.metrics["mae"]
+    assert errors["with"] < 0.5 * errors["without"]
+    changed = table.assign(visits=table["visits"].mask(table.index >= 100, 1e6))
+    one, other = (
+        backtest(forecaster(past_covariates=["visits"], max_steps=0), each, "y", 3, n_windows=1)
+        for each in (table.iloc[:103], changed.iloc[:103])
+    )
+    pd.testing.assert_frame_equal(one.forecasts, other.forecasts)
+    model = forecaster(past_covariates=["visits"], max_steps=0).fit(table, "y", 3)
+    assert len(model.predict()) == 3  # needs no future
 
 
 def test_days_in_local_time_are_forecast_over_a_change_of_clocks():
@@ -199,6 +244,18 @@ def test_contexts_of_the_training_lie_before_their_queries(table):
     )
 
 
+def test_names_of_other_libraries_are_read():
+    model = new_forecaster(
+        {"h": 6, "timestamp_column": "month", "tuning": "lora", "lora_r": 4, "fine_tune_lr": 1e-4}
+    )
+    assert model.prediction_length == 6
+    assert model.time_column == "month"
+    assert model.tuning.rank == 4
+    assert model.learning_rate == 1e-4
+    with pytest.raises(ValueError, match="horizon=3 and prediction_length=6 say the same"):
+        new_forecaster({"prediction_length": 6, "horizon": 3})
+
+
 def test_settings_have_the_names_that_forecasters_use(table):
     model = new_forecaster(
         {
@@ -230,6 +287,7 @@ def test_settings_have_the_names_that_forecasters_use(table):
         ({"context_length": 20}, lambda t: t, 12, "context_length=20 allows: .*; 6 would do"),
         ({"n_validation_windows": 9}, lambda t: t, 12, "n_validation_windows=9 .* at most 7"),
         ({"covariates": ["promo"]}, lambda t: t, 3, "df lacks the covariate 'promo'"),
+        ({"covariates": ["y"]}, lambda t: t, 3, "target='y' is named as a covariate"),
         ({"transform": "log"}, lambda t: t.assign(y=t["y"] - 150), 3, "transform='log' needs"),
         ({}, lambda t: t.assign(y="many"), 3, "target='y' holds 'many'; it must hold finite"),
         ({}, lambda t: t.drop(columns="y"), 3, "target='y' is not a column of df"),

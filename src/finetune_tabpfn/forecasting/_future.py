@@ -12,7 +12,11 @@ from finetune_tabpfn.forecasting._rows import History, Places, refuse_unknown
 
 
 def coming_rows(
-    history: History, horizon: int, covariates: Sequence[Any], future: pd.DataFrame | None
+    history: History,
+    horizon: int,
+    covariates: Sequence[Any],
+    future: pd.DataFrame | None,
+    known: pd.DataFrame,
 ) -> pd.DataFrame:
     """Return the rows of the next periods, series by series, with their covariates.
 
@@ -24,6 +28,8 @@ def coming_rows(
     covariates : sequence of str
     future : DataFrame, optional
         Where the covariates stand; rows of other stamps are not looked at.
+    known : DataFrame
+        The rows of the history: a covariate that is never missing there may not be in `future`.
 
     Raises
     ------
@@ -38,7 +44,8 @@ def coming_rows(
     if future is None:
         raise ValueError(
             f"future=None: the covariates {list(covariates)!r} must be known for the {horizon} "
-            "periods to forecast; give a DataFrame with them."
+            "periods to forecast; give a DataFrame with them, or fit with those that are not as "
+            "past_covariates."
         )
     refuse_unknown([*history.layout.names, *covariates], future, "future")
     given = history.places(future)
@@ -53,4 +60,12 @@ def coming_rows(
         )
     values = future[list(covariates)].set_axis(keys)
     values = values[~values.index.duplicated(keep="last")].reindex(wanted)
+    for name in covariates:
+        missing = np.flatnonzero(values[name].isna())
+        if len(missing) and known[name].notna().all():
+            stamp = history.grid.stamps(position)[missing[0]]
+            raise ValueError(
+                f"future lacks the covariate {name!r} for {stamp}; it must be known for every "
+                "period to forecast, else fit with it as one of past_covariates."
+            )
     return rows.assign(**{name: values[name].to_numpy() for name in covariates})

@@ -19,6 +19,7 @@ from finetune_tabpfn.data._dates import order_of, read_dates
 Positions = npt.NDArray[np.int64]
 DAY = pd.Timedelta(days=1)
 MIN_STAMPS = 3
+CELLS_TO_TRY = 50  # of a column of text, to tell whether it holds dates
 MIN_FILLED = 0.3  # of the places of an inferred grid that must have a stamp
 OFFSETS = pd.offsets
 AT_THE_END = (  # of months, so that a stamp belongs to the next place
@@ -57,10 +58,39 @@ def read_stamps(cells: pd.Series | pd.Index, name: str) -> pd.DatetimeIndex:
         return pd.DatetimeIndex(column)
     if pd.api.types.is_numeric_dtype(column):
         raise ValueError(
-            f"The time column {name!r} holds numbers such as {column.iloc[0]}; a date is "
-            'pd.to_datetime(column, unit="s"), for example.'
+            f"The time column {name!r} holds numbers such as {column.iloc[0]}, not dates; "
+            f"{_dates_of(column)}."
         )
     return _stamps_of_text(column, name)
+
+
+def reads_as_dates(column: pd.Series) -> bool:
+    """Tell whether a column is text whose first cells are all dates."""
+    if not (column.dtype == object or isinstance(column.dtype, pd.StringDtype)):
+        return False
+    first = column.dropna().head(CELLS_TO_TRY)
+    texts = first.astype(str)
+    if first.empty or not texts.str.contains(r"\d[-/.: ]").all():
+        return False
+    try:
+        _stamps_of_text(first, "")
+    except ValueError:
+        return False
+    return True
+
+
+def _dates_of(numbers: pd.Series) -> str:
+    """Say how numbers become dates: years, seconds since 1970, or the counts of periods."""
+    low, high = numbers.min(), numbers.max()
+    if low > 1500 and high < 2500:
+        return f'years are written {low:.0f}-01-01, or pd.to_datetime(column, format="%Y")'
+    if low > 1e8:
+        unit = "s" if high < 1e11 else "ms" if high < 1e14 else "ns"
+        return f'pd.to_datetime(column, unit="{unit}") makes them of such numbers'
+    return (
+        'where they only count periods, pd.Timestamp("2000-01-01") + pd.to_timedelta(column, '
+        'unit="D") gives them dates'
+    )
 
 
 def _stamps_of_text(column: pd.Series, name: str) -> pd.DatetimeIndex:
