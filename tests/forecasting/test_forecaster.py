@@ -88,7 +88,7 @@ def test_rows_of_ones_own_are_validated_on(table):
     assert other.transform_.log == model.transform_.log
     np.testing.assert_array_equal(other.transform_.center, model.transform_.center)
     for rows, parameters, sentence in (
-        (table.iloc[-21:], {}, "must come after all others"),
+        (table.iloc[-21:], {}, "df_val must come after all of df"),
         (later.drop(columns="name"), {}, "df_val lacks the column 'name'"),
         (later, {"n_validation_windows": 1}, "but df_val is given"),
         (later, {"context_length": 20}, "context_length=20 holds no 8 stamps before the 20"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -131,18 +132,58 @@ def backtest(
     found: list[pd.DataFrame] = []
     fitted: Any = None
     for window, start in enumerate(starts):
-        first = 0 if max_train_size is None else start - max_train_size
+        first = 0 if max_train_size is None else max(start - max_train_size, 0)
         known = df[(places.position < start) & (places.position >= first)]
-        coming = df[(places.position >= start) & (places.position < start + horizon)]
         if fitted is None or refit:
             fitted = clone(forecaster).fit(known, target, horizon)
         else:
             fitted.update(known)
+        coming = df[(places.position >= start) & (places.position < start + horizon)]
         future = coming.drop(columns=target)
         forecasts = fitted.predict(horizon, future=future, quantiles=quantiles)
-        past = history.values[max(first, 0) : start]
         scale = seasonal_scale(history.values[:start], season)
-        rows = _compared(forecasts, history, start, scale, past)
+        rows = _compared(forecasts, history, start, scale, history.values[first:start])
+        found.append(rows.assign(window=window))
+    levels = sorted(float(level) for level in quantiles)
+    return Backtest(pd.concat(found, ignore_index=True), levels, season)
+
+
+def forecast_later(
+    fitted: Any,
+    df: pd.DataFrame,
+    target: str,
+    n_periods: int,
+    *,
+    season: int,
+    quantiles: Sequence[float] = QUANTILES,
+) -> Backtest:
+    """Forecast the last periods of series one horizon after the other, without training again.
+
+    Parameters
+    ----------
+    fitted : FinetunedTabPFNForecaster
+        Is left as it is: a copy of it is given the rows before each horizon.
+    df : DataFrame
+    target : str
+    n_periods : int
+        Periods at the end to forecast; the last horizon may be cut short.
+    season : int
+        Of the scale of MASE.
+    quantiles : sequence of float
+    """
+    model = copy.deepcopy(fitted)
+    layout = Layout.of(df, model.time_column, model.id_column)
+    history = _history(df, target, layout, model.freq)
+    position, n_places = history.places(df).position, int(history.last.max()) + 1
+    found = []
+    for window, start in enumerate(range(n_places - n_periods, n_places, model.horizon_)):
+        horizon = min(model.horizon_, n_places - start)
+        known, coming = df[position < start], df[(position >= start) & (position < start + horizon)]
+        model.update(known)
+        future = coming.drop(columns=target)
+        forecasts = model.predict(horizon, future=future, quantiles=quantiles)
+        past = history.values[:start]
+        rows = _compared(forecasts, history, start, seasonal_scale(past, season), past)
         found.append(rows.assign(window=window))
     levels = sorted(float(level) for level in quantiles)
     return Backtest(pd.concat(found, ignore_index=True), levels, season)

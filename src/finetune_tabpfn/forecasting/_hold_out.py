@@ -56,11 +56,15 @@ def last_horizons(
 
 
 def with_later(
-    df: pd.DataFrame, later: pd.DataFrame, layout: Layout, target: Any
+    df: pd.DataFrame,
+    later: pd.DataFrame,
+    layout: Layout,
+    target: Any,
+    names: tuple[str, str] = ("df", "df_val"),
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return rows and later rows, with the columns of the first, as one table; and the first.
 
-    Rows without a target are left out of both.
+    Rows without a target are left out of both. `names` say in messages what they are.
 
     Raises
     ------
@@ -69,15 +73,15 @@ def with_later(
     """
     missing = [name for name in df.columns if name not in later.columns]
     if missing:
-        raise ValueError(f"df_val lacks the column {missing[0]!r}, which df has.")
+        raise ValueError(f"{names[1]} lacks the column {missing[0]!r}, which {names[0]} has.")
     parts = [rows[read_target(rows, target).notna().to_numpy()] for rows in (df, later)]
     end, first = layout.stamps(parts[0]).max(), layout.stamps(parts[1]).min()
     if (end.tz is None) != (first.tz is None):
-        raise ValueError("df and df_val must both have a time zone, or none.")
+        raise ValueError(f"{names[0]} and {names[1]} must both have a time zone, or none.")
     if first <= end:
         raise ValueError(
-            f"df_val begins at {first}, and df ends at {end}; the rows to validate on must come "
-            "after all others."
+            f"{names[1]} begins at {first}, and {names[0]} ends at {end}; {names[1]} must come "
+            f"after all of {names[0]}."
         )
     by_index = layout.time_column is None
     whole = pd.concat([parts[0], parts[1][list(df.columns)]], ignore_index=not by_index)
