@@ -122,10 +122,7 @@ def backtest(
     ValueError
         For windows that leave nothing to learn from, and whatever the forecaster cannot use.
     """
-    parameters = ("time_column", "id_column", "freq")
-    time_column, id_column, freq = (getattr(forecaster, name, None) for name in parameters)
-    layout = Layout.of(df, time_column, id_column)
-    history = _history(df, target, layout, freq)
+    history = _history(df, target, forecaster)
     places = history.places(df)
     starts = _starts(int(history.last.max()) + 1, horizon, n_windows, step or horizon)
     season = season or (find_seasons(history.values[: starts[0]], history.grid.frequency) or [1])[0]
@@ -172,8 +169,7 @@ def forecast_later(
     quantiles : sequence of float
     """
     model = copy.deepcopy(fitted)
-    layout = Layout.of(df, model.time_column, model.id_column)
-    history = _history(df, target, layout, model.freq)
+    history = _history(df, target, model)
     position, n_places = history.places(df).position, int(history.last.max()) + 1
     found = []
     for window, start in enumerate(range(n_places - n_periods, n_places, model.horizon_)):
@@ -189,7 +185,34 @@ def forecast_later(
     return Backtest(pd.concat(found, ignore_index=True), levels, season)
 
 
-def _history(df: pd.DataFrame, target: str, layout: Layout, freq: Any) -> History:
+def first_window(
+    forecaster: Forecaster,
+    df: pd.DataFrame,
+    target: str,
+    horizon: int,
+    n_windows: int,
+    max_train_size: int | None,
+) -> pd.DataFrame:
+    """Return the rows that the first window of a backtest learns from.
+
+    Raises
+    ------
+    ValueError
+        For windows that leave nothing to learn from.
+    """
+    df = df[read_target(df, target).notna().to_numpy()]
+    history = _history(df, target, forecaster)
+    start = _starts(int(history.last.max()) + 1, horizon, n_windows, horizon)[0]
+    position = history.places(df).position
+    first = 0 if max_train_size is None else start - max_train_size
+    return df[(position < start) & (position >= first)]
+
+
+def _history(df: pd.DataFrame, target: str, forecaster: Any) -> History:
+    """Return the targets of series as a forecaster reads them."""
+    parameters = ("time_column", "id_column", "freq")
+    time_column, id_column, freq = (getattr(forecaster, name, None) for name in parameters)
+    layout = Layout.of(df, time_column, id_column)
     return History.of(df, read_target(df, target).to_numpy(), layout, freq)
 
 

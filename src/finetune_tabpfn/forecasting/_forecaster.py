@@ -184,7 +184,11 @@ class FinetunedTabPFNForecaster(Parameters):
         return self
 
     def _rows_to_learn(
-        self, df: pd.DataFrame, target: str, horizon: int | None, df_val: pd.DataFrame | None
+        self,
+        df: pd.DataFrame,
+        target: str,
+        horizon: int | None,
+        df_val: pd.DataFrame | None = None,
     ) -> tuple[pd.DataFrame, Floats, int]:
         """Return features, what is learned, and how many moments at the end are held out."""
         self.horizon_, self.target_ = self._horizon(horizon), target
