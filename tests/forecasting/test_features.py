@@ -207,6 +207,9 @@ def test_stamps_may_be_text_periods_or_the_index():
         given = table.assign(day=table["day"].dt.strftime(form), note="x-1")
         found = TimeSeriesFeatures().fit(given, table["y"]).transform(given)
         pd.testing.assert_frame_equal(found, expected)
+    quarters = pd.DataFrame({"q": pd.period_range("2010Q1", periods=40, freq="Q").astype(str)})
+    found = TimeSeriesFeatures().fit(quarters, table["y"])
+    assert found.history_.grid.stamps(np.array([1]))[0] == pd.Timestamp("2010-04-01")
     given = table.set_index("day")
     found = TimeSeriesFeatures().fit(given, table["y"]).transform(given)
     np.testing.assert_array_equal(found, expected)
@@ -251,7 +254,7 @@ def test_with_a_frequency_irregular_stamps_count_for_their_period():
 @pytest.mark.parametrize(
     ("change", "options", "sentence"),
     [
-        (lambda t: t[["y"]], {}, "time_column=None .* X has none; name the column"),
+        (lambda t: t[["y"]], {}, r"time_column=None .* X has none \(it has 'y'\); name the"),
         (lambda t: t, {"time_column": "date"}, "time_column='date' is not a column of X"),
         (lambda t: t.assign(other=t["day"]), {}, "2 columns of dates"),
         (lambda t: t.assign(day=range(len(t))), {"time_column": "day"}, "0, not dates; where they"),

@@ -279,7 +279,7 @@ def test_settings_have_the_names_that_forecasters_use(table):
 @pytest.mark.parametrize(
     ("parameters", "change", "horizon", "sentence"),
     [
-        ({}, lambda t: t[["y"]], 3, "time_column=None .* X has none; name the column"),
+        ({}, lambda t: t[["y"]], 3, "time_column=None .* X has none .*; name the column"),
         ({}, lambda t: pd.concat([t, t.iloc[:1]]), 3, "holds 2 rows for 2015-01-01"),
         ({}, lambda t: t, 60, "horizon=60 is longer than 108 stamps allow: .*; 50 would do"),
         ({}, lambda t: t, 0, "horizon=0 must be a whole number"),
@@ -289,6 +289,14 @@ def test_settings_have_the_names_that_forecasters_use(table):
         ({"covariates": ["promo"]}, lambda t: t, 3, "df lacks the covariate 'promo'"),
         ({"covariates": ["y"]}, lambda t: t, 3, "target='y' is named as a covariate"),
         ({"transform": "log"}, lambda t: t.assign(y=t["y"] - 150), 3, "transform='log' needs"),
+        ({}, lambda t: t.assign(y=t["y"].where(t.index != 5, np.inf)), 3, "target='y' holds inf;"),
+        (
+            {},
+            lambda t: t.iloc[:5],
+            2,
+            "horizon=2 is longer than 5 .* more stamps are needed",
+        ),
+        ({}, lambda t: t.assign(y=np.nan), 3, "target='y' is missing in all rows"),
         ({}, lambda t: t.assign(y="many"), 3, "target='y' holds 'many'; it must hold finite"),
         ({}, lambda t: t.drop(columns="y"), 3, "target='y' is not a column of df"),
         ({"validation": "time"}, lambda t: t, 3, "validation"),
@@ -304,6 +312,48 @@ def test_a_forecast_beyond_the_horizon_of_fit_gets_a_sentence(fitted):
         fitted.predict(13)
     with pytest.raises(ValueError, match=r"quantiles=.* must be numbers between 0 and 1"):
         fitted.predict(quantiles=[50])
+
+
+def test_a_constant_series_is_forecast_and_one_without_targets_is_named(table):
+    flat = table.assign(y=5.0)
+    with pytest.warns(UserWarning, match="constant target"):
+        found = forecaster().fit(flat, "y", 6).predict()
+    assert set(found["forecast"]) == {5.0}
+    nothing = table.assign(name="b", y=np.nan)
+    with pytest.warns(UserWarning, match="1 of 2 series have no target .* such as 'b'"):
+        model = forecaster(id_column="name", max_steps=0).fit(pd.concat([table, nothing]), "y", 6)
+    assert set(model.predict()["name"]) == {"a"}
+    test = backtest(SeasonalNaive(), flat, "y", 6)
+    assert test.metrics["mae"] == 0
+    assert np.isnan(test.metrics["mase"])  # there is no error to measure in
+
+
+def test_a_series_that_is_much_shorter_than_the_others_is_forecast(table):
+    short = monthly(108, seed=1, name="b").iloc[-3:]
+    both = pd.concat([table, short])
+    found = forecaster(id_column="name", max_steps=0).fit(both, "y", 6).predict()
+    own = found[found["name"] == "b"]
+    assert own["month"].iloc[0] == pd.Timestamp("2024-01-01")
+    assert np.isfinite(own[["forecast", "0.1", "0.9"]].to_numpy()).all()
+    naive = SeasonalNaive(12, id_column="name").fit(both, "y", 6).predict()
+    last = naive[naive["name"] == "b"]["forecast"]
+    assert set(last) == {short["y"].iloc[-1]}
+
+
+def test_covariates_do_not_keep_series_of_other_lengths_from_a_backtest(panel):
+    known = panel.assign(promo=(panel["month"].dt.month == 12))
+    model = forecaster(id_column="name", covariates=["promo"], max_steps=0)
+    found = backtest(model, known, "y", 4, n_windows=2, refit=False)
+    assert set(found.forecasts["name"]) == {"a"}
+    future = monthly(120).assign(promo=False)
+    fitted = model.fit(known, "y", 4)
+    assert set(fitted.predict(future=future)["name"]) == {"a"}  # what is known of b is not given
+
+
+@pytest.mark.parametrize(("season", "sentence"), [(0, "from 1 on"), (200, "more than the 108")])
+def test_a_season_that_cannot_be_gets_a_sentence(table, season, sentence):
+    with pytest.raises(ValueError, match=f"season={season} .*{sentence}"):
+        SeasonalNaive(season).fit(table, "y", 3)
 
 
 # --- backtests ----------------------------------------------------------------------------------

@@ -156,7 +156,7 @@ def test_optuna_searches_and_a_grid_is_refined(tmp_path):
         ((TRAIN, KFold(3)), HORIZON, "trains on rows that lie after rows to validate on"),
         ((TRAIN, TABLE[90:]), HORIZON, "validation begins at 2019-07-01 .* after all of train"),
         ((TRAIN, None, VALIDATION[["rain"]]), HORIZON, "test lacks the column 'y', which train"),
-        ((TRAIN.reset_index(drop=True), None), HORIZON, "X has none; name the column"),
+        ((TRAIN.reset_index(drop=True), None), HORIZON, "X has none .*; name the column"),
         ((TRAIN, None), {**HORIZON, "n_folds": 3}, "n_folds=3, which a study decides"),
         ((TRAIN, None), {**HORIZON, "class_weight": "balanced"}, "parameters hold 'class_weight'"),
         (

@@ -135,8 +135,7 @@ def backtest(
             fitted = clone(forecaster).fit(known, target, horizon)
         else:
             fitted.update(known)
-        coming = df[(places.position >= start) & (places.position < start + horizon)]
-        future = coming.drop(columns=target)
+        future = _future(df, target, places, start, horizon)
         forecasts = fitted.predict(horizon, future=future, quantiles=quantiles)
         scale = seasonal_scale(history.values[:start], season)
         rows = _compared(forecasts, history, start, scale, history.values[first:start])
@@ -170,19 +169,32 @@ def forecast_later(
     """
     model = copy.deepcopy(fitted)
     history = _history(df, target, model)
-    position, n_places = history.places(df).position, int(history.last.max()) + 1
+    places, n_places = history.places(df), int(history.last.max()) + 1
     found = []
     for window, start in enumerate(range(n_places - n_periods, n_places, model.horizon_)):
         horizon = min(model.horizon_, n_places - start)
-        known, coming = df[position < start], df[(position >= start) & (position < start + horizon)]
-        model.update(known)
-        future = coming.drop(columns=target)
+        model.update(df[places.position < start])
+        future = _future(df, target, places, start, horizon)
         forecasts = model.predict(horizon, future=future, quantiles=quantiles)
         past = history.values[:start]
         rows = _compared(forecasts, history, start, seasonal_scale(past, season), past)
         found.append(rows.assign(window=window))
     levels = sorted(float(level) for level in quantiles)
     return Backtest(pd.concat(found, ignore_index=True), levels, season)
+
+
+def _future(
+    df: pd.DataFrame, target: str, places: Places, start: int, horizon: int
+) -> pd.DataFrame:
+    """Return the rows of a window without their target, of the series that have not ended.
+
+    A series whose last targets are missing is forecast from before the window.
+    """
+    position = places.position
+    inside = (position >= start) & (position < start + horizon)
+    goes_on = np.isin(places.series, places.series[inside])
+    later = (position >= start - horizon) & (position < start + horizon)
+    return df[later & goes_on].drop(columns=target)
 
 
 def first_window(

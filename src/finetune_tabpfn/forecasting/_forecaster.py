@@ -25,6 +25,7 @@ from finetune_tabpfn.forecasting._rows import (
     Layout,
     check_covariates,
     read_target,
+    warn_of_empty,
 )
 from finetune_tabpfn.forecasting._target import Rows, choose_transform
 
@@ -257,7 +258,8 @@ class FinetunedTabPFNForecaster(Parameters):
         horizon : int, optional
             Up to the one of `fit`, which it is if not given.
         future : DataFrame, optional
-            With `covariates`: their values at the stamps to forecast.
+            With `covariates`: their values at the stamps to forecast. A series that it has no rows
+            of is not forecast.
         quantiles : sequence of float, default=(0.1, 0.5, 0.9)
             Between 0 and 1.
 
@@ -331,6 +333,8 @@ class FinetunedTabPFNForecaster(Parameters):
                 "anyway, so leave it out."
             )
         known = df.assign(**{self.target_: cells})[cells.notna().to_numpy()]
+        if layout.id_column is not None:
+            warn_of_empty(layout.ids(df), layout.ids(known))
         return History.of(known, known[self.target_].to_numpy(), layout, self.freq, past), known
 
     def _remember(self, history: History, known: pd.DataFrame) -> None:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from finetune_tabpfn.forecasting._grid import Grid, Positions, read_stamps, reads_as_dates
+from finetune_tabpfn.utils._warn import warn
 
 Floats = npt.NDArray[np.float64]
 THE_INDEX = "the index"
@@ -91,7 +92,8 @@ def _only_column_of_dates(X: pd.DataFrame) -> Any:
     names = names or [name for name in X.columns if reads_as_dates(X[name])]
     if len(names) == 1:
         return names[0]
-    found = f"{len(names)} columns of dates ({', '.join(map(repr, names))})" if names else "none"
+    all_of = ", ".join(map(repr, names or X.columns))
+    found = f"{len(names)} columns of dates ({all_of})" if names else f"none (it has {all_of})"
     raise ValueError(
         f"time_column=None takes a DatetimeIndex or the one column of dates, and X has {found}; "
         "name the column."
@@ -267,6 +269,17 @@ def check_covariates(
             raise ValueError(f"{name!r} is the time or id column and cannot be a covariate, too.")
 
 
+def warn_of_empty(ids: pd.Series, known: pd.Series) -> None:
+    """Warn of series that have no target, and so no forecast."""
+    there = set(known)
+    empty = [name for name in ids.unique() if name not in there]
+    if empty:
+        warn(
+            f"{len(empty)} of {ids.nunique()} series have no target and are not forecast, such as "
+            f"{empty[0]!r}."
+        )
+
+
 def read_target(df: pd.DataFrame, target: Any) -> pd.Series:
     """Return the target of rows as numbers, NaN where it is missing.
 
@@ -299,5 +312,7 @@ def read_numbers(df: pd.DataFrame, name: Any, what: str) -> pd.Series:
     cells = pd.to_numeric(df[name], errors="coerce").astype(np.float64)
     wrong = ((cells.isna() & df[name].notna()) | np.isinf(cells)).to_numpy()
     if wrong.any():
-        raise ValueError(f"{said} holds {df[name][wrong].iloc[0]!r}; it must hold finite numbers.")
+        cell = df[name][wrong].iloc[0]
+        shown = cell.item() if isinstance(cell, np.generic) else cell
+        raise ValueError(f"{said} holds {shown!r}; it must hold finite numbers.")
     return cells
