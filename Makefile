@@ -6,11 +6,12 @@ READY   = $(VENV)/.ready
 
 OLDEST = $(VENV)/oldest
 AUTOML = $(VENV)/automl
+BENCHMARKS = $(VENV)/benchmarks
 WORKERS ?= 2
 # a process per core with one thread each: the networks of the tests are small
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-all test-fast test-gpu test-oldest test-automl lint clean
+.PHONY: demo test test-all test-fast test-gpu test-oldest test-automl benchmark-forecast lint clean
 
 demo: $(READY)
 	$(BIN)/finetune-tabpfn demo --out demo-output
@@ -47,6 +48,18 @@ $(AUTOML)/.ready: pyproject.toml constraints-automl.txt
 	$(AUTOML)/bin/pip install --quiet --constraint constraints-automl.txt torch
 	$(AUTOML)/bin/pip install --quiet --constraint constraints-automl.txt --editable . \
 	    pytest pytest-timeout "autogluon.tabular[lightgbm]" flaml xgboost-cpu tabarena
+	touch $@
+
+# statsforecast, in an environment of its own: it wants an older pandas.
+# make benchmark-forecast ARGS="--data FOLDER --out FOLDER"
+benchmark-forecast: $(BENCHMARKS)/.ready
+	OMP_NUM_THREADS=1 $(BENCHMARKS)/bin/python benchmarks/forecast.py $(ARGS)
+
+$(BENCHMARKS)/.ready: pyproject.toml constraints-benchmarks.txt
+	$(PYTHON) -m venv $(BENCHMARKS)
+	$(BENCHMARKS)/bin/pip install --quiet --constraint constraints-benchmarks.txt torch
+	$(BENCHMARKS)/bin/pip install --quiet --constraint constraints-benchmarks.txt \
+	    --editable ".[benchmarks]"
 	touch $@
 
 lint: $(READY)
