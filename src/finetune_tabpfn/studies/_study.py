@@ -292,9 +292,9 @@ class Study:
             id, name, status, time, seconds, table, task; ``hp_<name>`` for every setting that some
             experiment was given; ``train_<metric>``, ``validation_<metric>``,
             ``test_<metric>``, of several folds with ``validation_<metric>_spread``; notes, error.
-            log_loss, brier, calibration_error, rmse, mae, median_absolute_error and crps are
-            losses, smaller is better; all others are greater when they are better (coverage_80 is
-            best at .8).
+            log_loss, brier, calibration_error, rmse, mae, median_absolute_error, crps, mase,
+            smape and wql are losses, smaller is better; all others are greater when they are better
+            (coverage_80 is best at .8).
         """
         return comparison(self.load())
 
