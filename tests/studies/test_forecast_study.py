@@ -158,6 +158,7 @@ def test_optuna_searches_and_a_grid_is_refined(tmp_path):
         ((TRAIN, None, VALIDATION[["rain"]]), HORIZON, "test lacks the column 'y', which train"),
         ((TRAIN.reset_index(drop=True), None), HORIZON, "X has none .*; name the column"),
         ((TRAIN, None), {**HORIZON, "n_folds": 3}, "n_folds=3, which a study decides"),
+        ((TRAIN, None), {**HORIZON, "n_validation_windows": 2}, "which a study decides"),
         ((TRAIN, None), {**HORIZON, "class_weight": "balanced"}, "parameters hold 'class_weight'"),
         (
             (TRAIN, None),

@@ -54,7 +54,7 @@ def read_tables(config: RunConfig) -> Tables:
     data = config.data
     table = read_table(data.path, missing_values=data.missing_values)
     features, target = split_target(table, data.target)
-    kind = infer_task(target) if data.task == "auto" else data.task
+    kind: Kind = infer_task(target) if data.task == "auto" else data.task  # type: ignore[assignment]
     whole = _labelled(features, target, data, kind)
     task: Task = Regression() if kind == "regression" else Classification.of(whole.y)
     text = names_of_text(table)

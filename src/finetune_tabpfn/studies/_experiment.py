@@ -198,7 +198,7 @@ def _record(
         seconds=round(seconds, 3),
         notes=job.notes,
         table=job.tables.described(),
-        task=job.tables.task,
+        task=job.tables.task,  # type: ignore[arg-type]
         target=job.tables.target,
         parameters=as_plain(settings),
         **means,

@@ -20,6 +20,8 @@ from finetune_tabpfn.utils._text import to_json, unknown_name
 OF_THE_STUDY = {
     "validation": "give the rows to validate on, or a splitter, as validation of the study's call",
     "n_folds": "give a splitter as validation of the study's call",
+    "n_validation_windows": "give the rows to validate on, or a splitter, as validation of the "
+    "study's call",
     "log_dir": "an experiment's loggers write into its own folder",
     "checkpoint": "an experiment that was interrupted is run again",
     "checkpoint_every": "an experiment that was interrupted is run again",

@@ -102,8 +102,9 @@ def _add_run(own: Commands) -> None:
     )
     parser.add_argument("--no-models", action="store_true", help=further("do not keep the models"))
     group = parser.add_argument_group("forecasts of time series, of all experiments")
-    for option in settings_of_forecasts().values():
-        add_option(group, option, f" [{as_typed(option.default)}]", argparse.SUPPRESS)
+    for name, option in settings_of_forecasts().items():
+        if name != "n_validation_windows":  # a study says what validates
+            add_option(group, option, f" [{as_typed(option.default)}]", argparse.SUPPRESS)
     options = settings_of_studies()
     for heading, names in GROUPS.items():
         group = parser.add_argument_group(f"{heading}, of all experiments")
