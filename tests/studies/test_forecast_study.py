@@ -60,6 +60,7 @@ def test_the_model_that_is_kept_forecasts_what_comes_after_the_validation_rows(s
     assert model.regressor_.validation.test_size == len(VALIDATION)
 
 
+@pytest.mark.slow
 def test_a_test_metric_is_that_of_a_backtest_that_trains_once(tmp_path):
     """Of the base model, to which the weights do not matter."""
     one = Study(tmp_path, task="forecasting", save_models=False).run_experiment(
@@ -70,6 +71,7 @@ def test_a_test_metric_is_that_of_a_backtest_that_trains_once(tmp_path):
     assert one.test["mae"] == pytest.approx(same.metrics["mae"], rel=0.1)
 
 
+@pytest.mark.slow
 def test_later_rows_change_nothing_before_them(tmp_path):
     changed = TEST.assign(y=TEST["y"] * 3, rain=1e6)
     one, other = (
