@@ -11,8 +11,8 @@ HistGradientBoosting has the same rows, features and transform, and is fitted fo
 
 AutoETS and AutoARIMA are statsforecast's. They choose their form once, before the first window,
 and see the same latest stamps as the others (`--context-length`). Their season is the longest of
-the calendar that has at most 24 periods; ARIMA with a season of 365 days takes hours, so AutoARIMA
-gets longer seasons as regressors instead, two pairs of sine and cosine (Hyndman and Athanasopoulos,
+the calendar that has at most 24 periods; ARIMA is not made for seasons of hundreds of periods, so
+AutoARIMA gets those as regressors, two pairs of sine and cosine (Hyndman and Athanasopoulos,
 Forecasting: Principles and Practice, 3rd ed., section 10.5).
 
 MASE (below 1: better than the seasonal naive forecast was in the training part), weighted quantile
@@ -131,7 +131,7 @@ SIZES = {  # horizon and windows
     "multiplicative": (14, 10),
     "intermittent": (14, 10),
     "level_shifts": (14, 10),
-    "hourly": (24, 10),
+    "hourly": (24, 5),
     "several": (12, 2),
 }
 
