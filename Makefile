@@ -6,12 +6,13 @@ READY   = $(VENV)/.ready
 
 OLDEST = $(VENV)/oldest
 AUTOML = $(VENV)/automl
+BENCHMARKS = $(VENV)/benchmarks
 WORKERS ?= 2
 # a process per core with one thread each: the networks of the tests are small
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 .PHONY: demo test test-all test-fast test-gpu test-oldest test-automl test-versions test-extras \
-    release-check gallery notebooks lint clean
+    release-check benchmark-forecast gallery notebooks lint clean
 
 demo: $(READY)
 	$(BIN)/finetune-tabpfn demo --out demo-output
@@ -69,6 +70,18 @@ test-extras:
 release-check: $(READY)
 	$(BIN)/pip install --quiet build twine
 	$(BIN)/python scripts/release_check.py
+
+# statsforecast, in an environment of its own: it wants an older pandas.
+# make benchmark-forecast ARGS="--data FOLDER --out FOLDER"
+benchmark-forecast: $(BENCHMARKS)/.ready
+	OMP_NUM_THREADS=1 $(BENCHMARKS)/bin/python benchmarks/forecast.py $(ARGS)
+
+$(BENCHMARKS)/.ready: pyproject.toml constraints-benchmarks.txt
+	$(PYTHON) -m venv $(BENCHMARKS)
+	$(BENCHMARKS)/bin/pip install --quiet --constraint constraints-benchmarks.txt torch
+	$(BENCHMARKS)/bin/pip install --quiet --constraint constraints-benchmarks.txt \
+	    --editable ".[benchmarks]"
+	touch $@
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -72,6 +72,20 @@ def test_a_run_backtests_fits_forecasts_and_reports(folder, capsys):
     assert forecast["day"].iloc[0] == "2024-04-10"
 
 
+def test_a_dry_run_says_what_a_run_would_do(folder, capsys):
+    assert call("run", folder / "run.yaml", "--dry-run", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["task"] == "forecasting"
+    assert told["n_fits"] == 2  # one of the backtest, which trains before its first window alone
+    assert told["rows"]["hold-out"] == 21  # three horizons of a hundred days
+    assert told["step_seconds"] > 0
+    refit = ["--set", "forecasting.refit=true"]
+    assert call("run", folder / "run.yaml", "--dry-run", *refit) == 0
+    said = capsys.readouterr().out
+    assert "with 2 for the backtest" in said
+    assert "would write to" in said
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -79,7 +93,8 @@ def test_a_run_backtests_fits_forecasts_and_reports(folder, capsys):
         (["--set", "forecasting.prediction_length=none"], "say how many periods"),
         (["--set", "forecasting.prediction_length=80"], "leave 0 of 100 periods"),
         (["--set", "forecasting.horizon=3"], "forecasting holds 'horizon'"),
-        (["--dry-run"], "a dry run is of the other tasks"),
+        (["--dry-run", "--set", "forecasting.prediction_length=80"], "leave 0 of 100 periods"),
+        (["--dry-run", "--set", "forecasting.prediction_length=24"], "is longer than 52 stamps"),
     ],
 )
 def test_what_a_run_cannot_do_gets_a_sentence(folder, capsys, words, sentence):

@@ -46,6 +46,7 @@ def test_a_gap_may_be_a_span_of_time():
 def test_no_group_is_on_both_sides():
     groups = list("aabbbccaca")
     assert split(10, groups, test_size=3) == [([2, 3, 4], [7, 8, 9])]
+    assert split(10, groups, test_size=3, gap=3) == [([2, 3], [7, 8, 9])]
     with pytest.raises(ValueError, match="every group has rows among the last ones"):
         split(4, list("abab"), test_size=2)
 

@@ -151,6 +151,40 @@ def test_covariates_pass_through_and_other_columns_do_not():
     assert not {"weather", "y", "day"} & set(found)
 
 
+@settings(max_examples=25, deadline=None)
+@given(horizon=st.integers(1, 20), row=st.integers(0, 99), seed=st.integers(0, 1000))
+def test_a_past_covariate_is_told_as_it_was_a_step_before_and_never_later(horizon, row, seed):
+    rng = np.random.default_rng(seed)
+    table = daily(100).assign(wind=rng.normal(size=100))
+    step = int(rng.integers(1, horizon + 1))
+    later = np.arange(100) > row - step
+    changed = table.assign(wind=table["wind"].mask(later, rng.normal(size=100) * 100))
+    features = TimeSeriesFeatures(horizon, past_covariates=["wind"], seasons=[7], windows=[5])
+    one, other = (
+        features.fit(each, table["y"]).transform(each.iloc[[row]], [step])
+        for each in (table, changed)
+    )
+    pd.testing.assert_frame_equal(one, other)
+    assert "wind" not in one
+    if row >= step:
+        assert one["wind_latest_1"].iloc[0] == table["wind"].iloc[row - step]
+    if row >= 35:
+        ago = row - 7 * -(-step // 7)
+        assert one["wind_season_7_ago_1"].iloc[0] == table["wind"].iloc[ago]
+        mean = table["wind"].iloc[row - step - 4 : row - step + 1].mean()
+        assert one["wind_mean_5"].iloc[0] == pytest.approx(mean)
+
+
+def test_a_covariate_is_never_taken_for_a_feature_of_the_series():
+    table = daily(60).assign(std_7=5.0, step=1.0)
+    found = TimeSeriesFeatures(3, covariates=["std_7"], windows=[5]).fit(table, table["y"])
+    assert set(found.transform(table)["std_7"]) == {5.0}
+    assert "std_7" not in found.spread_features_
+    features = TimeSeriesFeatures(3, covariates=["std_7"], windows=[7]).fit(table, table["y"])
+    with pytest.raises(ValueError, match="covariate 'std_7' has the name of a feature; rename it"):
+        features.transform(table)
+
+
 def test_it_is_a_step_of_a_pipeline():
     from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.pipeline import make_pipeline
@@ -169,6 +203,13 @@ def test_stamps_may_be_text_periods_or_the_index():
         given = table.assign(day=stamps)
         features = TimeSeriesFeatures(time_column="day").fit(given, table["y"])
         pd.testing.assert_frame_equal(features.transform(given), expected)
+    for form in ("%Y-%m-%d", "%d.%m.%Y"):  # text is found without being named
+        given = table.assign(day=table["day"].dt.strftime(form), note="x-1")
+        found = TimeSeriesFeatures().fit(given, table["y"]).transform(given)
+        pd.testing.assert_frame_equal(found, expected)
+    quarters = pd.DataFrame({"q": pd.period_range("2010Q1", periods=40, freq="Q").astype(str)})
+    found = TimeSeriesFeatures().fit(quarters, table["y"])
+    assert found.history_.grid.stamps(np.array([1]))[0] == pd.Timestamp("2010-04-01")
     given = table.set_index("day")
     found = TimeSeriesFeatures().fit(given, table["y"]).transform(given)
     np.testing.assert_array_equal(found, expected)
@@ -213,10 +254,28 @@ def test_with_a_frequency_irregular_stamps_count_for_their_period():
 @pytest.mark.parametrize(
     ("change", "options", "sentence"),
     [
-        (lambda t: t[["y"]], {}, "time_column=None .* X has none; name the column"),
+        (lambda t: t[["y"]], {}, r"time_column=None .* X has none \(it has 'y'\); name the"),
         (lambda t: t, {"time_column": "date"}, "time_column='date' is not a column of X"),
         (lambda t: t.assign(other=t["day"]), {}, "2 columns of dates"),
-        (lambda t: t.assign(day=range(len(t))), {"time_column": "day"}, "holds numbers such as 0"),
+        (lambda t: t.assign(day=range(len(t))), {"time_column": "day"}, "0, not dates; where they"),
+        (
+            lambda t: t.assign(day=range(1949, 1949 + len(t))),
+            {"time_column": "day"},
+            "years are written 1949-01-01",
+        ),
+        (lambda t: t.assign(day=t["y"] + 1.7e9), {"time_column": "day"}, 'unit="s"'),
+        (
+            lambda t: t.assign(w="calm"),
+            {"past_covariates": ["w"]},
+            "covariate 'w' holds 'calm'",
+        ),
+        (lambda t: t, {"past_covariates": ["w"]}, "X lacks the past covariate 'w'"),
+        (
+            lambda t: t.assign(w=1.0),
+            {"past_covariates": ["w"], "covariates": ["w"]},
+            "'w' is named in covariates and in past_covariates",
+        ),
+        (lambda t: t, {"covariates": ["day"]}, "'day' is the time or id column"),
         (
             lambda t: t.assign(day="tomorrow"),
             {"time_column": "day"},

@@ -78,6 +78,27 @@ def test_the_last_horizons_are_held_out_and_what_is_chosen_does_not_see_them(tab
     assert one.regressor_.validation.test_size == 24
 
 
+def test_rows_of_ones_own_are_validated_on(table):
+    train, later = table.iloc[:-20], table.iloc[-20:]
+    model = forecaster(max_steps=0).fit(train, "y", 12, df_val=later)
+    assert model.regressor_.validation.test_size == 20
+    assert model.predict()["month"].iloc[0] == pd.Timestamp("2024-01-01")
+    broken = later.assign(y=1e6 * np.resize([1.0, 2.0], 20))
+    other = forecaster(max_steps=0).fit(train, "y", 12, df_val=broken)
+    assert other.transform_.log == model.transform_.log
+    np.testing.assert_array_equal(other.transform_.center, model.transform_.center)
+    for rows, parameters, sentence in (
+        (table.iloc[-21:], {}, "df_val must come after all of df"),
+        (later.drop(columns="name"), {}, "df_val lacks the column 'name'"),
+        (later, {"n_validation_windows": 1}, "but df_val is given"),
+        (later, {"context_length": 20}, "context_length=20 holds no 8 stamps before the 20"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            forecaster(max_steps=0, **parameters).fit(train, "y", 12, df_val=rows)
+    with pytest.raises(ValueError, match=r"horizon=81 is longer than 88 .* 80 would do"):
+        forecaster(max_steps=0).fit(train, "y", 81, df_val=later)
+
+
 def test_forecasts_do_not_know_what_comes(table, fitted):
     """Rows after the last target, and their values, are not there for the forecaster."""
     again = clone(fitted).fit(table.iloc[:-12], "y", horizon=12)
@@ -135,6 +156,30 @@ def test_covariates_that_are_known_ahead_are_used():
         model.predict(future=future[["day"]])
     known = model.predict(8, future=future.iloc[:-2])
     assert known["forecast"].tolist() == pytest.approx(found["forecast"].tolist()[:8], rel=1e-3)
+    with pytest.raises(ValueError, match="future lacks the covariate 'promo' for 2024-05-28"):
+        model.predict(future=future.assign(promo=future["promo"].where(future.index < 148)))
+
+
+def test_covariates_that_are_known_in_the_past_alone_are_used_as_they_were():
+    """Tomorrow's sales follow today's visits, which nobody knows a day ahead."""
+    rng = np.random.default_rng(0)
+    days = pd.date_range("2024-01-01", periods=110)
+    table = pd.DataFrame({"day": days, "visits": rng.normal(size=110)})
+    table["y"] = 10 + 3 * table["visits"].shift(1, fill_value=0) + 0.1 * rng.normal(size=110)
+    errors = {}
+    for name, own in (("with", ["visits"]), ("without", None)):
+        model = forecaster(past_covariates=own, max_steps=0)
+        found = backtest(model, table, "y", 1, n_windows=4, refit=False)
+        errors[name] = found.metrics["mae"]
+    assert errors["with"] < 0.5 * errors["without"]
+    changed = table.assign(visits=table["visits"].mask(table.index >= 100, 1e6))
+    one, other = (
+        backtest(forecaster(past_covariates=["visits"], max_steps=0), each, "y", 3, n_windows=1)
+        for each in (table.iloc[:103], changed.iloc[:103])
+    )
+    pd.testing.assert_frame_equal(one.forecasts, other.forecasts)
+    model = forecaster(past_covariates=["visits"], max_steps=0).fit(table, "y", 3)
+    assert len(model.predict()) == 3  # needs no future
 
 
 def test_days_in_local_time_are_forecast_over_a_change_of_clocks():
@@ -199,6 +244,18 @@ def test_contexts_of_the_training_lie_before_their_queries(table):
     )
 
 
+def test_names_of_other_libraries_are_read():
+    model = new_forecaster(
+        {"h": 6, "timestamp_column": "month", "tuning": "lora", "lora_r": 4, "fine_tune_lr": 1e-4}
+    )
+    assert model.prediction_length == 6
+    assert model.time_column == "month"
+    assert model.tuning.rank == 4
+    assert model.learning_rate == 1e-4
+    with pytest.raises(ValueError, match="horizon=3 and prediction_length=6 say the same"):
+        new_forecaster({"prediction_length": 6, "horizon": 3})
+
+
 def test_settings_have_the_names_that_forecasters_use(table):
     model = new_forecaster(
         {
@@ -222,7 +279,7 @@ def test_settings_have_the_names_that_forecasters_use(table):
 @pytest.mark.parametrize(
     ("parameters", "change", "horizon", "sentence"),
     [
-        ({}, lambda t: t[["y"]], 3, "time_column=None .* X has none; name the column"),
+        ({}, lambda t: t[["y"]], 3, "time_column=None .* X has none .*; name the column"),
         ({}, lambda t: pd.concat([t, t.iloc[:1]]), 3, "holds 2 rows for 2015-01-01"),
         ({}, lambda t: t, 60, "horizon=60 is longer than 108 stamps allow: .*; 50 would do"),
         ({}, lambda t: t, 0, "horizon=0 must be a whole number"),
@@ -230,7 +287,16 @@ def test_settings_have_the_names_that_forecasters_use(table):
         ({"context_length": 20}, lambda t: t, 12, "context_length=20 allows: .*; 6 would do"),
         ({"n_validation_windows": 9}, lambda t: t, 12, "n_validation_windows=9 .* at most 7"),
         ({"covariates": ["promo"]}, lambda t: t, 3, "df lacks the covariate 'promo'"),
+        ({"covariates": ["y"]}, lambda t: t, 3, "target='y' is named as a covariate"),
         ({"transform": "log"}, lambda t: t.assign(y=t["y"] - 150), 3, "transform='log' needs"),
+        ({}, lambda t: t.assign(y=t["y"].where(t.index != 5, np.inf)), 3, "target='y' holds inf;"),
+        (
+            {},
+            lambda t: t.iloc[:5],
+            2,
+            "horizon=2 is longer than 5 .* more stamps are needed",
+        ),
+        ({}, lambda t: t.assign(y=np.nan), 3, "target='y' is missing in all rows"),
         ({}, lambda t: t.assign(y="many"), 3, "target='y' holds 'many'; it must hold finite"),
         ({}, lambda t: t.drop(columns="y"), 3, "target='y' is not a column of df"),
         ({"validation": "time"}, lambda t: t, 3, "validation"),
@@ -246,6 +312,48 @@ def test_a_forecast_beyond_the_horizon_of_fit_gets_a_sentence(fitted):
         fitted.predict(13)
     with pytest.raises(ValueError, match=r"quantiles=.* must be numbers between 0 and 1"):
         fitted.predict(quantiles=[50])
+
+
+def test_a_constant_series_is_forecast_and_one_without_targets_is_named(table):
+    flat = table.assign(y=5.0)
+    with pytest.warns(UserWarning, match="constant target"):
+        found = forecaster().fit(flat, "y", 6).predict()
+    assert set(found["forecast"]) == {5.0}
+    nothing = table.assign(name="b", y=np.nan)
+    with pytest.warns(UserWarning, match="1 of 2 series have no target .* such as 'b'"):
+        model = forecaster(id_column="name", max_steps=0).fit(pd.concat([table, nothing]), "y", 6)
+    assert set(model.predict()["name"]) == {"a"}
+    test = backtest(SeasonalNaive(), flat, "y", 6)
+    assert test.metrics["mae"] == 0
+    assert np.isnan(test.metrics["mase"])  # there is no error to measure in
+
+
+def test_a_series_that_is_much_shorter_than_the_others_is_forecast(table):
+    short = monthly(108, seed=1, name="b").iloc[-3:]
+    both = pd.concat([table, short])
+    found = forecaster(id_column="name", max_steps=0).fit(both, "y", 6).predict()
+    own = found[found["name"] == "b"]
+    assert own["month"].iloc[0] == pd.Timestamp("2024-01-01")
+    assert np.isfinite(own[["forecast", "0.1", "0.9"]].to_numpy()).all()
+    naive = SeasonalNaive(12, id_column="name").fit(both, "y", 6).predict()
+    last = naive[naive["name"] == "b"]["forecast"]
+    assert set(last) == {short["y"].iloc[-1]}
+
+
+def test_covariates_do_not_keep_series_of_other_lengths_from_a_backtest(panel):
+    known = panel.assign(promo=(panel["month"].dt.month == 12))
+    model = forecaster(id_column="name", covariates=["promo"], max_steps=0)
+    found = backtest(model, known, "y", 4, n_windows=2, refit=False)
+    assert set(found.forecasts["name"]) == {"a"}
+    future = monthly(120).assign(promo=False)
+    fitted = model.fit(known, "y", 4)
+    assert set(fitted.predict(future=future)["name"]) == {"a"}  # what is known of b is not given
+
+
+@pytest.mark.parametrize(("season", "sentence"), [(0, "from 1 on"), (200, "more than the 108")])
+def test_a_season_that_cannot_be_gets_a_sentence(table, season, sentence):
+    with pytest.raises(ValueError, match=f"season={season} .*{sentence}"):
+        SeasonalNaive(season).fit(table, "y", 3)
 
 
 # --- backtests ----------------------------------------------------------------------------------

@@ -41,6 +41,13 @@ def test_the_scale_is_the_error_of_the_seasonal_naive_forecast():
     assert np.isnan(seasonal_scale(series, 6))
 
 
+def test_a_constant_series_has_no_part_in_the_scaled_error():
+    scale = seasonal_scale(np.c_[[1.0, 3.0, 5.0], [4.0, 4.0, 4.0]])
+    actual, forecast = np.array([7.0, 4.0]), np.array([6.0, 5.0])
+    assert forecast_metrics(actual, forecast, scale=scale)["mase"] == 0.5
+    assert np.isnan(forecast_metrics(actual, forecast, scale=np.full(2, np.nan))["mase"])
+
+
 def test_zeros_are_no_error_of_a_forecast_of_zero():
     assert forecast_metrics(np.zeros(3), np.zeros(3))["smape"] == 0
 

@@ -14,8 +14,8 @@ from finetune_tabpfn.data._io import infer_task, read_table, split_target
 from finetune_tabpfn.forecasting._forecaster import (
     NOT_OF_FORECASTS,
     OWN_PARAMETERS,
-    new_forecaster,
 )
+from finetune_tabpfn.forecasting._names import new_forecaster
 from finetune_tabpfn.models._export import describe
 from finetune_tabpfn.runs._options import chosen_parameters, settings
 from finetune_tabpfn.runs._run import ended_by_ctrl_c

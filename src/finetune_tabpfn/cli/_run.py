@@ -10,10 +10,9 @@ import pandas as pd
 
 from finetune_tabpfn.cli._options import answer
 from finetune_tabpfn.runs._config import RunConfig, load_config
-from finetune_tabpfn.runs._dry_run import DryRun, dry_run
+from finetune_tabpfn.runs._dry_run import DryRun, dry_run_of
 from finetune_tabpfn.runs._options import settings_of_runs
-from finetune_tabpfn.runs._run import execute, make_estimator
-from finetune_tabpfn.runs._tables import read_tables
+from finetune_tabpfn.runs._run import execute
 from finetune_tabpfn.utils._optional import require
 
 
@@ -23,8 +22,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.validate_config:
         answer(arguments, config.to_yaml().rstrip(), config.to_settings())
     elif arguments.dry_run:
-        tables = read_tables(config)
-        planned = dry_run(make_estimator(config, tables), tables)
+        planned = dry_run_of(config)
         answer(arguments, _forecast(config, planned), planned.to_dict())
     else:
         require("matplotlib", "The training curve of a run")  # before the fit, not after it
@@ -56,10 +54,18 @@ def _forecast(config: RunConfig, planned: DryRun) -> str:
         f"{planned.steps_per_evaluation} to an evaluation, {planned.max_steps} at most{folds}\n"
         f"a step takes about {planned.step_seconds:.2g} s, a validation "
         f"{planned.validation_seconds:.2g} s; the fit {planned.most_seconds:.0f} s at most, "
-        f"less where it stops early\n"
+        f"less where it stops early{_of_backtest(planned)}\n"
         f"memory: about {planned.memory_mb / 1e3:.1f} GB\n"
         f"would write to {Path(config.output.folder) / str(config.output.experiment)}"
     )
+
+
+def _of_backtest(planned: DryRun) -> str:
+    """Say what a backtest adds."""
+    if planned.n_fits == 1:
+        return ""
+    backtest = planned.n_fits - 1
+    return f"; with {backtest} for the backtest {planned.n_fits * planned.most_seconds:.0f} s"
 
 
 def _summary(result: dict[str, Any]) -> str:

@@ -15,7 +15,15 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from finetune_tabpfn.cli import _pipes
 from finetune_tabpfn.cli._options import answer
 from finetune_tabpfn.data._io import infer_task, read_table, split_target
-from finetune_tabpfn.runs._options import parse, parse_value, settings, settings_of_studies
+from finetune_tabpfn.data._time_split import TimeSplit
+from finetune_tabpfn.forecasting._names import USUAL_NAMES
+from finetune_tabpfn.runs._options import (
+    parse,
+    parse_value,
+    settings,
+    settings_of_forecasts,
+    settings_of_studies,
+)
 from finetune_tabpfn.studies import Experiment, Range, Study, StudyAnalyzer, search_space
 from finetune_tabpfn.studies._experiment import in_words
 from finetune_tabpfn.studies._metrics import sign_of
@@ -26,6 +34,12 @@ from finetune_tabpfn.utils._text import unknown_name
 
 def run_search(arguments: argparse.Namespace) -> None:
     """Run a search."""
+    own = [name for name in settings_of_forecasts() if hasattr(arguments, name)]
+    if own and arguments.task == "auto":
+        arguments.task = "forecasting"
+    if own and arguments.task != "forecasting":
+        name = own[0].replace("_", "-")
+        raise ValueError(f"--{name} is for --task forecasting, not for {arguments.task}.")
     study = Study(
         arguments.folder,
         task=arguments.task,
@@ -54,11 +68,12 @@ def _searched(study: Study, arguments: argparse.Namespace) -> list[Experiment]:
         table = read_table(arguments.data, missing_values=arguments.missing_values)
         task = infer_task(split_target(table, arguments.target)[1])
     tables = {"train": arguments.data, "test": arguments.test, "target": arguments.target}
-    shared = settings_of_studies()
+    shared = {**settings_of_studies(), **settings_of_forecasts()}
     chosen = {name: value for name, value in vars(arguments).items() if name in shared}
     common = {
         **tables,
-        "validation": _splitter(arguments.folds, task) or arguments.validation,
+        "validation": _splitter(arguments.folds, task, chosen.get("prediction_length"))
+        or arguments.validation,
         "parameters": chosen,
         "name": arguments.name or arguments.search,
         "notes": arguments.notes,
@@ -75,11 +90,13 @@ def _searched(study: Study, arguments: argparse.Namespace) -> list[Experiment]:
     return study.optuna_search(space, **common, n_trials=number, metric=metric, prune=prune)
 
 
-def _splitter(folds: int | None, task: str | None) -> Any:
+def _splitter(folds: int | None, task: str | None, horizon: int | None) -> Any:
     if folds is None:
         return None
     if folds < 2:
         raise ValueError(f"--folds {folds} must be 2 or more.")
+    if task == "forecasting":
+        return TimeSplit(n_splits=folds, test_size=horizon)
     kind = StratifiedKFold if task == "classification" else KFold
     return kind(folds, shuffle=True, random_state=0)
 
@@ -89,7 +106,8 @@ def _varied(text: str) -> tuple[str, Any]:
     name, equals, values = text.partition("=")
     if not equals or not values:
         raise ValueError(f"--vary {text!r} must be NAME=VALUES, such as learning_rate=1e-4,1e-3.")
-    name, fields = name.strip().replace("-", "_"), settings()
+    name, fields = name.strip().replace("-", "_"), {**settings(), **settings_of_forecasts()}
+    name = USUAL_NAMES.get(name, name)
     if name not in fields:
         raise ValueError(unknown_name("--vary has", name, fields))
     low, dots, high = values.partition("..")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -121,34 +122,109 @@ def backtest(
     ValueError
         For windows that leave nothing to learn from, and whatever the forecaster cannot use.
     """
-    parameters = ("time_column", "id_column", "freq")
-    time_column, id_column, freq = (getattr(forecaster, name, None) for name in parameters)
-    layout = Layout.of(df, time_column, id_column)
-    history = _history(df, target, layout, freq)
+    history = _history(df, target, forecaster)
     places = history.places(df)
     starts = _starts(int(history.last.max()) + 1, horizon, n_windows, step or horizon)
     season = season or (find_seasons(history.values[: starts[0]], history.grid.frequency) or [1])[0]
     found: list[pd.DataFrame] = []
     fitted: Any = None
     for window, start in enumerate(starts):
-        first = 0 if max_train_size is None else start - max_train_size
+        first = 0 if max_train_size is None else max(start - max_train_size, 0)
         known = df[(places.position < start) & (places.position >= first)]
-        coming = df[(places.position >= start) & (places.position < start + horizon)]
         if fitted is None or refit:
             fitted = clone(forecaster).fit(known, target, horizon)
         else:
             fitted.update(known)
-        future = coming.drop(columns=target)
+        future = _future(df, target, places, start, horizon)
         forecasts = fitted.predict(horizon, future=future, quantiles=quantiles)
-        past = history.values[max(first, 0) : start]
         scale = seasonal_scale(history.values[:start], season)
-        rows = _compared(forecasts, history, start, scale, past)
+        rows = _compared(forecasts, history, start, scale, history.values[first:start])
         found.append(rows.assign(window=window))
     levels = sorted(float(level) for level in quantiles)
     return Backtest(pd.concat(found, ignore_index=True), levels, season)
 
 
-def _history(df: pd.DataFrame, target: str, layout: Layout, freq: Any) -> History:
+def forecast_later(
+    fitted: Any,
+    df: pd.DataFrame,
+    target: str,
+    n_periods: int,
+    *,
+    season: int,
+    quantiles: Sequence[float] = QUANTILES,
+) -> Backtest:
+    """Forecast the last periods of series one horizon after the other, without training again.
+
+    Parameters
+    ----------
+    fitted : FinetunedTabPFNForecaster
+        Is left as it is: a copy of it is given the rows before each horizon.
+    df : DataFrame
+    target : str
+    n_periods : int
+        Periods at the end to forecast; the last horizon may be cut short.
+    season : int
+        Of the scale of MASE.
+    quantiles : sequence of float
+    """
+    model = copy.deepcopy(fitted)
+    history = _history(df, target, model)
+    places, n_places = history.places(df), int(history.last.max()) + 1
+    found = []
+    for window, start in enumerate(range(n_places - n_periods, n_places, model.horizon_)):
+        horizon = min(model.horizon_, n_places - start)
+        model.update(df[places.position < start])
+        future = _future(df, target, places, start, horizon)
+        forecasts = model.predict(horizon, future=future, quantiles=quantiles)
+        past = history.values[:start]
+        rows = _compared(forecasts, history, start, seasonal_scale(past, season), past)
+        found.append(rows.assign(window=window))
+    levels = sorted(float(level) for level in quantiles)
+    return Backtest(pd.concat(found, ignore_index=True), levels, season)
+
+
+def _future(
+    df: pd.DataFrame, target: str, places: Places, start: int, horizon: int
+) -> pd.DataFrame:
+    """Return the rows of a window without their target, of the series that have not ended.
+
+    A series whose last targets are missing is forecast from before the window.
+    """
+    position = places.position
+    inside = (position >= start) & (position < start + horizon)
+    goes_on = np.isin(places.series, places.series[inside])
+    later = (position >= start - horizon) & (position < start + horizon)
+    return df[later & goes_on].drop(columns=target)
+
+
+def first_window(
+    forecaster: Forecaster,
+    df: pd.DataFrame,
+    target: str,
+    horizon: int,
+    n_windows: int,
+    max_train_size: int | None,
+) -> pd.DataFrame:
+    """Return the rows that the first window of a backtest learns from.
+
+    Raises
+    ------
+    ValueError
+        For windows that leave nothing to learn from.
+    """
+    df = df[read_target(df, target).notna().to_numpy()]
+    history = _history(df, target, forecaster)
+    start = _starts(int(history.last.max()) + 1, horizon, n_windows, horizon)[0]
+    position = history.places(df).position
+    first = 0 if max_train_size is None else start - max_train_size
+    return df[(position < start) & (position >= first)]
+
+
+def _history(df: pd.DataFrame, target: str, forecaster: Any) -> History:
+    """Return the targets of series as a forecaster reads them."""
+    parameters = ("time_column", "id_column", "freq")
+    time_column, id_column, freq = (getattr(forecaster, name, None) for name in parameters)
+    layout = Layout.of(df, time_column, id_column)
     return History.of(df, read_target(df, target).to_numpy(), layout, freq)
 
 

@@ -14,7 +14,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from finetune_tabpfn.forecasting._calendar import calendar_features, cycles_of, waves
 from finetune_tabpfn.forecasting._grid import Positions
-from finetune_tabpfn.forecasting._rows import Floats, History, Layout, Places, refuse_unknown
+from finetune_tabpfn.forecasting._rows import (
+    Floats,
+    History,
+    Layout,
+    Places,
+    check_covariates,
+    refuse_unknown,
+)
 from finetune_tabpfn.forecasting._seasons import find_seasons, natural_seasons
 from finetune_tabpfn.utils._documentation import LinksDocumentation
 
@@ -44,6 +51,9 @@ class TimeSeriesFeatures(LinksDocumentation, TransformerMixin, BaseEstimator):
     covariates : sequence of str, default=None
         Columns that are known ahead for every stamp, such as holidays; they pass through. Other
         columns are left out.
+    past_covariates : sequence of str, default=None
+        Columns of numbers that are known up to the last target alone, such as the weather; of each
+        the features are what it was a step before, a season before that, and its rolling mean.
     freq : str or DateOffset, default=None
         Of the stamps, as pandas names it. None infers it, also where stamps are missing. With a
         name, stamps that lie between two of its places count for the period.
@@ -67,8 +77,9 @@ class TimeSeriesFeatures(LinksDocumentation, TransformerMixin, BaseEstimator):
         How many seasons back the targets are looked at, by season.
     cycles_ : list of str
         Of the calendar, those that the series go through at least once.
-    level_features_ : list of str
-        Features in the unit of the target and of its level: targets and rolling means.
+    level_features_, spread_features_ : list of str
+        Features in the unit of the target: those of its level (targets and rolling means), and
+        rolling standard deviations.
 
     Examples
     --------
@@ -89,6 +100,7 @@ class TimeSeriesFeatures(LinksDocumentation, TransformerMixin, BaseEstimator):
         "time_column": [str, Integral, None],
         "id_column": [str, Integral, None],
         "covariates": ["array-like", None],
+        "past_covariates": ["array-like", None],
         "freq": [str, pd.DateOffset, None],
         "seasons": [AUTO, "array-like"],
         "lags": ["array-like", None],
@@ -102,6 +114,7 @@ class TimeSeriesFeatures(LinksDocumentation, TransformerMixin, BaseEstimator):
         time_column: Any = None,
         id_column: Any = None,
         covariates: Sequence[Any] | None = None,
+        past_covariates: Sequence[Any] | None = None,
         freq: Any = None,
         seasons: Literal["auto"] | Sequence[int] = "auto",
         lags: Sequence[int] | None = None,
@@ -111,6 +124,7 @@ class TimeSeriesFeatures(LinksDocumentation, TransformerMixin, BaseEstimator):
         self.time_column = time_column
         self.id_column = id_column
         self.covariates = covariates
+        self.past_covariates = past_covariates
         self.freq = freq
         self.seasons = seasons
         self.lags = lags
@@ -134,11 +148,13 @@ class TimeSeriesFeatures(LinksDocumentation, TransformerMixin, BaseEstimator):
         """
         self._validate_params()
         layout = Layout.of(X, self.time_column, self.id_column)
-        refuse_unknown(self.covariates or (), X, "X")
+        check_covariates(self.covariates, self.past_covariates, X, layout, "X")
         target = np.asarray(y, dtype=np.float64)
         if target.shape != (len(X),):
             raise ValueError(f"X has {len(X)} rows but y has the shape {target.shape}.")
-        return self.fit_history(History.of(X, target, layout, self.freq))
+        return self.fit_history(
+            History.of(X, target, layout, self.freq, self.past_covariates or ())
+        )
 
     def fit_history(self, history: History, like: TimeSeriesFeatures | None = None) -> Any:
         """Do what `fit` does, with targets on a grid.
@@ -156,7 +172,9 @@ class TimeSeriesFeatures(LinksDocumentation, TransformerMixin, BaseEstimator):
         else:
             self._choose(history)
         self.level_features_ = [*self._targets(1), *(f"mean_{window}" for window in self.windows_)]
-        self.n_features_in_ = len([*history.layout.names, *(self.covariates or ())])
+        self.spread_features_ = [f"std_{window}" for window in self.windows_]
+        given = (*(self.covariates or ()), *(self.past_covariates or ()))
+        self.n_features_in_ = len([*history.layout.names, *given])
         return self
 
     def _choose(self, history: History) -> None:
@@ -248,7 +266,21 @@ class TimeSeriesFeatures(LinksDocumentation, TransformerMixin, BaseEstimator):
             rolling = self.rolling(lines, window)
             for name, statistic in (("mean", rolling.mean()), ("std", rolling.std())):
                 features[f"{name}_{window}"] = looked_up(statistic.to_numpy(), places, steps)
+        for name in self.past_covariates or ():
+            features |= self._of_past(name, places, steps)
         return features
+
+    def _of_past(self, name: Any, places: Places, steps: Positions) -> dict[str, Any]:
+        """Return what is known of a covariate that nobody knows ahead."""
+        panel = self.history_.past[name]
+        found = {f"{name}_latest_1": looked_up(panel, places, steps)}
+        for season in self.seasons_[:1]:
+            lag = seasonal_lag(season, steps)
+            found[f"{name}_season_{season}_ago_1"] = looked_up(panel, places, lag)
+        for window in self.windows_[:1]:
+            means = self.rolling(pd.DataFrame(panel), window).mean().to_numpy()
+            found[f"{name}_mean_{window}"] = looked_up(means, places, steps)
+        return found
 
     def _targets(self, steps: Any) -> dict[str, Any]:
         """Return how far back the targets are that are features: a number, or one per row."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Literal
@@ -14,17 +14,22 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from finetune_tabpfn._estimators import FinetunedTabPFNRegressor
-from finetune_tabpfn._nested import assemble
 from finetune_tabpfn._parameters import PARAMETERS, Parameters, extending
 from finetune_tabpfn.data._time_split import TimeSplit
-from finetune_tabpfn.finetuning import _defaults
 from finetune_tabpfn.forecasting._features import TIME_INDEX, TimeSeriesFeatures
 from finetune_tabpfn.forecasting._future import coming_rows
-from finetune_tabpfn.forecasting._rows import Floats, History, Layout, read_target, refuse_unknown
+from finetune_tabpfn.forecasting._hold_out import last_horizons, later_rows, with_later
+from finetune_tabpfn.forecasting._rows import (
+    Floats,
+    History,
+    Layout,
+    check_covariates,
+    read_target,
+    warn_of_empty,
+)
 from finetune_tabpfn.forecasting._target import Rows, choose_transform
 
 NOT_OF_FORECASTS = ("validation", "n_folds", "categorical_features")
-MIN_ROWS = 8  # to train on
 GOLDEN = (5**0.5 - 1) / 2  # its multiples spread the steps evenly over the stamps
 QUANTILES = (0.1, 0.5, 0.9)
 
@@ -48,6 +53,9 @@ class FinetunedTabPFNForecaster(Parameters):
     covariates : sequence of str, default=None
         Columns that are known ahead; `predict` is given them as `future`. Other columns are left
         out.
+    past_covariates : sequence of str, default=None
+        Columns of numbers that are known up to the last target alone, such as the weather: what
+        they were then, and before, are features.
     freq : str or DateOffset, default=None
         Of the stamps, as pandas names it; None infers it.
     seasons : "auto" or sequence of int, default="auto"
@@ -114,6 +122,7 @@ class FinetunedTabPFNForecaster(Parameters):
         time_column: Any = None,
         id_column: Any = None,
         covariates: Sequence[Any] | None = None,
+        past_covariates: Sequence[Any] | None = None,
         freq: Any = None,
         seasons: Literal["auto"] | Sequence[int] = "auto",
         lags: Sequence[int] | None = None,
@@ -129,6 +138,7 @@ class FinetunedTabPFNForecaster(Parameters):
         self.time_column = time_column
         self.id_column = id_column
         self.covariates = covariates
+        self.past_covariates = past_covariates
         self.freq = freq
         self.seasons = seasons
         self.lags = lags
@@ -138,7 +148,14 @@ class FinetunedTabPFNForecaster(Parameters):
         self.context_length = context_length
         self.n_validation_windows = n_validation_windows
 
-    def fit(self, df: pd.DataFrame, target: str, horizon: int | None = None) -> Any:
+    def fit(
+        self,
+        df: pd.DataFrame,
+        target: str,
+        horizon: int | None = None,
+        *,
+        df_val: pd.DataFrame | None = None,
+    ) -> Any:
         """Fine-tune to series.
 
         Parameters
@@ -149,6 +166,9 @@ class FinetunedTabPFNForecaster(Parameters):
             Name of the column to forecast.
         horizon : int, optional
             Periods to forecast at most; `prediction_length` if not given.
+        df_val : DataFrame, optional
+            Rows that follow those of `df`, to validate on instead of its last horizons. They are
+            forecast from, as those of `df` are.
 
         Returns
         -------
@@ -161,18 +181,35 @@ class FinetunedTabPFNForecaster(Parameters):
             a frequency that cannot be inferred, a horizon longer than the data allows.
         """
         self._validate_params()
+        self.regressor_ = self._learn(*self._rows_to_learn(df, target, horizon, df_val))
+        return self
+
+    def _rows_to_learn(
+        self,
+        df: pd.DataFrame,
+        target: str,
+        horizon: int | None,
+        df_val: pd.DataFrame | None = None,
+    ) -> tuple[pd.DataFrame, Floats, int]:
+        """Return features, what is learned, and how many moments at the end are held out."""
         self.horizon_, self.target_ = self._horizon(horizon), target
-        history, known = self._read(df)
-        n_windows = self._n_validation_windows(history)
-        before = history.until(len(history.values) - n_windows * self.horizon_)
+        asked, length = self.n_validation_windows, self.context_length
+        if df_val is None:
+            history, known = self._read(df)
+            n_held_out = last_horizons(history, self.horizon_, asked, length)
+        else:
+            layout = Layout.of(df, self.time_column, self.id_column)
+            whole, first = with_later(df, df_val, layout, target)
+            history, known = self._read(whole)
+            end = int(history.places(first).position.max()) + 1
+            n_held_out = later_rows(history, end, self.horizon_, asked, length)
+        before = history.until(len(history.values) - n_held_out)
         self.features_ = self._features()
         self.transform_ = choose_transform(self.features_, before, self.transform, self.detrend)
         self._remember(history, known)
         rows, learned = self._context(len(before.values))
         held_out = rows.places.position >= len(before.values)
-        n_moments = len(np.unique(rows.places.position[held_out]))
-        self.regressor_ = self._learn(rows.X, learned, n_moments)
-        return self
+        return rows.X, learned, len(np.unique(rows.places.position[held_out]))
 
     def update(self, df: pd.DataFrame) -> Any:
         """Take another history to forecast from, with the weights of `fit`.
@@ -221,7 +258,8 @@ class FinetunedTabPFNForecaster(Parameters):
         horizon : int, optional
             Up to the one of `fit`, which it is if not given.
         future : DataFrame, optional
-            With `covariates`: their values at the stamps to forecast.
+            With `covariates`: their values at the stamps to forecast. A series that it has no rows
+            of is not forecast.
         quantiles : sequence of float, default=(0.1, 0.5, 0.9)
             Between 0 and 1.
 
@@ -241,7 +279,9 @@ class FinetunedTabPFNForecaster(Parameters):
         levels = [float(level) for level in quantiles]
         if not all(isinstance(level, Real) and 0 < level < 1 for level in quantiles):
             raise ValueError(f"quantiles={list(quantiles)!r} must be numbers between 0 and 1.")
-        coming = coming_rows(self.features_.history_, int(asked), self.covariates or (), future)
+        coming = coming_rows(
+            self.features_.history_, int(asked), self.covariates or (), future, self._known
+        )
         steps = np.tile(np.arange(1, int(asked) + 1), len(coming) // int(asked))
         rows = self._rows(coming, steps, filled=True)
         learned = self._learned_quantiles(rows.X, [*levels, 0.5])
@@ -255,15 +295,19 @@ class FinetunedTabPFNForecaster(Parameters):
 
     def _features(self) -> TimeSeriesFeatures:
         """Return the features, not fitted."""
-        own = ("time_column", "id_column", "covariates", "freq", "seasons", "lags", "windows")
+        own = [name for name in TimeSeriesFeatures().get_params() if name != "horizon"]
         return TimeSeriesFeatures(self.horizon_, **{name: getattr(self, name) for name in own})
 
     def _learn(self, X: pd.DataFrame, learned: Floats, n_held_out: int) -> Any:
         """Return the regressor that is fine-tuned to rows; the last moments are held out."""
+        return self._regressor(n_held_out).fit(X, learned)
+
+    def _regressor(self, n_held_out: int) -> FinetunedTabPFNRegressor:
+        """Return the regressor that learns from rows, not fitted."""
         names = Parameters().get_params(deep=False)
         shared = {name: getattr(self, name) for name in names if name not in NOT_OF_FORECASTS}
         by_time = TimeSplit(TIME_INDEX, test_size=n_held_out)
-        return FinetunedTabPFNRegressor(**shared, validation=by_time).fit(X, learned)
+        return FinetunedTabPFNRegressor(**shared, validation=by_time)
 
     def _learned_quantiles(self, X: pd.DataFrame, levels: Sequence[float]) -> list[Any]:
         """Return quantiles of what is learned."""
@@ -280,36 +324,18 @@ class FinetunedTabPFNForecaster(Parameters):
     def _read(self, df: pd.DataFrame) -> tuple[History, pd.DataFrame]:
         """Return the targets on their grid, and the rows that have one."""
         layout = Layout.of(df, self.time_column, self.id_column)
-        refuse_unknown(self.covariates or (), df, "df")
         cells = read_target(df, self.target_)
-        known = df.assign(**{self.target_: cells})[cells.notna()]
-        return History.of(known, cells[cells.notna()].to_numpy(), layout, self.freq), known
-
-    def _n_validation_windows(self, history: History) -> int:
-        """Return how many horizons are held out; raise where not even one can be."""
-        horizon = self.horizon_
-        n_stamps = int(np.isfinite(history.values).any(axis=1).sum())
-        allowed = f"{n_stamps} stamps allow"
-        if self.context_length is not None and self.context_length < n_stamps:
-            n_stamps, allowed = self.context_length, f"context_length={self.context_length} allows"
-        longest = (n_stamps - MIN_ROWS) // 2
-        if horizon > longest:
+        past = self.past_covariates or ()
+        check_covariates(self.covariates, past, df, layout, "df")
+        if self.target_ in (*(self.covariates or ()), *past):
             raise ValueError(
-                f"horizon={horizon} is longer than {allowed}: one horizon is held out, one lies "
-                f"before the rows that are described, and {MIN_ROWS} rows train; "
-                f"{max(longest, 0)} would do."
+                f"target={self.target_!r} is named as a covariate; what it was before is told "
+                "anyway, so leave it out."
             )
-        most = (n_stamps - horizon - MIN_ROWS) // horizon
-        asked = self.n_validation_windows
-        if asked is not None and asked > most:
-            raise ValueError(
-                f"n_validation_windows={asked} of {horizon} periods are more than {allowed}; at "
-                f"most {most} would do."
-            )
-        if asked is not None:
-            return int(asked)
-        share = _defaults.hold_out_fraction(n_stamps * len(history.series))
-        return min(max(1, round(share * n_stamps / horizon)), most)
+        known = df.assign(**{self.target_: cells})[cells.notna().to_numpy()]
+        if layout.id_column is not None:
+            warn_of_empty(layout.ids(df), layout.ids(known))
+        return History.of(known, known[self.target_].to_numpy(), layout, self.freq, past), known
 
     def _remember(self, history: History, known: pd.DataFrame) -> None:
         """Note what is forecast from: the features, and the rows that are context."""
@@ -346,8 +372,8 @@ class FinetunedTabPFNForecaster(Parameters):
         if filled:
             center = self.transform_.center[places.series]
             anchors = np.where(np.isfinite(anchors), anchors, center)
-        of_level = self.features_.level_features_
-        return Rows(self.transform_.relative(features, of_level, anchors, places), anchors, places)
+        units = (self.features_.level_features_, self.features_.spread_features_)
+        return Rows(self.transform_.relative(features, *units, anchors, places), anchors, places)
 
 
 def _shared_parameters() -> str:
@@ -366,23 +392,3 @@ OWN_PARAMETERS = [
     for name in FinetunedTabPFNForecaster().get_params(deep=False)
     if name not in Parameters().get_params(deep=False)
 ]
-
-
-def new_forecaster(settings: Mapping[str, Any]) -> FinetunedTabPFNForecaster:
-    """Return a forecaster from settings that each have a name of their own, as in a file.
-
-    Parameters
-    ----------
-    settings : mapping
-        Parameters of the forecaster, and of what nests in them under the names that forecasters
-        use: `context_length`, `prediction_length`, `lora_rank`, `lora_alpha`, `lora_dropout` (with
-        ``tuning="lora"``), `warmup_steps`, `weight_decay`, ...
-
-    Examples
-    --------
-    >>> from finetune_tabpfn.forecasting import new_forecaster
-    >>> settings = {"prediction_length": 12, "tuning": "lora", "lora_rank": 4, "warmup_steps": 10}
-    >>> new_forecaster(settings).get_params()["training"]
-    {'warmup_steps': 10}
-    """
-    return FinetunedTabPFNForecaster(**assemble(settings, FinetunedTabPFNForecaster))

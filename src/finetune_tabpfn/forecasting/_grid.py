@@ -6,6 +6,8 @@ so that a day is a day where clocks change; below, in UTC, where no hour comes t
 
 from __future__ import annotations
 
+import re
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +21,9 @@ from finetune_tabpfn.data._dates import order_of, read_dates
 Positions = npt.NDArray[np.int64]
 DAY = pd.Timedelta(days=1)
 MIN_STAMPS = 3
+CELLS_TO_TRY = 50  # of a column of text, to tell whether it holds dates
 MIN_FILLED = 0.3  # of the places of an inferred grid that must have a stamp
+QUARTER = re.compile(r"\d{4}-?[Qq][1-4]")
 OFFSETS = pd.offsets
 AT_THE_END = (  # of months, so that a stamp belongs to the next place
     OFFSETS.MonthEnd,
@@ -57,10 +61,39 @@ def read_stamps(cells: pd.Series | pd.Index, name: str) -> pd.DatetimeIndex:
         return pd.DatetimeIndex(column)
     if pd.api.types.is_numeric_dtype(column):
         raise ValueError(
-            f"The time column {name!r} holds numbers such as {column.iloc[0]}; a date is "
-            'pd.to_datetime(column, unit="s"), for example.'
+            f"The time column {name!r} holds numbers such as {column.iloc[0]}, not dates; "
+            f"{_dates_of(column)}."
         )
     return _stamps_of_text(column, name)
+
+
+def reads_as_dates(column: pd.Series) -> bool:
+    """Tell whether a column is text whose first cells are all dates."""
+    if not (column.dtype == object or isinstance(column.dtype, pd.StringDtype)):
+        return False
+    first = column.dropna().head(CELLS_TO_TRY)
+    texts = first.astype(str)
+    if first.empty or not texts.str.contains(r"\d[-/.: Qq]").all():
+        return False
+    try:
+        _stamps_of_text(first, "")
+    except ValueError:
+        return False
+    return True
+
+
+def _dates_of(numbers: pd.Series) -> str:
+    """Say how numbers become dates: years, seconds since 1970, or the counts of periods."""
+    low, high = numbers.min(), numbers.max()
+    if low > 1500 and high < 2500:
+        return f'years are written {low:.0f}-01-01, or pd.to_datetime(column, format="%Y")'
+    if low > 1e8:
+        unit = "s" if high < 1e11 else "ms" if high < 1e14 else "ns"
+        return f'pd.to_datetime(column, unit="{unit}") makes them of such numbers'
+    return (
+        'where they only count periods, pd.Timestamp("2000-01-01") + pd.to_timedelta(column, '
+        'unit="D") gives them dates'
+    )
 
 
 def _stamps_of_text(column: pd.Series, name: str) -> pd.DatetimeIndex:
@@ -68,6 +101,8 @@ def _stamps_of_text(column: pd.Series, name: str) -> pd.DatetimeIndex:
         return pd.DatetimeIndex(pd.to_datetime(column, format="ISO8601"))
     except (ValueError, TypeError):
         texts = column.astype(str)
+    if texts.str.fullmatch(QUARTER).all():
+        return pd.DatetimeIndex(pd.PeriodIndex(texts, freq="Q").to_timestamp())
     found = order_of(pd.Series(texts.unique()))
     if found is None:
         raise ValueError(
@@ -217,9 +252,9 @@ def _first_place(first: pd.Timestamp, offset: Any) -> pd.Timestamp:
 def _inferred(stamps: pd.DatetimeIndex, name: str) -> Any:
     """Return the frequency of sorted, distinct stamps, of which some may be missing."""
     if len(stamps) >= MIN_STAMPS:
-        known = pd.infer_freq(stamps)
-        if known is not None and not known.endswith(("h", "H")):
-            return to_offset(known)
+        known = _known_to_pandas(stamps)
+        if known is not None and not isinstance(known, OFFSETS.Hour):
+            return known
         for candidate in _candidates(stamps):
             places = pd.date_range(stamps[0], stamps[-1], freq=candidate)
             filled = len(stamps) >= MIN_FILLED * len(places)
@@ -230,6 +265,14 @@ def _inferred(stamps: pd.DatetimeIndex, name: str) -> Any:
         f"{len(stamps)} different stamps {_distances(stamps)}; name it, such as freq='D', and "
         "each stamp counts for its period, or resample."
     )
+
+
+def _known_to_pandas(stamps: pd.DatetimeIndex) -> Any:
+    """Return the frequency of stamps of which none is missing, None for others."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of what it will return in pandas 4
+        found = pd.infer_freq(stamps)
+    return None if found is None else to_offset(found)
 
 
 def _candidates(stamps: pd.DatetimeIndex) -> list[Any]:

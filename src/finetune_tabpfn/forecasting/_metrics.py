@@ -35,7 +35,8 @@ def forecast_metrics(
     Returns
     -------
     dict of str to float
-        mae, rmse and smape (from 0 to 2); with `scale` mase; with `last` directional_accuracy, the
+        mae, rmse and smape (from 0 to 2); with `scale` mase, of the rows that have a scale (a
+        constant series has none); with `last` directional_accuracy, the
         share of rows that lie on the side of the last target where they were forecast to lie; with
         `quantiles` wql, the weighted quantile loss (the mean over the levels of twice the pinball
         loss over the mean absolute target), and coverage_80, say, the share of rows between the
@@ -55,7 +56,9 @@ def forecast_metrics(
         "smape": smape(actual, forecast),
     }
     if scale is not None:
-        found["mase"] = float(np.mean(np.abs(actual - forecast) / scale))
+        in_scales = np.abs(actual - forecast) / scale
+        known = np.isfinite(in_scales)
+        found["mase"] = float(in_scales[known].mean()) if known.any() else math.nan
     if last is not None:
         found["directional_accuracy"] = float(
             np.mean(np.sign(actual - last) == np.sign(forecast - last))

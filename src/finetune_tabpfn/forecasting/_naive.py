@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 
-from finetune_tabpfn.forecasting._features import looked_up, seasonal_lag
+from finetune_tabpfn.forecasting._features import looked_up
 from finetune_tabpfn.forecasting._forecaster import QUANTILES
-from finetune_tabpfn.forecasting._rows import History, Layout, Places
+from finetune_tabpfn.forecasting._rows import History, Layout, Places, read_target
 from finetune_tabpfn.forecasting._seasons import find_seasons
 from finetune_tabpfn.utils._documentation import LinksDocumentation
 
@@ -23,7 +24,8 @@ class SeasonalNaive(LinksDocumentation, BaseEstimator):
     Parameters
     ----------
     season : int, default=None
-        Periods; None: the strongest that is found, else 1, the last target.
+        Periods; None: the strongest that is found, else 1, the last target. A series that is
+        shorter than that is forecast by its last target.
     time_column, id_column, freq
         As of `FinetunedTabPFNForecaster`.
 
@@ -51,9 +53,17 @@ class SeasonalNaive(LinksDocumentation, BaseEstimator):
 
     def fit(self, df: pd.DataFrame, target: str, horizon: int | None = None) -> Any:
         """Note the series."""
+        if self.season is not None and (not isinstance(self.season, Integral) or self.season < 1):
+            raise ValueError(f"season={self.season!r} must be a whole number from 1 on, or None.")
         layout = Layout.of(df, self.time_column, self.id_column)
-        known = df[df[target].notna()]
-        history = History.of(known, known[target].to_numpy(dtype=np.float64), layout, self.freq)
+        cells = read_target(df, target)
+        there = cells.notna().to_numpy()
+        history = History.of(df[there], cells[there].to_numpy(), layout, self.freq)
+        if self.season is not None and self.season >= len(history.values):
+            raise ValueError(
+                f"season={self.season} needs more than the {len(history.values)} periods there "
+                "are; give a shorter one, or None."
+            )
         filled = pd.DataFrame(history.values).ffill().to_numpy(dtype=np.float64)
         self.history_, self.horizon_ = replace(history, values=filled), int(horizon or 1)
         self.last_ = history.last
@@ -73,13 +83,34 @@ class SeasonalNaive(LinksDocumentation, BaseEstimator):
         step = np.tile(np.arange(1, asked + 1), len(history.series))
         series = np.repeat(np.arange(len(history.series)), asked)
         places = Places(self.last_[series] + step, series)
-        lag = seasonal_lag(self.season_, step)
+        season = np.where(self._n_known() > self.season_, self.season_, 1)[series]
+        lag = season * -(-step // season)
         found = history.rows(places)
         forecast = looked_up(history.values, places, lag)
         found["forecast"] = forecast
-        errors = np.abs(history.values[self.season_ :] - history.values[: -self.season_])
         for level in quantiles:
-            beyond = np.nanquantile(errors, abs(2 * level - 1), axis=0)[series]
-            beyond = np.sign(level - 0.5) * beyond * np.sqrt(lag / self.season_)
+            beyond = np.array(
+                [
+                    _quantile(self._errors(one), abs(2 * level - 1))
+                    for one in range(len(history.series))
+                ]
+            )[series]
+            beyond = np.sign(level - 0.5) * beyond * np.sqrt(lag / season)
             found[f"{level:g}"] = forecast + beyond
         return found
+
+    def _n_known(self) -> Any:
+        """Return from how many periods each series has been going on."""
+        return np.isfinite(self.history_.values).sum(axis=0)
+
+    def _errors(self, number: int) -> Any:
+        """Return the errors of the forecast on the past of a series."""
+        values = self.history_.values[:, number]
+        season = self.season_ if self._n_known()[number] > self.season_ else 1
+        errors = np.abs(values[season:] - values[:-season])
+        return errors[np.isfinite(errors)]
+
+
+def _quantile(errors: Any, level: float) -> float:
+    """Return a quantile of errors, 0 where there are none."""
+    return float(np.quantile(errors, level)) if len(errors) else 0.0

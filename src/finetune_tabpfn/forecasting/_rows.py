@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from finetune_tabpfn.forecasting._grid import Grid, Positions, read_stamps
+from finetune_tabpfn.forecasting._grid import Grid, Positions, read_stamps, reads_as_dates
+from finetune_tabpfn.utils._warn import warn
 
 Floats = npt.NDArray[np.float64]
 THE_INDEX = "the index"
@@ -86,10 +87,13 @@ class Layout:
 
 
 def _only_column_of_dates(X: pd.DataFrame) -> Any:
+    """Return the one column of dates; where none is of that type, the one of text that is dates."""
     names = [name for name in X.columns if _holds_dates(X[name])]
+    names = names or [name for name in X.columns if reads_as_dates(X[name])]
     if len(names) == 1:
         return names[0]
-    found = f"{len(names)} columns of dates ({', '.join(map(repr, names))})" if names else "none"
+    all_of = ", ".join(map(repr, names or X.columns))
+    found = f"{len(names)} columns of dates ({all_of})" if names else f"none (it has {all_of})"
     raise ValueError(
         f"time_column=None takes a DatetimeIndex or the one column of dates, and X has {found}; "
         "name the column."
@@ -122,16 +126,30 @@ class History:
         Their names, in the order of the columns of `values`.
     values : ndarray of shape (n_places, n_series)
         NaN where there is none.
+    past : dict of str to ndarray of shape (n_places, n_series)
+        Covariates that are known up to the last target alone, in the same form.
     """
 
     layout: Layout
     grid: Grid
     series: pd.Index
     values: Floats
+    past: Mapping[Any, Floats] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, X: pd.DataFrame, y: Any, layout: Layout, freq: Any) -> History:
+    def of(
+        cls, X: pd.DataFrame, y: Any, layout: Layout, freq: Any, past: Sequence[Any] = ()
+    ) -> History:
         """Put rows on a grid.
+
+        Parameters
+        ----------
+        X : DataFrame
+        y : array-like of shape (n_rows,)
+        layout : Layout
+        freq : str, DateOffset or None
+        past : sequence of str
+            Columns of covariates that are known up to the last target alone.
 
         Raises
         ------
@@ -143,9 +161,10 @@ class History:
         series = pd.Index(ids.unique())
         places = Places(grid.positions(stamps, layout.time_name), series.get_indexer(pd.Index(ids)))
         refuse_repeated(places, stamps, series, layout, grid)
-        values = np.full((int(places.position.max()) + 1, len(series)), np.nan)
-        values[places.position, places.series] = y
-        return cls(layout, grid, series, values)
+        shape = (int(places.position.max()) + 1, len(series))
+        found = {name: read_numbers(X, name, "The past covariate").to_numpy() for name in past}
+        panels = {name: _panel(cells, places, shape) for name, cells in found.items()}
+        return cls(layout, grid, series, _panel(y, places, shape), panels)
 
     def places(self, X: pd.DataFrame) -> Places:
         """Return the places of other rows.
@@ -179,13 +198,21 @@ class History:
 
     def until(self, n_places: int) -> History:
         """Return the history of the first places."""
-        return replace(self, values=self.values[:n_places])
+        past = {name: panel[:n_places] for name, panel in self.past.items()}
+        return replace(self, values=self.values[:n_places], past=past)
 
     @property
     def last(self) -> Positions:
         """The last place of each series that has a value; -1 for one without any."""
         there = np.isfinite(self.values)
         return np.where(there.any(axis=0), len(there) - 1 - there[::-1].argmax(axis=0), -1)
+
+
+def _panel(cells: Any, places: Places, shape: tuple[int, int]) -> Floats:
+    """Return values of rows by place and series, NaN where there is no row."""
+    panel = np.full(shape, np.nan)
+    panel[places.position, places.series] = cells
+    return panel
 
 
 def refuse_repeated(
@@ -216,8 +243,41 @@ def refuse_unknown(names: Sequence[Any], X: pd.DataFrame, what: str) -> None:
         if name not in X.columns:
             raise ValueError(
                 f"{what} lacks the covariate {name!r}; a covariate must be known for every row "
-                "that is predicted, else leave it out of `covariates`."
+                "that is predicted, else name it in `past_covariates`."
             )
+
+
+def check_covariates(
+    covariates: Sequence[Any] | None,
+    past: Sequence[Any] | None,
+    X: pd.DataFrame,
+    layout: Layout,
+    what: str,
+) -> None:
+    """Raise for covariates that a table does not have, or that are something else already."""
+    refuse_unknown(covariates or (), X, what)
+    for name in past or ():
+        if name not in X.columns:
+            raise ValueError(f"{what} lacks the past covariate {name!r}.")
+        if name in (covariates or ()):
+            raise ValueError(
+                f"{name!r} is named in covariates and in past_covariates; it is one of the former "
+                "if it is known for the periods to forecast, else of the latter."
+            )
+    for name in (*(covariates or ()), *(past or ())):
+        if name in layout.names:
+            raise ValueError(f"{name!r} is the time or id column and cannot be a covariate, too.")
+
+
+def warn_of_empty(ids: pd.Series, known: pd.Series) -> None:
+    """Warn of series that have no target, and so no forecast."""
+    there = set(known)
+    empty = [name for name in ids.unique() if name not in there]
+    if empty:
+        warn(
+            f"{len(empty)} of {ids.nunique()} series have no target and are not forecast, such as "
+            f"{empty[0]!r}."
+        )
 
 
 def read_target(df: pd.DataFrame, target: Any) -> pd.Series:
@@ -232,14 +292,27 @@ def read_target(df: pd.DataFrame, target: Any) -> pd.Series:
     if target not in df.columns:
         names = ", ".join(map(repr, df.columns))
         raise ValueError(f"target={target!r} is not a column of df, which has {names}.")
-    if df[target].dtype.kind in "mM":
-        raise ValueError(f"target={target!r} holds times; give it numbers of a unit.")
-    cells = pd.to_numeric(df[target], errors="coerce").astype(np.float64)
-    wrong = (cells.isna() & df[target].notna()) | np.isinf(cells)
-    if wrong.any():
-        raise ValueError(
-            f"target={target!r} holds {df[target][wrong].iloc[0]!r}; it must hold finite numbers."
-        )
+    cells = read_numbers(df, target, "target=")
     if not cells.notna().any():
         raise ValueError(f"target={target!r} is missing in all rows.")
+    return cells
+
+
+def read_numbers(df: pd.DataFrame, name: Any, what: str) -> pd.Series:
+    """Return a column as numbers, NaN where it is missing.
+
+    Raises
+    ------
+    ValueError
+        For anything but finite numbers; `what` says what the column is.
+    """
+    said = f"{what}{'' if what.endswith('=') else ' '}{name!r}"
+    if df[name].dtype.kind in "mM":
+        raise ValueError(f"{said} holds times; give it numbers of a unit.")
+    cells = pd.to_numeric(df[name], errors="coerce").astype(np.float64)
+    wrong = ((cells.isna() & df[name].notna()) | np.isinf(cells)).to_numpy()
+    if wrong.any():
+        cell = df[name][wrong].iloc[0]
+        shown = cell.item() if isinstance(cell, np.generic) else cell
+        raise ValueError(f"{said} holds {shown!r}; it must hold finite numbers.")
     return cells

@@ -80,7 +80,12 @@ class TargetTransform:
         return features[self.level].to_numpy(dtype=np.float64)
 
     def relative(
-        self, features: pd.DataFrame, of_level: list[str], anchors: Floats, places: Places
+        self,
+        features: pd.DataFrame,
+        of_level: list[str],
+        of_spread: list[str],
+        anchors: Floats,
+        places: Places,
     ) -> pd.DataFrame:
         """Return features in the unit of what is learned: distances from the level, in spreads."""
         spread = self.spread[places.series]
@@ -88,7 +93,7 @@ class TargetTransform:
         for name in features:
             if name in of_level:
                 found[name] = (features[name] - anchors) / spread
-            elif str(name).startswith("std_"):
+            elif name in of_spread:
                 found[name] = features[name] / spread
         return found
 

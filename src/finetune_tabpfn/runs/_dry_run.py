@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from finetune_tabpfn._estimates import measure_fit
+from finetune_tabpfn._estimates import MeasuredFit, measure_fit
+from finetune_tabpfn.forecasting._backtest import first_window
 from finetune_tabpfn.loggers._base import peak_memory
-from finetune_tabpfn.runs._tables import Tables
+from finetune_tabpfn.runs._config import RunConfig
+from finetune_tabpfn.runs._forecast import make_forecaster, read_series
+from finetune_tabpfn.runs._run import make_estimator
+from finetune_tabpfn.runs._tables import Tables, read_tables
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class DryRun:
         For the whole fit, if nothing stops it before `max_steps`; at most `time_limit`.
     memory_mb : float
         The most that the process takes, or the GPU where there is one.
+    n_fits : int
+        Of the run: one, and of a forecast those of its backtest.
     """
 
     task: str
@@ -52,6 +58,7 @@ class DryRun:
     validation_seconds: float
     most_seconds: float
     memory_mb: float
+    n_fits: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-like data."""
@@ -75,12 +82,55 @@ def dry_run(estimator: Any, tables: Tables) -> DryRun:
     train, validation = tables.train, tables.validation
     held_out = (None, None) if validation is None else (validation.X, validation.y)
     found = measure_fit(estimator, train.X, train.y, train.weight, train.groups, *held_out)
-    fit, part, table = found.fit, found.batches, found.problem.table
-    return DryRun(
+    return _described(
+        found,
+        estimator,
         task=tables.task.kind,
         columns=train.X.shape[1],
         n_classes=len(getattr(tables.task, "classes", ())),
-        rows={**tables.sizes, "train": table.n_rows, "hold-out": table.n_held_out},
+        rows=tables.sizes,
+    )
+
+
+def dry_run_of(config: RunConfig) -> DryRun:
+    """Say what a run would do, whatever its task.
+
+    Raises
+    ------
+    ValueError
+        For what the run would refuse.
+    """
+    if config.data.task != "forecasting":
+        tables = read_tables(config)
+        return dry_run(make_estimator(config, tables), tables)
+    table, forecaster = read_series(config), make_forecaster(config)
+    forecaster._validate_params()
+    settings: Any = config.forecasting
+    target, horizon, n_windows = config.data.target, settings.prediction_length, settings.n_windows
+    if n_windows:  # the first has the fewest rows to learn from
+        known = first_window(forecaster, table, target, horizon, n_windows, settings.max_train_size)
+        forecaster._rows_to_learn(known, target, horizon)
+    X, learned, n_held_out = forecaster._rows_to_learn(table, target, horizon)
+    regressor = forecaster._regressor(n_held_out)
+    return _described(
+        measure_fit(regressor, X, learned),
+        regressor,
+        task="forecasting",
+        columns=X.shape[1],
+        n_classes=0,
+        rows={},
+        n_fits=1 + (n_windows if settings.refit else min(n_windows, 1)),
+    )
+
+
+def _described(
+    found: MeasuredFit, estimator: Any, *, rows: dict[str, int], **others: Any
+) -> DryRun:
+    """Return what a measured fit would do."""
+    fit, part, table = found.fit, found.batches, found.problem.table
+    return DryRun(
+        **others,
+        rows={**rows, "train": table.n_rows, "hold-out": table.n_held_out},
         base_model=fit.base_model.name,
         licence=fit.base_model.licence,
         device=str(fit.blueprint.device),

@@ -17,10 +17,10 @@ from finetune_tabpfn.forecasting._forecaster import (
     NOT_OF_FORECASTS,
     OWN_PARAMETERS,
     FinetunedTabPFNForecaster,
-    new_forecaster,
 )
 from finetune_tabpfn.forecasting._insights import regime_insights
 from finetune_tabpfn.forecasting._naive import SeasonalNaive
+from finetune_tabpfn.forecasting._names import new_forecaster
 from finetune_tabpfn.loggers._base import peak_memory
 from finetune_tabpfn.loggers._level import messages
 from finetune_tabpfn.models._export import describe

@@ -16,7 +16,6 @@ from typing import Any
 import joblib
 import numpy as np
 
-from finetune_tabpfn._estimators import new_estimator
 from finetune_tabpfn.models._export import as_plain, now
 from finetune_tabpfn.studies._metrics import PRIMARY
 from finetune_tabpfn.studies._study_records import (
@@ -26,7 +25,7 @@ from finetune_tabpfn.studies._study_records import (
     new_folder,
     read_experiment,
 )
-from finetune_tabpfn.studies._study_scores import metrics_on, train_metrics
+from finetune_tabpfn.studies._study_series import SeriesTables
 from finetune_tabpfn.studies._study_tables import StudyTables
 from finetune_tabpfn.training._stop_reasons import StopReason
 from finetune_tabpfn.utils._files import save_whole
@@ -50,7 +49,7 @@ class Job:
     ----------
     base_dir : pathlib.Path
     name, notes : str
-    tables : StudyTables
+    tables : StudyTables or SeriesTables
     settings : dict or callable
         Of the estimator, each by a name of its own; or what returns them when the worker begins,
         with the callbacks of the fit.
@@ -66,7 +65,7 @@ class Job:
     base_dir: Path
     name: str
     notes: str
-    tables: StudyTables
+    tables: StudyTables | SeriesTables
     settings: dict[str, Any] | Callable[[], Proposed]
     key: str
     insights: dict[str, Any]
@@ -136,21 +135,15 @@ def _fit_folds(
 ) -> None:
     """Fit and score every fold; a pruned experiment ends with its first."""
     for number in range(job.tables.n_folds):
-        train, validation = job.tables.fold(number)
         estimator = _fitted(job, settings, callbacks if number == 0 else (), folder, number)
-        outcome.history += estimator.history_.assign(fold=number).to_dict("records")
-        fit = {name.rstrip("_"): getattr(estimator, name) for name in FITTED}
-        if PRUNED in estimator.stop_reason_:
+        tuned = tuned_by(estimator)
+        outcome.history += tuned.history_.assign(fold=number).to_dict("records")
+        fit = {name.rstrip("_"): getattr(tuned, name) for name in FITTED}
+        if PRUNED in tuned.stop_reason_:
             outcome.status = "pruned"
             outcome.folds.append({"fit": fit})
             return
-        scored = {
-            "train": train_metrics(estimator, *train),
-            "validation": metrics_on(estimator, *validation),
-        }
-        if job.tables.test is not None:
-            scored["test"] = metrics_on(estimator, *job.tables.test)
-        outcome.folds.append({**scored, "fit": fit})
+        outcome.folds.append({**job.tables.scores(estimator, number), "fit": fit})
         if job.save_models:
             name = "model.joblib" if job.tables.n_folds == 1 else f"model-{number + 1}.joblib"
             save_whole(folder / name, partial(joblib.dump, estimator))
@@ -161,18 +154,24 @@ def _fitted(
     job: Job, settings: dict[str, Any], callbacks: Sequence[object], folder: Path, number: int
 ) -> Any:
     """Return an estimator that is fitted to a fold."""
-    (X, y), (X_val, y_val) = job.tables.fold(number)
     own = {**settings, "callbacks": [*(settings.get("callbacks") or ()), *callbacks] or None}
     if settings.get("loggers"):
         own["log_dir"] = folder if job.tables.n_folds == 1 else folder / f"fold-{number + 1}"
-    estimator = new_estimator(job.tables.task, own)
+    estimator = job.tables.new_estimator(own)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Fine-tuning was interrupted")  # raised below
-        estimator.fit(X, y, X_val=X_val, y_val=y_val)
-    if StopReason.INTERRUPTED.value in estimator.stop_reason_:
+        job.tables.fit(estimator, number)
+    tuned = tuned_by(estimator)
+    if StopReason.INTERRUPTED.value in tuned.stop_reason_:
         raise KeyboardInterrupt
-    estimator.set_params(callbacks=settings.get("callbacks"))  # those of a search end with it
+    for each in (estimator, tuned):
+        each.set_params(callbacks=settings.get("callbacks"))  # those of a search end with it
     return estimator
+
+
+def tuned_by(estimator: Any) -> Any:
+    """Return the estimator that was fine-tuned: itself, or the regressor of a forecaster."""
+    return getattr(estimator, "regressor_", estimator)
 
 
 def _record(
@@ -199,7 +198,7 @@ def _record(
         seconds=round(seconds, 3),
         notes=job.notes,
         table=job.tables.described(),
-        task=job.tables.task,
+        task=job.tables.task,  # type: ignore[arg-type]
         target=job.tables.target,
         parameters=as_plain(settings),
         **means,

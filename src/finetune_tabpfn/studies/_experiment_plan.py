@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from finetune_tabpfn._estimators import SETTINGS, new_estimator
 from finetune_tabpfn.models._export import as_plain
 from finetune_tabpfn.studies._experiment import Job
 from finetune_tabpfn.studies._optuna import Proposal
 from finetune_tabpfn.studies._search_space import Settings
+from finetune_tabpfn.studies._study_series import NOT_VARIED, SeriesTables
 from finetune_tabpfn.studies._study_tables import StudyTables
 from finetune_tabpfn.utils._text import to_json, unknown_name
 
@@ -20,6 +20,8 @@ from finetune_tabpfn.utils._text import to_json, unknown_name
 OF_THE_STUDY = {
     "validation": "give the rows to validate on, or a splitter, as validation of the study's call",
     "n_folds": "give a splitter as validation of the study's call",
+    "n_validation_windows": "give the rows to validate on, or a splitter, as validation of the "
+    "study's call",
     "log_dir": "an experiment's loggers write into its own folder",
     "checkpoint": "an experiment that was interrupted is run again",
     "checkpoint_every": "an experiment that was interrupted is run again",
@@ -34,7 +36,7 @@ class ExperimentPlan:
 
     Attributes
     ----------
-    tables : StudyTables
+    tables : StudyTables or SeriesTables
     parameters : dict
         Settings that all experiments share.
     base_dir : pathlib.Path
@@ -43,7 +45,7 @@ class ExperimentPlan:
     insights : dict
     """
 
-    tables: StudyTables
+    tables: StudyTables | SeriesTables
     parameters: Settings
     base_dir: Path
     name: str
@@ -54,20 +56,27 @@ class ExperimentPlan:
 
     def settings(self, varied: Mapping[str, Any] | None = None) -> Settings:
         """Return the settings of an experiment, checked."""
-        found = {"random_state": 0, **self.parameters, **(varied or {})}
+        of_one = self.tables.own_names(varied or {})
+        for name in NOT_VARIED:
+            if name in of_one:
+                raise ValueError(
+                    f"{name}={of_one[name]!r} is varied; give it among parameters, because "
+                    "experiments are compared that forecast the same."
+                )
+        found = {"random_state": 0, **self.tables.own_names(self.parameters), **of_one}
         for name in found:
             if name in OF_THE_STUDY:
                 raise ValueError(
                     f"parameters hold {name}={found[name]!r}, which a study decides: "
                     f"{OF_THE_STUDY[name]}."
                 )
-            if name not in SETTINGS:
-                raise ValueError(unknown_name("parameters hold", name, SETTINGS))
+            if name not in self.tables.names:
+                raise ValueError(unknown_name("parameters hold", name, self.tables.names))
         if found["random_state"] is None:
             raise ValueError(
                 "random_state=None would give other results every time; a number does."
             )
-        new_estimator(self.tables.task, found)._validate_params()
+        self.tables.new_estimator(found)._validate_params()
         return found
 
     def key(self, settings: Any) -> str:

@@ -15,6 +15,7 @@ from sklearn.ensemble import RandomForestRegressor
 
 from finetune_tabpfn._estimators import ESTIMATORS
 from finetune_tabpfn._nested import flat
+from finetune_tabpfn.forecasting._forecaster import FinetunedTabPFNForecaster
 from finetune_tabpfn.studies._optuna import quiet
 from finetune_tabpfn.studies._study_comparison import signed
 from finetune_tabpfn.studies._study_records import Experiment
@@ -328,7 +329,8 @@ def _quartiles(values: pd.Series, share: float) -> float:
 
 
 def _defaults(task: str) -> dict[str, Any]:
-    return flat(ESTIMATORS[task]().get_params(deep=False))
+    kinds = {**ESTIMATORS, "forecasting": FinetunedTabPFNForecaster}
+    return flat(kinds[task]().get_params(deep=False))
 
 
 def _cell(value: Any) -> Any:

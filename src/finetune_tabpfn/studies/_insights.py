@@ -42,18 +42,18 @@ def data_insights(tables: StudyTables) -> dict[str, Any]:
     table = pd.DataFrame(check_table(X))
     columns = Columns.of(table)
     ordered = [column.name for column in columns.columns if column.kind in ORDERED]
-    numbers = _as_numbers(table, columns)[ordered]
+    numbers = as_numbers(table, columns)[ordered]
     gaps = table.isna().mean()
     return {
         **{name: tables.described()[name] for name in ("rows", "columns")},
         "types": dict(Counter(column.kind for column in columns.columns)),
         "missing": {
             "share": float(table.isna().to_numpy().mean()),
-            "columns": _largest(gaps[gaps > 0]),
+            "columns": largest(gaps[gaps > 0]),
         },
         "constant_columns": [str(n) for n in table if table[n].nunique(dropna=False) < 2][:SHOWN],
-        "target": _classes(y) if tables.task == "classification" else _quantity(y),
-        "correlations": _correlations(numbers, y, tables.task),
+        "target": _classes(y) if tables.task == "classification" else quantity(y),
+        "correlations": correlations_with(numbers, y, tables.task),
         "shift": _shift_of(tables, columns),
     }
 
@@ -71,7 +71,8 @@ def _classes(y: npt.NDArray[Any]) -> dict[str, Any]:
     }
 
 
-def _quantity(y: npt.NDArray[Any]) -> dict[str, Any]:
+def quantity(y: npt.NDArray[Any]) -> dict[str, Any]:
+    """Return mean, spread, quantiles and shape of numbers."""
     varies = np.ptp(y) > 0
     return {
         "mean": float(np.mean(y)),
@@ -82,7 +83,7 @@ def _quantity(y: npt.NDArray[Any]) -> dict[str, Any]:
     }
 
 
-def _as_numbers(table: pd.DataFrame, columns: Columns) -> pd.DataFrame:
+def as_numbers(table: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     """Return a table as numbers: dates by their time, other text by the codes of its levels."""
     read = pd.DataFrame(columns.read(table))
     found = {}
@@ -99,7 +100,7 @@ def _as_numbers(table: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def _correlations(numbers: pd.DataFrame, y: npt.NDArray[Any], task: str) -> dict[str, Any]:
+def correlations_with(numbers: pd.DataFrame, y: npt.NDArray[Any], task: str) -> dict[str, Any]:
     """Return rank correlations: of columns with the target, and the largest between columns."""
     varying = numbers.loc[:, numbers.nunique() > 1].iloc[:, :COLUMNS_TO_PAIR]
     ranks = varying.rank()
@@ -115,8 +116,8 @@ def _correlations(numbers: pd.DataFrame, y: npt.NDArray[Any], task: str) -> dict
     }
     return {
         "measure": "Spearman" if task == "regression" else "correlation ratio of the ranks",
-        "with_target": _largest(of_target),
-        "between_columns": _largest(pd.Series(pairs, dtype=float)),
+        "with_target": largest(of_target),
+        "between_columns": largest(pd.Series(pairs, dtype=float)),
     }
 
 
@@ -129,7 +130,8 @@ def _share_between(ranks: pd.Series, codes: npt.NDArray[np.int64]) -> float:
     return float(np.sqrt(between / spread)) if spread else 0.0
 
 
-def _largest(values: pd.Series) -> dict[str, float]:
+def largest(values: pd.Series) -> dict[str, float]:
+    """Return the values that are largest, whatever their sign."""
     order = values.dropna().abs().sort_values(ascending=False, kind="stable").index[:SHOWN]
     return {str(name): round(float(values[name]), 4) for name in order}
 
@@ -167,7 +169,7 @@ def shift(first: pd.DataFrame, second: pd.DataFrame, columns: Columns) -> dict[s
         return {"rows": size, "auc": None, "p_value": None, "columns": {}}
     rng = np.random.default_rng(0)
     sides = [side.iloc[np.sort(rng.permutation(len(side))[:size])] for side in (first, second)]
-    X = _as_numbers(pd.DataFrame(check_table(pd.concat(sides, ignore_index=True))), columns)
+    X = as_numbers(pd.DataFrame(check_table(pd.concat(sides, ignore_index=True))), columns)
     y = np.repeat([0, 1], size)
     found = cross_validate(
         RandomForestClassifier(50, min_samples_leaf=3, random_state=0),
@@ -184,5 +186,5 @@ def shift(first: pd.DataFrame, second: pd.DataFrame, columns: Columns) -> dict[s
         "rows": size,
         "auc": float(found["test_roc_auc"].mean()),
         "p_value": float(stats.binomtest(hits, len(y), 0.5, alternative="greater").pvalue),
-        "columns": dict(list(_largest(pd.Series(weights, index=X.columns)).items())[:3]),
+        "columns": dict(list(largest(pd.Series(weights, index=X.columns)).items())[:3]),
     }

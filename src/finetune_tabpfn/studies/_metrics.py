@@ -27,11 +27,14 @@ Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 N_BINS = 10
 # by task the metric that decides where nobody says another: its loss of a row is what is trained
-PRIMARY = {"classification": "log_loss", "regression": "rmse"}
-LOSSES = ("log_loss", "brier", "calibration_error", "rmse", "mae", "median_absolute_error", "crps")
+PRIMARY = {"classification": "log_loss", "regression": "rmse", "forecasting": "mase"}
+LOSSES = (
+    "log_loss", "brier", "calibration_error", "rmse", "mae", "median_absolute_error", "crps",
+    "mase", "smape", "wql",
+)  # fmt: skip
 SCORES = (
     "accuracy", "top_2_accuracy", "top_3_accuracy", "balanced_accuracy", "f1_macro", "mcc",
-    "roc_auc", "r2",
+    "roc_auc", "r2", "directional_accuracy",
 )  # fmt: skip
 
 

@@ -144,8 +144,8 @@ def _noise(analyzer: StudyAnalyzer) -> Iterator[str]:
     if len(gaps):
         yield (
             "<h2>Overfitting</h2>\n<p>Each third of the training rows, predicted by the tuned "
-            "weights from the other two, against the validation rows. On the line both are the "
-            "same.</p>\n"
+            "weights from the other two (of series the end of the training part, forecast from "
+            "what lies before), against the validation rows. On the line both are the same.</p>\n"
         )
         metric = analyzer.metric.partition("_")[2]
         largest = gaps.sort_values("gap", ascending=False).head(LARGEST_GAPS)
@@ -182,7 +182,10 @@ def _data(analyzer: StudyAnalyzer) -> Iterator[str]:
         types = ", ".join(f"{number} {kind}" for kind, number in found["types"].items())
         gaps = found["missing"]["share"]
         yield f"<h3>{escape(label)}</h3>\n<p>Rows: {rows}. Columns: {found['columns']} ({types}). "
-        yield f"Missing cells: {gaps:.1%}. {escape(_of_shift(found['shift']))}</p>\n"
+        shift = "" if "regimes" in found else escape(_of_shift(found["shift"]))
+        yield f"Missing cells: {gaps:.1%}. {shift}</p>\n"
+        if "regimes" in found:
+            yield from _regimes(found["regimes"], found["correlations"]["autocorrelation"])
         if found["constant_columns"]:
             yield f"<p>Always the same: {escape(', '.join(found['constant_columns']))}.</p>\n"
         target = found["target"]
@@ -203,6 +206,22 @@ def _data(analyzer: StudyAnalyzer) -> Iterator[str]:
             if pairs:
                 yield _table(pd.DataFrame({"column": list(pairs), heading: list(pairs.values())}))
         yield "</div>\n"
+
+
+def _regimes(found: dict[str, Any], autocorrelation: dict[str, Any]) -> Iterator[str]:
+    rows = [
+        {"series": name, **row, "high_periods": len(row["high_periods"])}
+        for name, row in found["series"].items()
+    ]
+    yield (
+        "<p>Volatility: of the changes from one period to the next. High: the share of periods "
+        "with 1.5 times the usual one. Drift: how far the mean of the "
+        f"{escape(found['against'])} periods lies from that of those before, in standard "
+        "deviations.</p>\n"
+    )
+    yield _table(pd.DataFrame(rows))
+    lags = ", ".join(f"{lag}: {_text(value)}" for lag, value in autocorrelation.items())
+    yield f"<p>Correlation of the target with itself so many periods before: {lags}.</p>\n"
 
 
 def _of_shift(found: dict[str, Any] | None) -> str:

@@ -118,8 +118,8 @@ def search_space(task: str = "classification", base_model: str = "auto") -> Sear
 
     Parameters
     ----------
-    task : {"classification", "regression"}
-        Classification adds `balanced_contexts`.
+    task : {"classification", "regression", "forecasting"}
+        Classification adds `balanced_contexts`; forecasting whether a level is followed.
     base_model : str
         "mini" is small and learns at higher rates than the TabPFN versions: from 1e-4 to 2e-3
         instead of 5e-6 to 5e-4, the range of Rubachev et al. 2025 (arXiv 2506.08982).
@@ -135,8 +135,8 @@ def search_space(task: str = "classification", base_model: str = "auto") -> Sear
     >>> search_space(base_model="mini")["learning_rate"]
     Range(low=0.0001, high=0.002, log=True)
     """
-    if task not in ("classification", "regression"):
-        raise ValueError(f"task={task!r} must be 'classification' or 'regression'.")
+    if task not in ("classification", "regression", "forecasting"):
+        raise ValueError(f"task={task!r} must be 'classification', 'regression' or 'forecasting'.")
     rates = Range(1e-4, 2e-3, log=True) if base_model == "mini" else Range(5e-6, 5e-4, log=True)
     space = SearchSpace(
         learning_rate=rates,
@@ -146,6 +146,8 @@ def search_space(task: str = "classification", base_model: str = "auto") -> Sear
     )
     if task == "classification":
         space["balanced_contexts"] = [False, True]
+    if task == "forecasting":
+        space["detrend"] = ["auto", False]
     return space
 
 

@@ -11,9 +11,9 @@ import pandas as pd
 
 from finetune_tabpfn.studies._experiment import run_jobs
 from finetune_tabpfn.studies._experiment_plan import ExperimentPlan
-from finetune_tabpfn.studies._insights import data_insights
 from finetune_tabpfn.studies._optuna import Proposal, check_space, trials_of
 from finetune_tabpfn.studies._search_space import Settings, draws_of, ends_of, grid_of, refined
+from finetune_tabpfn.studies._series_insights import insights_of
 from finetune_tabpfn.studies._study_comparison import best_of, comparison, metric_name, of_table
 from finetune_tabpfn.studies._study_records import Experiment, check_name, read_experiments
 from finetune_tabpfn.studies._study_tables import Tabular, study_tables
@@ -32,8 +32,9 @@ class Study:
     base_dir : str or pathlib.Path
         Folder of the study, made if need be. An experiment writes into
         ``base_dir/<name>_<timestamp>/`` and nowhere else.
-    task : {"auto", "classification", "regression"}, default="auto"
-        "auto" takes what the target suggests.
+    task : {"auto", "classification", "regression", "forecasting"}, default="auto"
+        "auto" takes what the target suggests, and never forecasts. "forecasting" needs tables with
+        a DatetimeIndex or a column of dates, and among the parameters a `prediction_length`.
     save_models : bool, default=True
         Whether the fitted estimators are kept.
     missing_values : sequence of str or number
@@ -92,14 +93,16 @@ class Study:
         validation : DataFrame, str, pathlib.Path, splitter or None, default=None
             Rows to validate on, which decide when to stop and by which experiments are compared;
             or a splitter of scikit-learn: a fit for each split, and the means of their metrics.
-            None holds out a fifth of `train`, the same rows for all experiments.
+            None holds out a fifth of `train`, the same rows for all experiments. Of forecasts rows
+            that follow those of `train`, a `TimeSplit`, or None: the last fifth.
         test : DataFrame, str or pathlib.Path, optional
-            Rows that nothing is decided by.
+            Rows that nothing is decided by; of forecasts the latest.
         target : str
             Name of the column to predict.
         parameters : mapping, optional
             Settings of the estimator, each by a name of its own, as in a file: "learning_rate",
-            "ema_decay", "lora_rank". `random_state` is 0 if not given.
+            "ema_decay", "lora_rank"; of forecasts also "prediction_length", "context_length" and
+            the like. `random_state` is 0 if not given.
         name : str, default="experiment"
             Begins the folder's name.
         notes : str
@@ -147,8 +150,8 @@ class Study:
         refine : int, default=0
             So many finer grids follow, each around the best settings of the one before.
         metric : str, optional
-            By which they are the best, such as "validation_roc_auc"; the validation log-loss or
-            RMSE if not given.
+            By which they are the best, such as "validation_roc_auc"; the validation log-loss, RMSE
+            or (of forecasts) MASE if not given.
 
         Returns
         -------
@@ -159,6 +162,7 @@ class Study:
             raise ValueError(f"refine={refine!r} must be a whole number from 0.")
         plan = self._plan(train, validation, test, target, parameters, name, notes)
         metric = metric_name(metric, plan.tables.task)
+        param_grid = plan.tables.own_names(param_grid)
         found = self._search(plan, grid_of(param_grid))
         for _ in range(refine):
             best = best_of(found, metric)
@@ -252,10 +256,11 @@ class Study:
             In the order of the trials; those that were done already among them.
         """
         require("optuna", "An adaptive search")
-        searched = check_space(space)
+        check_space(space)
         if not isinstance(n_trials, int) or n_trials < 1:
             raise ValueError(f"n_trials={n_trials!r} must be a whole number from 1.")
         plan = self._plan(train, validation, test, target, parameters, name, notes)
+        searched = check_space(plan.tables.own_names(space))
         for one in ends_of(searched):
             plan.settings(one)  # what none of the fits would take is said before the first
         shared = plan.settings()
@@ -287,9 +292,9 @@ class Study:
             id, name, status, time, seconds, table, task; ``hp_<name>`` for every setting that some
             experiment was given; ``train_<metric>``, ``validation_<metric>``,
             ``test_<metric>``, of several folds with ``validation_<metric>_spread``; notes, error.
-            log_loss, brier, calibration_error, rmse, mae, median_absolute_error and crps are
-            losses, smaller is better; all others are greater when they are better (coverage_80 is
-            best at .8).
+            log_loss, brier, calibration_error, rmse, mae, median_absolute_error, crps, mase,
+            smape and wql are losses, smaller is better; all others are greater when they are better
+            (coverage_80 is best at .8).
         """
         return comparison(self.load())
 
@@ -340,6 +345,7 @@ class Study:
             target=target,
             task=self.task,
             name=name,
+            parameters=parameters or {},
             missing_values=self.missing_values,
         )
         plan = ExperimentPlan(
@@ -352,7 +358,7 @@ class Study:
             verbose=self.verbose,
         )
         plan.settings()  # what is wrong with them is said before the data are looked at
-        return replace(plan, insights=data_insights(tables))
+        return replace(plan, insights=insights_of(tables))
 
     def _search(self, plan: ExperimentPlan, several: Sequence[Settings]) -> list[Experiment]:
         """Run what is not done yet and return all of it, in its order."""

@@ -19,13 +19,14 @@ def metric_name(metric: str | None, task: str) -> str:
     if metric is None:
         return f"validation_{PRIMARY[task]}"
     part, _, name = metric.partition("_")
+    part = "validation" if part == "val" else part
     if part not in PARTS:
         raise ValueError(
             f"metric={metric!r} must begin with the rows that it is of: train_, validation_ or "
             f"test_, such as 'validation_{PRIMARY[task]}'."
         )
     sign_of(name)
-    return metric
+    return f"{part}_{name}"
 
 
 def signed(experiment: Experiment, metric: str) -> float | None:

@@ -68,7 +68,7 @@ def overfitting_verdict(table: pd.DataFrame) -> str:
     if told.empty:
         return (
             f"Too thin to say: the spread needs {LEAST_FOLDS} folds or more, a splitter such as "
-            "KFold(5) as validation."
+            "KFold(5) as validation, of forecasts TimeSplit(n_splits=5)."
         )
     flagged = told[told["overfits"].astype(bool)]
     if flagged.empty:

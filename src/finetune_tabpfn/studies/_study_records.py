@@ -72,7 +72,7 @@ class Experiment(BaseModel):
     seconds: float
     notes: str
     table: dict[str, Any]
-    task: Literal["classification", "regression"]
+    task: Literal["classification", "regression", "forecasting"]
     target: str
     parameters: dict[str, Any]
     train: Metrics

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from finetune_tabpfn._estimators import ESTIMATORS
+from finetune_tabpfn._estimators import ESTIMATORS, SETTINGS, new_estimator
 from finetune_tabpfn._tasks import Kind, task_of
 from finetune_tabpfn.data._io import infer_task, read_table, split_target
 from finetune_tabpfn.data._kinds import names_of_text
 from finetune_tabpfn.data._sampling import Indices
 from finetune_tabpfn.data._validation import LabelledTable, check_table, check_target, fingerprint
 from finetune_tabpfn.finetuning._validation_split import divide
+from finetune_tabpfn.studies._study_scores import metrics_on, train_metrics
+from finetune_tabpfn.studies._study_series import SeriesTables, series_tables, short
 
 SPLIT_SEED = 0  # the same rows are held out for every experiment, whatever its random_state
 Rows = tuple[pd.DataFrame, npt.NDArray[Any]]
@@ -82,6 +84,32 @@ class StudyTables:
             "folds": self.n_folds,
         }
 
+    names = (*SETTINGS,)
+
+    def own_names(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return settings by the names that they have here."""
+        return dict(settings)
+
+    def new_estimator(self, settings: Mapping[str, Any]) -> Any:
+        """Return an estimator with settings, not fitted."""
+        return new_estimator(self.task, settings)
+
+    def fit(self, estimator: Any, number: int) -> Any:
+        """Fit an estimator to a fold."""
+        (X, y), (X_val, y_val) = self.fold(number)
+        return estimator.fit(X, y, X_val=X_val, y_val=y_val)
+
+    def scores(self, estimator: Any, number: int) -> dict[str, dict[str, float]]:
+        """Return the metrics of a fitted estimator, of each part."""
+        train, validation = self.fold(number)
+        scored = {
+            "train": train_metrics(estimator, *train),
+            "validation": metrics_on(estimator, *validation),
+        }
+        if self.test is not None:
+            scored["test"] = metrics_on(estimator, *self.test)
+        return scored
+
 
 def study_tables(
     train: Tabular,
@@ -91,8 +119,9 @@ def study_tables(
     target: str,
     task: str,
     name: str,
+    parameters: Mapping[str, Any] | None = None,
     missing_values: Sequence[Any] = (),
-) -> StudyTables:
+) -> StudyTables | SeriesTables:
     """Read and check the tables of a study.
 
     Parameters
@@ -102,9 +131,11 @@ def study_tables(
     validation : DataFrame, str, pathlib.Path, splitter or None
         None holds out a fifth of the rows.
     target : str
-    task : {"auto", "classification", "regression"}
+    task : {"auto", "classification", "regression", "forecasting"}
     name : str
         What a table is called that comes from no file.
+    parameters : mapping, optional
+        Of all experiments; those of forecasts say what is when.
     missing_values : sequence of str or number
         Cells of files that stand for missing ones.
 
@@ -113,8 +144,20 @@ def study_tables(
     ValueError
         One sentence that names what cannot be used.
     """
+    if task == "forecasting":
+        return series_tables(
+            train,
+            validation,
+            test,
+            target=target,
+            name=name,
+            parameters=parameters or {},
+            missing_values=missing_values,
+        )
     if task not in ("auto", *ESTIMATORS):
-        raise ValueError(f"task={task!r} must be 'auto', 'classification' or 'regression'.")
+        raise ValueError(
+            f"task={task!r} must be 'auto', 'classification', 'regression' or 'forecasting'."
+        )
     table = _table(train, "train", (), missing_values)
     X, y = split_target(table, target)
     kind: Kind = infer_task(y) if task == "auto" else task  # type: ignore[assignment]
@@ -149,7 +192,7 @@ def _table(
         return read_table(given, text=text, missing_values=missing_values)
     if not isinstance(given, pd.DataFrame):
         raise ValueError(
-            f"{part}={_short(given)} must be a DataFrame with the target among its columns, "
+            f"{part}={short(given)} must be a DataFrame with the target among its columns, "
             "or the path of a table."
         )
     return given.reset_index(drop=True)
@@ -191,7 +234,7 @@ def _folds(rows: Rows, validation: Any, kind: Kind) -> list[tuple[Indices, Indic
         return [(train, held_out)]
     if not hasattr(validation, "split"):
         raise ValueError(
-            f"validation={_short(validation)} must be a table, its path, a splitter of "
+            f"validation={short(validation)} must be a table, its path, a splitter of "
             "scikit-learn, or None, which holds out a fifth of the rows."
         )
     first, second = _split(validation, X, y), _split(validation, X, y)
@@ -233,8 +276,3 @@ def _key(
         for numbers in pair:
             digest.update(np.asarray(numbers, dtype=np.int64).tobytes() + b"|")
     return digest.hexdigest()[:32]
-
-
-def _short(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -17,7 +17,13 @@ from finetune_tabpfn.cli._options import (
     folder,
     further,
 )
-from finetune_tabpfn.runs._options import GROUPS, add_option, as_typed, settings_of_studies
+from finetune_tabpfn.runs._options import (
+    GROUPS,
+    add_option,
+    as_typed,
+    settings_of_forecasts,
+    settings_of_studies,
+)
 
 SEARCHES = ("grid", "random", "optuna")
 
@@ -86,7 +92,7 @@ def _add_run(own: Commands) -> None:
     validation.add_argument("--folds", type=int, metavar="INT", help="a fit for each of so many")
     parser.add_argument("--test", type=Path, metavar="DATA", help="rows that decide nothing")
     parser.add_argument("--quiet", action="store_true", help="no lines on the way")
-    add_task(parser)
+    add_task(parser, "forecasting")
     add_missing_values(parser)
     add_json(parser)
     parser.add_argument(
@@ -96,6 +102,10 @@ def _add_run(own: Commands) -> None:
         "--notes", default="", metavar="TEXT", help=further("kept with the experiments")
     )
     parser.add_argument("--no-models", action="store_true", help=further("do not keep the models"))
+    group = parser.add_argument_group("forecasts of time series, of all experiments")
+    for name, option in settings_of_forecasts().items():
+        if name != "n_validation_windows":  # a study says what validates
+            add_option(group, option, f" [{as_typed(option.default)}]", argparse.SUPPRESS)
     options = settings_of_studies()
     for heading, names in GROUPS.items():
         group = parser.add_argument_group(f"{heading}, of all experiments")
