@@ -30,10 +30,10 @@ base_model : str or path, default="auto"
         with a warning. Never opens a browser, never waits for a login.
     learning_rate : float or "auto", default=None
         Peak learning rate of AdamW. None chooses by the size of the base model: 4e-4 for the
-        mini models, about 6e-5 for TabPFN v2, 1e-5 for the largest. "auto" tries that, 0.3 and 3
-        times that for 20 steps each, in at most 0.3 of the time limit, and takes what scores
-        best on the hold-out; another than the usual one only where the difference is more than
-        luck (`min_gain_se` of `training`).
+        mini models, about 6e-5 for TabPFN v2, 1e-5 for the largest, and a third of that on fewer
+        than 300 training rows. "auto" tries that, 0.3 and 3 times that for 20 steps each, in at
+        most 0.3 of the time limit, and takes what scores best on the hold-out; another than the
+        usual one only where the difference is more than luck (`min_gain_se` of `training`).
     tuning : str, LoRA or peft.LoraConfig, default="full"
         "full", "last_layers", "head", "norm" or "lora": which weights are trained. All;
         the last two blocks and the head; the head alone; the normalisations' scales and all
@@ -90,7 +90,7 @@ base_model : str or path, default="auto"
         differed by .0006 in the mean and .018 at most (digits, 600 rows).
     context_size : int, default=None
         Context rows of a split. None: what the table and the device allow, at most 10,000 on a
-        GPU and 1,024 together with the query rows on a CPU.
+        GPU and 1,600 together with the query rows on a CPU.
     precision : {"auto", "fp32", "bf16", "fp16"}, default="auto"
         Type of the forward and backward pass in training. "auto" is fp32 for networks smaller
         than v2; for others bf16 (fp16 on older cards) on CUDA and bf16 on CPUs with units for it.

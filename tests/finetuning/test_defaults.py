@@ -7,6 +7,7 @@ import torch
 
 from finetune_tabpfn.finetuning import _defaults
 
+MINI, V2 = 1_200_000, 7_200_000  # parameters
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
 
 
@@ -16,6 +17,12 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
 )
 def test_larger_networks_learn_more_slowly(n_parameters, low, high):
     assert low <= _defaults.learning_rate(int(n_parameters)) <= high
+
+
+def test_small_tables_learn_more_slowly():
+    usual = _defaults.learning_rate(MINI)
+    assert _defaults.learning_rate(MINI, 1000) == usual
+    assert _defaults.learning_rate(MINI, 200) == pytest.approx(usual / 3)
 
 
 @pytest.mark.parametrize("n_rows", [2, 3, 10, 100, 1000, 10_000, 100_000])
@@ -33,7 +40,12 @@ def test_what_is_asked_for_is_what_is_given():
     sizes = _defaults.split_sizes(10_000, CPU, 3000, 700)
     assert (sizes.context, sizes.query) == (3000, 700)
     assert _defaults.split_sizes(100_000, GPU, None, None).query == 1024
-    assert _defaults.split_sizes(100_000, CPU, None, None).context < 1024
+    assert _defaults.split_sizes(100_000, CPU, None, None).context < 1600
+
+
+def test_the_context_of_a_split_is_nearly_what_is_deployed():
+    assert _defaults.split_sizes(1000, CPU, None, None) == _defaults.SplitSizes(800, 200)
+    assert _defaults.split_sizes(1000, CPU, None, 400) == _defaults.SplitSizes(600, 400)
 
 
 def test_a_round_is_ten_steps_unless_validation_would_dominate():
@@ -43,9 +55,6 @@ def test_a_round_is_ten_steps_unless_validation_would_dominate():
     assert steps(1000) == 10
     assert steps(100_000) == 283  # 100,000 rows forward: 15 %, beside 283 steps of 2,000
     assert steps(100_000, interval=7) == 7
-
-
-MINI, V2 = 1_200_000, 7_200_000  # parameters
 
 
 def test_training_precision_is_by_what_the_device_has_and_the_size_of_the_network():

@@ -201,14 +201,14 @@ class Blueprint:
         self.specs.model.eval().zero_grad(set_to_none=True)
         return self.fit(X, y, self.fit_mode)
 
-    def copy(self, random_state: int) -> Blueprint:
+    def copy(self) -> Blueprint:
         """Return the same blueprint around a copy of the network as it is now."""
         specs = dataclasses.replace(self.specs, model=copy.deepcopy(self.specs.model))
-        return dataclasses.replace(self, specs=specs, random_state=random_state)
+        return dataclasses.replace(self, specs=specs)
 
     def snapshot(self, X: Any, y: Any) -> TabPFN:
         """Return the fitted estimator that predicts with a copy of the network as it is now."""
-        blueprint = dataclasses.replace(self.copy(self.random_state), fit_mode="fit_preprocessors")
+        blueprint = dataclasses.replace(self.copy(), fit_mode="fit_preprocessors")
         return blueprint.deploy(None, X, y)
 
     @property

@@ -15,9 +15,13 @@ from finetune_tabpfn.training._device import Precision
 from finetune_tabpfn.utils._warn import warn
 
 MAX_QUERY = 1024  # more query rows make a better gradient (Rubachev et al. 2025, table 5)
-QUERY_SHARE = 0.4  # of a split, where the table or the device does not hold MAX_QUERY
-CPU_SPLIT_ROWS = 1024  # on a CPU a step costs in proportion to its rows, or worse
+QUERY_SHARE = (
+    0.2  # of a split; more would leave a context that is far smaller than what is deployed
+)
+CPU_SPLIT_ROWS = 1600  # on a CPU a step costs in proportion to its rows, or worse
 GPU_SPLIT_ROWS = 10_000
+CPU_VALIDATION_ROWS, GPU_VALIDATION_ROWS = 2048, 20_000
+SMALL_TABLE = 300  # training rows; on fewer a third of the learning rate harms less
 GPU_STEP_ROWS, MAX_SPLITS = 8192, 8  # of a step that takes several splits
 CPU_CONTEXT_ROWS = 10_000  # of a deployed member: prediction costs the square of them
 GPU_CONTEXT_ROWS = 50_000
@@ -39,14 +43,21 @@ class SplitSizes:
     query: int
 
 
-def learning_rate(n_parameters: int) -> float:
-    """Return the default learning rate of a network of this size.
+def learning_rate(n_parameters: int, n_rows: int | None = None) -> float:
+    """Return the default learning rate of a network of this size on so many rows.
 
     Networks of 7 to 50 million parameters want 1e-5 to 6e-5 (Rubachev et al. 2025; Prior Labs'
     documentation), the mini models of about one million 3e-4 to 1e-3. Inversely proportional
-    to the size, it meets both.
+    to the size, it meets both. On a small table a third of it (docs/recipe.md).
+
+    Parameters
+    ----------
+    n_parameters : int
+    n_rows : int, optional
+        That are trained on; a large table if None.
     """
-    return min(max(450 / n_parameters, 1e-5), 5e-4)
+    usual = min(max(450 / n_parameters, 1e-5), 5e-4)
+    return usual / 3 if n_rows is not None and n_rows < SMALL_TABLE else usual
 
 
 def split_sizes(
@@ -120,7 +131,7 @@ def validation_context(device: torch.device) -> int:
     many steps; which of two networks is better shows with fewer. What is deployed is decided with
     all, where there is time.
     """
-    return 2 * (CPU_SPLIT_ROWS if device.type == "cpu" else GPU_SPLIT_ROWS)
+    return CPU_VALIDATION_ROWS if device.type == "cpu" else GPU_VALIDATION_ROWS
 
 
 def batch_size(asked: int | str, device: torch.device, sizes: SplitSizes) -> int:

@@ -165,8 +165,11 @@ class _Training:
             return state
 
     def choose_rate(self, budget: TimeBudget | None) -> float:
-        """Return the learning rate that is asked for, or that the size of the network suggests."""
-        usual = _defaults.learning_rate(sum(weight.numel() for weight in self.model.parameters()))
+        """Return the learning rate that is asked for, or that network and rows suggest."""
+        usual = _defaults.learning_rate(
+            sum(weight.numel() for weight in self.model.parameters()),
+            sum(part.table.n_rows for part in self.batches.parts),
+        )
         if self.settings.learning_rate != "auto":
             return float(self.settings.learning_rate or usual)
         return self._probe_rates(usual, budget)

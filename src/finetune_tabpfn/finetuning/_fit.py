@@ -125,8 +125,9 @@ def _fine_tune_fold(
     """Prepare the rows of a fold and train on them, unless there is nothing to train on."""
     n_folds, left = len(fit.folds), len(fit.folds) - number
     training, _ = fit.folds[number]
-    # each fold begins with the base model, and its network is gone when it is over
-    blueprint = fit.blueprint if n_folds == 1 else fit.blueprint.copy(fit.seed + number)
+    # each fold begins with the base model, and its network is gone when it is over; its ensemble
+    # members are those of the predictor, since what is validated is what will be deployed
+    blueprint = fit.blueprint if n_folds == 1 else fit.blueprint.copy()
     moment = partial(_predictor_of_the_moment, blueprint, fit.table)
     callbacks = [callback for listener in listeners for callback in listener.callbacks(moment)]
     try:
