@@ -1,5 +1,7 @@
 """The prepared table against what plain TabPFN computes from the raw rows."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -49,6 +51,17 @@ def test_validation_sees_what_plain_tabpfn_predicts(version, kind, random_checkp
     plan, table, y = prepared(path, kind, mixed_table)
     expected = plain_predictions(plan, mixed_table[0], y)
     np.testing.assert_allclose(table.predict().values, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+def test_a_fold_has_the_ensemble_members_that_will_be_deployed(kind, mixed_table):
+    plan = blueprint(_base_models.mini(kind).path, kind, n_estimators=1)
+    X, labels, amount = mixed_table
+    y = labels if kind == "classification" else amount
+    expected = plain_predictions(plan, X, y)
+    np.testing.assert_array_equal(plain_predictions(plan.copy(), X, y), expected)
+    others = dataclasses.replace(plan.copy(), random_state=1)  # another order of columns
+    assert not np.array_equal(plain_predictions(others, X, y), expected)
 
 
 @pytest.mark.parametrize("kind", ["classification", "regression"])
