@@ -15,9 +15,7 @@ from finetune_tabpfn.training._device import Precision
 from finetune_tabpfn.utils._warn import warn
 
 MAX_QUERY = 1024  # more query rows make a better gradient (Rubachev et al. 2025, table 5)
-QUERY_SHARE = (
-    0.2  # of a split; more would leave a context that is far smaller than what is deployed
-)
+QUERY_SHARE = 0.2  # of a split: more leaves a context far smaller than what is deployed
 CPU_SPLIT_ROWS = 1600  # on a CPU a step costs in proportion to its rows, or worse
 GPU_SPLIT_ROWS = 10_000
 CPU_VALIDATION_ROWS, GPU_VALIDATION_ROWS = 2048, 20_000
