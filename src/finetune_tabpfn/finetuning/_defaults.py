@@ -123,19 +123,32 @@ def validation_context(device: torch.device) -> int:
     return 2 * (CPU_SPLIT_ROWS if device.type == "cpu" else GPU_SPLIT_ROWS)
 
 
-def batch_size(asked: int | str, device: torch.device, sizes: SplitSizes) -> int:
+def batch_size(
+    asked: int | str, device: torch.device, sizes: SplitSizes, n_processes: int = 1
+) -> int:
     """Return the splits of a step.
 
     On a CPU one: several cost in proportion. On a GPU small splits cost what launching them takes
     (NVIDIA H100, a network of v2's size: 11 steps a second of one split of 800 rows, 1 % of the
     card's matrix products, and 5 of one of 8,000 rows), so that a step takes as many as come to
-    8,192 rows, at most eight.
+    8,192 rows, at most eight. Processes that share a step have one each at least.
+
+    Raises
+    ------
+    ValueError
+        For fewer than there are processes.
     """
     if not isinstance(asked, str):
+        if asked < n_processes:
+            raise ValueError(
+                f"batch_size={asked} leaves some of the {n_processes} processes of this fit "
+                f'without a split; {n_processes} or "auto" would do.'
+            )
         return asked
-    if device.type == "cpu":
-        return 1
-    return min(MAX_SPLITS, max(1, GPU_STEP_ROWS // (sizes.context + sizes.query)))
+    fitting = 1
+    if device.type != "cpu":
+        fitting = min(MAX_SPLITS, max(1, GPU_STEP_ROWS // (sizes.context + sizes.query)))
+    return max(fitting, n_processes)
 
 
 def eval_interval(eval_interval: int | str, *, step_rows: int, validation_rows: int) -> int:
