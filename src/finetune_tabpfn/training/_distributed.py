@@ -41,7 +41,7 @@ from finetune_tabpfn.training._device import ran_out_of_memory
 from finetune_tabpfn.training._loop import BatchSource, NoScoreError, TrainConfig, logger, train
 from finetune_tabpfn.training._state import Evaluation, TrainState
 from finetune_tabpfn.training._stop_reasons import StopReason
-from finetune_tabpfn.utils._workers import SHARE, launched
+from finetune_tabpfn.utils._workers import SHARE, LostProcessError, OtherProcessError, launched
 
 WAIT = "FINETUNE_TABPFN_WAIT"  # environment: seconds that a process waits for the others
 WAIT_SECONDS = 600.0
@@ -49,14 +49,6 @@ SECOND_CTRL_C = 1.0  # seconds: torchrun passes on what the terminal has sent al
 POINTS = ("together", "step", "members", "score", "callbacks", "end of training", "end of fit")
 Made = TypeVar("Made")
 Some = TypeVar("Some")
-
-
-class OtherProcessError(RuntimeError):
-    """Raised where another process of the fit has failed; its text says which, and of what."""
-
-
-class LostProcessError(ConnectionError):
-    """Raised where another process of the fit has ended or does not answer."""
 
 
 class Alone:

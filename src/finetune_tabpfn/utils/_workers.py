@@ -11,6 +11,14 @@ from collections.abc import Mapping
 SHARE = "FINETUNE_TABPFN_SHARE"  # "0": the processes of torchrun do not share their fits
 
 
+class OtherProcessError(OSError):
+    """Raised where another process of the fit has failed; its text says which, and of what."""
+
+
+class LostProcessError(ConnectionError):
+    """Raised where another process of the fit has ended or does not answer."""
+
+
 def launched(environ: Mapping[str, str] = os.environ) -> tuple[int, int]:
     """Return the number of this process among those that share a fit, and how many there are.
 
