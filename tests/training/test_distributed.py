@@ -1,15 +1,20 @@
 """Several processes that share the steps of a training, on nn.Linear; then whole fits."""
 
+import math
 import os
 import signal
 import time
 import warnings
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from sklearn.datasets import make_friedman1
+from sklearn.metrics import get_scorer
 from torch import nn
 
-from finetune_tabpfn import Callback
+from finetune_tabpfn import Callback, Checkpoint, FinetunedTabPFNRegressor
 from finetune_tabpfn.training._callbacks import MaxSteps
 from finetune_tabpfn.training._distributed import ALONE, processes_of_fit
 from finetune_tabpfn.training._loop import TrainConfig
@@ -200,3 +205,140 @@ def test_only_the_first_process_warns_and_has_callbacks():
         return processes.for_first(["a logger"]), processes.on_first(lambda: 1, elsewhere=2)
 
     assert together(in_two(work)) == [(["a logger"], 1), ((), 2)]
+
+
+TABLE = make_friedman1(120, 5, random_state=0)
+SETTINGS = {
+    "base_model": "mini",
+    "max_steps": 12,
+    "eval_interval": 3,
+    "n_estimators": 2,
+    "batch_size": 2,
+    "n_folds": 1,
+    "random_state": 0,
+    "precision": "fp32",
+    "training": {"min_gain_se": 0.0},
+}
+
+
+def regressor(**parameters):
+    return FinetunedTabPFNRegressor(**{**SETTINGS, **parameters})
+
+
+def weights_of(model):
+    return {name: its.numpy() for name, its in model.predictor_.models_[0].state_dict().items()}
+
+
+def outcome(model):
+    history = model.history_.drop(columns="seconds")
+    return model.deployed_weights_, history, weights_of(model), model.predict(TABLE[0][:5])
+
+
+class Told(Callback):
+    """Notes when it is told of an evaluation."""
+
+    def __init__(self):
+        self.steps = []
+
+    def after_evaluation(self, state):
+        self.steps.append(state.step)
+
+
+class Rmse:
+    """The usual score; the process that it stands in ends with a certain one."""
+
+    def __init__(self, dies_at=math.inf):
+        self.calls, self.dies_at = 0, dies_at
+
+    def __call__(self, model, X, y):
+        self.calls += 1
+        if self.calls == self.dies_at:
+            os._exit(9)
+        return get_scorer("neg_root_mean_squared_error")(model, X, y)
+
+    def __repr__(self):
+        return "Rmse()"
+
+
+@pytest.mark.slow
+def test_the_fit_of_two_processes_is_that_of_one(tmp_path):
+    """With folds, a hold-out whose members are dealt out, and files that the first one writes."""
+
+    def work(rank):
+        told = Told()
+        files = {"loggers": "jsonl", "log_dir": tmp_path, "checkpoint": tmp_path / "kept"}
+        model = regressor(n_folds=2, callbacks=[told], **files).fit(*TABLE)
+        return *outcome(model), told.steps
+
+    # the same passes one after the other: their gradients are the same to the bit
+    two_passes = {"min_gain_se": 0.0, "gradient_accumulation_steps": 2}
+    alone = regressor(n_folds=2, training=two_passes).fit(*TABLE)
+    deployed, history, weights, predicted = outcome(alone)
+    assert deployed == "best"
+    found = together(work)
+    for its_deployed, its_history, its_weights, its_predicted, _ in found:
+        assert its_deployed == deployed
+        pd.testing.assert_frame_equal(its_history, history, rtol=1e-5)
+        for name, weight in weights.items():
+            np.testing.assert_allclose(its_weights[name], weight, atol=1e-7, err_msg=name)
+        np.testing.assert_allclose(its_predicted, predicted, rtol=1e-5)
+    assert [its[-1] for its in found] == [[0, 3, 6] * 2, []]
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) > 6
+
+
+@pytest.mark.slow
+def test_a_fit_whose_second_process_dies_goes_on_from_the_last_checkpoint(tmp_path):
+    def dies(rank):
+        scoring = Rmse(dies_at=4 if rank else math.inf)
+        return regressor(scoring=scoring, checkpoint=tmp_path).fit(*TABLE)
+
+    whole = regressor(scoring=Rmse()).fit(*TABLE)
+    first, second = together(dies)
+    assert second is None
+    assert isinstance(first, LostProcessError)
+    assert "with Checkpoint(folder, resume=True) it goes on from the last checkpoint" in str(first)
+    resumed = regressor(scoring=Rmse(), checkpoint=Checkpoint(tmp_path, resume=True)).fit(*TABLE)
+    assert resumed.n_steps_ == 12
+    assert resumed.history_["score"].tolist() == pytest.approx(
+        whole.history_["score"].tolist(), rel=1e-4
+    )
+
+
+def test_processes_that_are_given_other_rows_or_parameters_are_told():
+    def work(rank):
+        X, y = TABLE
+        return regressor(max_steps=1).fit(X, y + rank)
+
+    for found in together(work):
+        assert isinstance(found, ValueError)
+        assert str(found).startswith("process 1 of 2 was given other rows than process 0; all")
+
+    def other_work(rank):
+        return regressor(max_steps=1, batch_size=2 + rank).fit(*TABLE)
+
+    assert "was given other batch_size than" in str(together(other_work)[0])
+
+
+def test_a_seed_of_none_is_that_of_the_first_process():
+    def work(rank):
+        model = regressor(max_steps=1, validation=None, random_state=None).fit(*TABLE)
+        return model.predict(TABLE[0][:5])
+
+    np.testing.assert_array_equal(*together(work))
+
+
+def test_fewer_splits_than_processes_are_refused():
+    def work(rank):
+        return regressor(max_steps=1, batch_size=1).fit(*TABLE)
+
+    assert str(together(work)[0]) == (
+        "batch_size=1 leaves some of the 2 processes of this fit without a split; "
+        '2 or "auto" would do.'
+    )
+
+
+def test_processes_may_have_a_fit_each():
+    def work(rank):
+        return regressor(max_steps=rank, n_estimators=1).fit(*TABLE).n_steps_
+
+    assert together(work, FINETUNE_TABPFN_SHARE="0") == [0, 1]
