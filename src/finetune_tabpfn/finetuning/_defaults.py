@@ -13,6 +13,7 @@ import torch
 from finetune_tabpfn.data._sampling import Indices
 from finetune_tabpfn.training._device import Precision
 from finetune_tabpfn.utils._warn import warn
+from finetune_tabpfn.utils._workers import gpu_of, worker_number
 
 MAX_QUERY = 1024  # more query rows make a better gradient (Rubachev et al. 2025, table 5)
 QUERY_SHARE = 0.4  # of a split, where the table or the device does not hold MAX_QUERY
@@ -222,7 +223,10 @@ def half_precision_inference(asked: str, device: torch.device, n_parameters: int
 
 
 def device(asked: str | torch.device) -> torch.device:
-    """Return the device; "auto" is the first CUDA GPU, else Apple's GPU, else the CPU.
+    """Return the device; "auto" is a CUDA GPU, else Apple's GPU, else the CPU.
+
+    Of several GPUs the first, or where several workers or processes of torchrun compute at once,
+    the one that is theirs in turn.
 
     Raises
     ------
@@ -231,7 +235,7 @@ def device(asked: str | torch.device) -> torch.device:
     """
     if asked == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda:0")
+            return _own_gpu()
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         found = torch.device(asked)
@@ -242,8 +246,12 @@ def device(asked: str | torch.device) -> torch.device:
             f'device={str(asked)!r} cannot be used here ({reason}); "auto" takes what there is.'
         ) from error
     if found.type == "cuda" and found.index is None:
-        return torch.device("cuda:0")
+        return _own_gpu()
     return found
+
+
+def _own_gpu() -> torch.device:
+    return torch.device(f"cuda:{gpu_of(worker_number(), torch.cuda.device_count())}")
 
 
 def device_at_hand(asked: str | torch.device) -> torch.device:

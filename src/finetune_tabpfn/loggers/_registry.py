@@ -20,7 +20,9 @@ from finetune_tabpfn.training._state import TrainState
 from finetune_tabpfn.utils._files import make_first_free
 from finetune_tabpfn.utils._progress import tqdm
 from finetune_tabpfn.utils._warn import warn
+from finetune_tabpfn.utils._workers import worker_name
 
+FITS = itertools.count(1)  # of this process that say lines
 GROUP = "finetune_tabpfn.loggers"  # entry points: a name, and a callable that is given the folder
 LOGGER_HOOKS = (*HOOKS, "on_fit_begin", "on_fit_end", "on_fit_error")
 FILES: dict[str, tuple[Callable[[Path], Logger], str]] = {
@@ -147,7 +149,8 @@ def _open(name: str | object, folder: Path | None) -> object:
             )
         return name
     if name == "progress":
-        return ProgressBar()
+        worker = worker_name()
+        return ProgressBar() if worker is None else ProgressLines(worker)
     if name in SERVICES:
         return SERVICES[name](folder)
     if name in FILES:
@@ -246,3 +249,45 @@ class ProgressBar(Logger):
         if recent and self.total is not None:
             left = min(left, (self.total - state.step) * sum(recent) / len(recent))
         return f"at most {tqdm.format_interval(max(0, left))} left" if left < math.inf else "-"
+
+
+class ProgressLines(Logger):
+    """A line for every evaluation of a fit, named by its worker: bars of several interleave.
+
+    Parameters
+    ----------
+    worker : str
+    file : text stream, optional
+        Standard error if not given.
+    """
+
+    def __init__(self, worker: str, file: TextIO | None = None) -> None:
+        self.name, self.file = f"{worker}, fit {next(FITS)}", file
+        self.n_folds, self.total = 1, 0
+
+    def on_fit_begin(self, run: Mapping[str, Any]) -> None:
+        """Say what is fitted."""
+        self.n_folds = run.get("folds", 1)
+        self.total = math.ceil(run["parameters"]["max_steps"] / self.n_folds)
+        self._say(f"begins: {run['task']}, {run['rows']} rows, {run['columns']} columns")
+
+    def after_evaluation(self, state: TrainState) -> None:
+        """Say what it came to."""
+        scores = f", score {state.history[-1].score:.4g}, best {state.best_score:.4g}"
+        self._say(
+            f"{self._fold(state)}step {state.step} of at most {self.total}, "
+            f"loss {state.history[-1].train_loss:.4g}"
+            + ("" if math.isnan(state.history[-1].score) else scores)
+        )
+
+    def on_train_end(self, state: TrainState) -> None:
+        """Say why it ended."""
+        self._say(f"{self._fold(state)}ended after {state.step} steps ({state.stop_reason})")
+
+    def _fold(self, state: TrainState) -> str:
+        return "" if self.n_folds == 1 else f"fold {state.fold + 1} of {self.n_folds}, "
+
+    def _say(self, line: str) -> None:
+        stream = self.file or sys.stderr
+        stream.write(f"[{self.name}] {line}\n")  # in one piece
+        stream.flush()

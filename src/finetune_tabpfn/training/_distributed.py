@@ -564,18 +564,18 @@ def processes_of_fit(device: torch.device) -> Iterator[Alone]:
     if launched()[1] == 1:
         yield ALONE
         return
-    with _group(device.type).session() as group:
+    with _group(str(device)).session() as group:
         yield group
 
 
 @lru_cache(maxsize=1)
-def _group(device_type: str) -> Group:
+def _group(device: str) -> Group:
     """Connect to the other processes, once: a program may fit several times."""
-    rank, size = launched()
+    (rank, size), on_gpu = launched(), torch.device(device).type == "cuda"
     wait = timedelta(seconds=wait_seconds())
     try:
         if not distributed.is_initialized():
-            backend = "nccl" if device_type == "cuda" else "gloo"
+            backend = "nccl" if on_gpu else "gloo"
             distributed.init_process_group(backend, timeout=wait)
             atexit.register(_disconnect)
         words = distributed.new_group(backend="gloo", timeout=wait)
@@ -585,7 +585,17 @@ def _group(device_type: str) -> Group:
             f"{wait_seconds():.0f} s; all of them make the same fit together, unless "
             f"{SHARE}=0 in their environment gives each one of its own."
         ) from error
-    return Group(rank, size, words, words if device_type == "cpu" else distributed.group.WORLD)
+    group = Group(rank, size, words, distributed.group.WORLD if on_gpu else words)
+    if on_gpu:
+        gpus: list[Any] = [None] * size
+        own = str(torch.cuda.get_device_properties(torch.device(device)).uuid)
+        distributed.all_gather_object(gpus, own, group=words)
+        if len(set(gpus)) < size:
+            raise ValueError(
+                f"device={device!r} is a GPU of several of the {size} processes; as many processes "
+                'as a machine has GPUs, with device="auto", would do.'
+            )
+    return group
 
 
 def _disconnect() -> None:
