@@ -239,6 +239,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         validate_data(self, X, reset=False, skip_check_array=True)
         return self.columns_.read(rows)
 
+    @_tabpfn.on_its_own()
     def _in_batches(self, predict: Callable[[Table], Any], rows: Table) -> Any:
         """Return what `predict` says of rows, in batches where they are many."""
         n_rows, n_columns = rows.shape

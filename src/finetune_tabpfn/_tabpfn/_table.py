@@ -22,7 +22,7 @@ from torch import nn
 
 from finetune_tabpfn._losses import Targets
 from finetune_tabpfn._tabpfn._batch import Batch
-from finetune_tabpfn._tabpfn._network import TabPFN, forward, plain_output
+from finetune_tabpfn._tabpfn._network import TabPFN, forward, on_its_own
 from finetune_tabpfn._tasks import Regression, Task
 from finetune_tabpfn.data._sampling import Split, one_of_each_first
 from finetune_tabpfn.training._device import ran_out_of_memory
@@ -180,7 +180,7 @@ class PreparedTable:
         assert self.weight is not None
         return self._stack([self.weight[split.query].astype(np.float32) for split in splits], dim=1)
 
-    @plain_output
+    @on_its_own()
     def predict(self, *, reduced: bool = False) -> Prediction:
         """Predict the hold-out with the members as they are deployed, or with reduced contexts.
 

@@ -273,11 +273,12 @@ class ProgressLines(Logger):
 
     def after_evaluation(self, state: TrainState) -> None:
         """Say what it came to."""
-        scores = f", score {state.history[-1].score:.4g}, best {state.best_score:.4g}"
+        last = state.history[-1]
+        loss = "" if math.isnan(last.train_loss) else f", loss {last.train_loss:.4g}"
+        scores = f", score {last.score:.4g}, best {state.best_score:.4g} at {state.best_step}"
         self._say(
-            f"{self._fold(state)}step {state.step} of at most {self.total}, "
-            f"loss {state.history[-1].train_loss:.4g}"
-            + ("" if math.isnan(state.history[-1].score) else scores)
+            f"{self._fold(state)}step {state.step} of at most {self.total}{loss}"
+            + ("" if math.isnan(last.score) else scores)
         )
 
     def on_train_end(self, state: TrainState) -> None:

@@ -90,8 +90,7 @@ def _is_in_ray() -> bool:
     ray = sys.modules.get("ray")
     if ray is None or not ray.is_initialized():
         return False
-    context = ray.get_runtime_context()
-    return (context.get_actor_id() or context.get_task_id()) is not None
+    return bool(ray.get_runtime_context().worker.mode == ray.WORKER_MODE)
 
 
 def _whole(text: str | None) -> int | None:
