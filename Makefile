@@ -6,11 +6,12 @@ READY   = $(VENV)/.ready
 
 OLDEST = $(VENV)/oldest
 AUTOML = $(VENV)/automl
+CLUSTER = $(VENV)/cluster
 WORKERS ?= 2
 # a process per core with one thread each: the networks of the tests are small
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-all test-fast test-gpu test-oldest test-automl lint clean
+.PHONY: demo test test-all test-fast test-gpu test-oldest test-automl test-cluster lint clean
 
 demo: $(READY)
 	$(BIN)/finetune-tabpfn demo --out demo-output
@@ -47,6 +48,18 @@ $(AUTOML)/.ready: pyproject.toml constraints-automl.txt
 	$(AUTOML)/bin/pip install --quiet --constraint constraints-automl.txt torch
 	$(AUTOML)/bin/pip install --quiet --constraint constraints-automl.txt --editable . \
 	    pytest pytest-timeout "autogluon.tabular[lightgbm]" flaml xgboost-cpu tabarena
+	touch $@
+
+# Dask and Ray, in an environment of its own: each brings a cluster's worth of packages
+test-cluster: $(CLUSTER)/.ready
+	OMP_NUM_THREADS=1 $(CLUSTER)/bin/python -m pytest tests/cluster
+
+$(CLUSTER)/.ready: pyproject.toml constraints.txt constraints-cluster.txt
+	$(PYTHON) -m venv $(CLUSTER)
+	$(CLUSTER)/bin/pip install --quiet --constraint constraints.txt torch
+	$(CLUSTER)/bin/pip install --quiet --constraint constraints.txt \
+	    --constraint constraints-cluster.txt --editable . \
+	    pytest pytest-timeout distributed ray
 	touch $@
 
 lint: $(READY)

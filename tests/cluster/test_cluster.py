@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import joblib
 import pytest
@@ -130,11 +130,15 @@ def test_ctrl_c_ends_a_study_on_a_cluster_and_leaves_no_record(tmp_path):
         process = subprocess.Popen(
             [sys.executable, script], stdout=stream, stderr=stream, start_new_session=True
         )
-        while told.read_text().count("begins") < 2:
-            time.sleep(0.5)
-            assert process.poll() is None, told.read_text()
-        time.sleep(2)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        assert process.wait(60) != 0
+        try:
+            while told.read_text().count("begins") < 2:
+                time.sleep(0.5)
+                assert process.poll() is None, told.read_text()
+            time.sleep(2)
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+            assert process.wait(60) != 0
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     assert "KeyboardInterrupt" in told.read_text()
     assert not list((tmp_path / "study").glob("*/results.json"))
