@@ -6,6 +6,7 @@ import shutil
 import struct
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import numpy as np
@@ -28,7 +29,7 @@ from finetune_tabpfn import (
     plot_history,
 )
 from finetune_tabpfn.loggers._plot import save_curve
-from finetune_tabpfn.loggers._registry import ProgressBar
+from finetune_tabpfn.loggers._registry import Loggers, ProgressBar, ProgressLines
 from finetune_tabpfn.training._state import Evaluation, HistoryRow, TrainState
 
 NAME = "finetunedtabpfnclassifier"
@@ -98,6 +99,37 @@ def test_every_fold_has_a_bar_of_its_own():
     bar.on_fit_begin({"parameters": {"max_steps": 10, "time_limit": None}, "folds": 4})
     bar.on_train_begin(TrainState(nn.Linear(1, 1), fold=1))
     assert "fine-tuning, fold 2 of 4: 0/3 steps" in out.getvalue()
+
+
+def test_a_fit_in_a_worker_says_whole_lines_with_its_name_and_draws_no_bar():
+    """Bars of several workers would interleave."""
+    out = io.StringIO()
+    lines = ProgressLines("dask-1", file=out)
+    run = {"task": "regression", "rows": 90, "columns": 4, "folds": 2}
+    lines.on_fit_begin({**run, "parameters": {"max_steps": 20}})
+    state = TrainState(nn.Linear(1, 1), fold=1)
+    state.history = [HistoryRow(0, 0, 0.0, float("nan"), -0.5, 0.0)]
+    state.best = Evaluation(-0.5)
+    lines.after_evaluation(state)
+    state.step, state.stop_reason = 10, "max_steps"
+    state.history.append(HistoryRow(1, 10, 0.0, 0.25, -0.6, 0.0))
+    lines.after_evaluation(state)
+    lines.on_train_end(state)
+    name, *_ = out.getvalue().partition("]")
+    assert name.startswith("[dask-1, fit ")
+    assert out.getvalue().replace(f"{name}] ", "").splitlines() == [
+        "begins: regression, 90 rows, 4 columns",
+        "fold 2 of 2, step 0 of at most 10, score -0.5, best -0.5 at 0",
+        "fold 2 of 2, step 10 of at most 10, loss 0.25, score -0.6, best -0.5 at 0",
+        "fold 2 of 2, ended after 10 steps (max_steps)",
+    ]
+
+
+def test_the_progress_of_a_fit_in_a_pool_of_threads_is_lines():
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(Loggers, "progress", None).result()
+    assert isinstance(found.loggers[0].logger, ProgressLines)
+    assert isinstance(Loggers("progress", None).loggers[0].logger, ProgressBar)
 
 
 def test_history_is_a_frame_of_numbers(fitted):
