@@ -104,7 +104,9 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         loggers = processes.on_first(self._loggers, elsewhere=Loggers(None, None))
         checkpoints = processes.on_first(self._checkpoints, elsewhere=Checkpoints(None))
         given = self._read(*rows)
-        progress = FitTask.begin(self, given.table)
+        progress = processes.on_first(
+            lambda: FitTask.begin(self, given.table), elsewhere=FitTask(self, None, {})
+        )
         seed = processes.from_first(lambda: checkpoints.seed(random_seed(self.random_state)))
         fit = plan_fit(self, given, seed, timer)
         self._take_over(fit)
