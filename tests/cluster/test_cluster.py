@@ -89,14 +89,13 @@ def test_a_search_of_scikit_learns_does_too_and_each_fit_logs_into_a_folder(work
     assert logs == [f"fit-{number}/log.jsonl" for number in range(1, 6)]
 
 
-def told(seconds):
-    time.sleep(seconds)
-    return worker_name(), worker_number(), os.getpid()
-
-
 def test_workers_are_known_by_name_and_draw_no_bars(workers):
+    def told():  # sent as it is: workers do not know this file
+        time.sleep(0.3)
+        return worker_name(), worker_number(), os.getpid()
+
     assert worker_name() is None
-    found = joblib.Parallel()(joblib.delayed(told)(0.3) for _ in range(6))
+    found = joblib.Parallel()(joblib.delayed(told)() for _ in range(6))
     assert {name.split("-")[0] for name, *_ in found} == {workers}
     assert len({name for name, *_ in found}) == len({pid for *_, pid in found})
     # Ray hides the GPUs of others from a worker, and needs no number
