@@ -7,11 +7,12 @@ READY   = $(VENV)/.ready
 OLDEST = $(VENV)/oldest
 AUTOML = $(VENV)/automl
 BENCHMARKS = $(VENV)/benchmarks
+CLUSTER = $(VENV)/cluster
 WORKERS ?= 2
 # a process per core with one thread each: the networks of the tests are small
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-all test-fast test-gpu test-oldest test-automl test-versions test-extras \
+.PHONY: demo test test-all test-fast test-gpu test-oldest test-automl test-cluster test-versions test-extras \
     release-check benchmark-forecast gallery notebooks lint clean
 
 demo: $(READY)
@@ -81,6 +82,18 @@ $(BENCHMARKS)/.ready: pyproject.toml constraints-benchmarks.txt
 	$(BENCHMARKS)/bin/pip install --quiet --constraint constraints-benchmarks.txt torch
 	$(BENCHMARKS)/bin/pip install --quiet --constraint constraints-benchmarks.txt \
 	    --editable ".[benchmarks]"
+	touch $@
+
+# Dask and Ray, in an environment of its own: each brings a cluster's worth of packages
+test-cluster: $(CLUSTER)/.ready
+	OMP_NUM_THREADS=1 $(CLUSTER)/bin/python -m pytest tests/cluster
+
+$(CLUSTER)/.ready: pyproject.toml constraints.txt constraints-cluster.txt
+	$(PYTHON) -m venv $(CLUSTER)
+	$(CLUSTER)/bin/pip install --quiet --constraint constraints.txt torch
+	$(CLUSTER)/bin/pip install --quiet --constraint constraints.txt \
+	    --constraint constraints-cluster.txt --editable . \
+	    pytest pytest-timeout distributed ray
 	touch $@
 
 lint: $(READY)

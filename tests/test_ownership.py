@@ -7,12 +7,15 @@ import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
+import joblib
 import numpy as np
 import pytest
 import torch
+from joblib._parallel_backends import ThreadingBackend
 from sklearn.datasets import load_breast_cancer, load_iris
 
 from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn._tabpfn._network import _read
 
 IRIS = load_iris(return_X_y=True)
 CANCER = load_breast_cancer(return_X_y=True)
@@ -100,3 +103,31 @@ def test_fitting_in_a_loop_leaves_no_warnings_filter_behind():
     for _ in range(2):
         classifier(max_steps=1).fit(*IRIS)
     assert warnings.filters == filters
+
+
+class Counting(ThreadingBackend):
+    """The threads of joblib, which note how often they are asked for."""
+
+    calls = 0
+
+    def configure(self, *args, **others):
+        Counting.calls += 1
+        return super().configure(*args, **others)
+
+
+def test_what_is_computed_inside_a_fit_does_not_go_to_the_users_workers():
+    """Jobs of milliseconds would go round a cluster, with every fit and every prediction."""
+    joblib.register_parallel_backend("counting", Counting)
+    with joblib.parallel_config("counting", n_jobs=2):
+        FinetunedTabPFNClassifier(**QUICK).fit(*IRIS).predict(IRIS[0][:3])
+        FinetunedTabPFNRegressor(**QUICK).fit(*IRIS).predict(IRIS[0][:3])
+        assert Counting.calls == 0
+        joblib.Parallel()(joblib.delayed(int)() for _ in range(3))
+        assert Counting.calls == 1
+
+
+def test_a_process_that_fits_often_reads_the_base_model_once():
+    classifier().fit(*IRIS)
+    before = _read.cache_info().misses
+    classifier().fit(*IRIS)
+    assert _read.cache_info().misses == before

@@ -34,8 +34,9 @@ from finetune_tabpfn.finetuning._selection import FineTuningResult
 from finetune_tabpfn.finetuning._settings import Checkpoint
 from finetune_tabpfn.loggers._registry import Loggers
 from finetune_tabpfn.models import _base_models, _export
-from finetune_tabpfn.training._checkpoints import Checkpoints
+from finetune_tabpfn.training._checkpoints import Checkpoints, same_fit
 from finetune_tabpfn.training._device import gradients
+from finetune_tabpfn.training._distributed import Alone, processes_of_fit
 from finetune_tabpfn.training._loop import logger
 from finetune_tabpfn.training._state import HistoryRow
 from finetune_tabpfn.utils._warn import warn
@@ -94,21 +95,36 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         """
         timer = Timer(self.time_limit)
         self._validate_params()
-        loggers = Loggers(self.loggers, self.log_dir, bool(self.verbose), self._is_clone)
-        checkpoints = self._checkpoints()
-        given = self._read(X, y, sample_weight, groups, X_val, y_val)
-        progress = FitTask.begin(self, given.table)
-        fit = plan_fit(self, given, checkpoints.seed(random_seed(self.random_state)), timer)
+        with processes_of_fit(_defaults.device(self.device)) as processes:
+            self._fit(processes, timer, X, y, sample_weight, groups, X_val, y_val)
+        return self
+
+    def _fit(self, processes: Alone, timer: Timer, *rows: Any) -> None:
+        """Fit in one process, or as one of several that share the training."""
+        loggers = processes.on_first(self._loggers, elsewhere=Loggers(None, None))
+        checkpoints = processes.on_first(self._checkpoints, elsewhere=Checkpoints(None))
+        given = self._read(*rows)
+        progress = processes.on_first(
+            lambda: FitTask.begin(self, given.table), elsewhere=FitTask(self, None, {})
+        )
+        seed = processes.from_first(lambda: checkpoints.seed(random_seed(self.random_state)))
+        fit = plan_fit(self, given, seed, timer)
         self._take_over(fit)
-        checkpoints.begin(lambda: self._identity(fit, given))
+        processes.check_alike(lambda: same_fit(self._identity(fit, given)))
+        processes.on_first(lambda: checkpoints.begin(lambda: self._identity(fit, given)))
         loggers.begin(self._described(fit) | {"resumed": checkpoints.resumed})
         with loggers.told_of_failure():
-            result, self.predictor_ = fine_tune_folds(fit, checkpoints, (progress, loggers))
+            result, self.predictor_ = fine_tune_folds(
+                fit, checkpoints, (progress, loggers), processes
+            )
             self._record(result)
             self._raise_error(result)
             progress.end()
         loggers.end(self)
-        return self
+
+    def _loggers(self) -> Loggers:
+        """Return what records the fit."""
+        return Loggers(self.loggers, self.log_dir, bool(self.verbose), self._is_clone)
 
     def _read(self, X: Any, *others: Any) -> FitInput:
         """Check everything that came in and note the features."""
@@ -225,6 +241,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         validate_data(self, X, reset=False, skip_check_array=True)
         return self.columns_.read(rows)
 
+    @_tabpfn.on_its_own()
     def _in_batches(self, predict: Callable[[Table], Any], rows: Table) -> Any:
         """Return what `predict` says of rows, in batches where they are many."""
         n_rows, n_columns = rows.shape

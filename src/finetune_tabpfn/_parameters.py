@@ -43,6 +43,7 @@ base_model : str or path, default="auto"
     batch_size : int or "auto", default="auto"
         Splits of context and query rows per optimizer update. "auto" is one on a CPU; on a GPU,
         which is as soon done with several small ones, as many as come to 8,192 rows, at most 8.
+        The processes of torchrun share them; "auto" has one for each at least.
     max_steps : int, default=500
         Optimizer updates at most, of all folds together; 0 deploys the base model as it is.
     time_limit : float, default=None
@@ -100,7 +101,8 @@ base_model : str or path, default="auto"
         Columns to treat as categorical: positions, names or a mask. None lets TabPFN infer
         them; columns of pandas' category type are always among them.
     device : str or torch.device, default="auto"
-        "auto" is the first CUDA GPU, else Apple's GPU, else the CPU.
+        "auto" is a CUDA GPU, else Apple's GPU, else the CPU. Of several GPUs it is the first;
+        where several workers, or processes of torchrun, compute at once, each has its own.
     random_state : int, RandomState or None, default=None
         An int makes the fit reproducible: bitwise on a CPU, with the same number of threads,
         when no `time_limit` cuts it.

@@ -3,13 +3,12 @@
 import io
 import json
 import logging
-import re
 import shutil
 import struct
-import subprocess
 import sys
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import numpy as np
@@ -35,7 +34,7 @@ from finetune_tabpfn import (
     TrainingCurveDisplay,
 )
 from finetune_tabpfn.loggers._plot import save_curve
-from finetune_tabpfn.loggers._registry import ProgressBar
+from finetune_tabpfn.loggers._registry import Loggers, ProgressBar, ProgressLines
 from finetune_tabpfn.training._state import Evaluation, HistoryRow, TrainState
 from finetune_tabpfn.utils._warn import warn
 
@@ -226,29 +225,35 @@ def test_log_lines_and_warnings_stand_beside_the_bar(capsys):
     assert "not shown" not in shown
 
 
-@pytest.mark.slow  # two processes import torch
-def test_a_worker_writes_a_line_for_each_training_that_names_it(tmp_path):
-    program = tmp_path / "workers.py"
-    program.write_text(
-        "from joblib import Parallel, delayed\n"
-        "from torch import nn\n"
-        "from finetune_tabpfn.loggers._registry import ProgressBar\n"
-        "from finetune_tabpfn.training._state import TrainState\n"
-        "def train():\n"
-        "    bar, state = ProgressBar(total=3), TrainState(nn.Linear(1, 1))\n"
-        "    bar.on_train_begin(state)\n"
-        "    for state.step in (1, 2, 3):\n"
-        "        bar.after_step(state)\n"
-        "    state.stop_reason = 'max_steps'\n"
-        "    bar.on_train_end(state)\n"
-        "if __name__ == '__main__':\n"
-        "    Parallel(n_jobs=2)([delayed(train)()])\n"
-    )
-    done = subprocess.run([sys.executable, program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert re.fullmatch(r"fine-tuning, worker \d+ \(max_steps\): 3/3 steps .*\n", done.stderr), (
-        done.stderr
-    )
+def test_a_fit_in_a_worker_says_whole_lines_with_its_name_and_draws_no_bar():
+    """Bars of several workers would interleave."""
+    out = io.StringIO()
+    lines = ProgressLines("dask-1", file=out)
+    run = {"task": "regression", "rows": 90, "columns": 4, "folds": 2}
+    lines.on_fit_begin({**run, "parameters": {"max_steps": 20}})
+    state = TrainState(nn.Linear(1, 1), fold=1)
+    state.history = [HistoryRow(0, 0, 0.0, float("nan"), -0.5, 0.0)]
+    state.best = Evaluation(-0.5)
+    lines.after_evaluation(state)
+    state.step, state.stop_reason = 10, "max_steps"
+    state.history.append(HistoryRow(1, 10, 0.0, 0.25, -0.6, 0.0))
+    lines.after_evaluation(state)
+    lines.on_train_end(state)
+    name, *_ = out.getvalue().partition("]")
+    assert name.startswith("[dask-1, fit ")
+    assert out.getvalue().replace(f"{name}] ", "").splitlines() == [
+        "begins: regression, 90 rows, 4 columns",
+        "fold 2 of 2, step 0 of at most 10, score -0.5, best -0.5 at 0",
+        "fold 2 of 2, step 10 of at most 10, loss 0.25, score -0.6, best -0.5 at 0",
+        "fold 2 of 2, ended after 10 steps (max_steps)",
+    ]
+
+
+def test_the_progress_of_a_fit_in_a_pool_of_threads_is_lines():
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(Loggers, "progress", None).result()
+    assert isinstance(found.loggers[0].logger, ProgressLines)
+    assert isinstance(Loggers("progress", None).loggers[0].logger, ProgressBar)
 
 
 def test_history_is_a_frame_of_numbers(fitted):

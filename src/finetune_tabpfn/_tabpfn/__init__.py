@@ -25,6 +25,7 @@ from finetune_tabpfn._tabpfn._network import (
     load,
     load_fit,
     moved,
+    on_its_own,
 )
 from finetune_tabpfn._tabpfn._predict import embed, n_fitted_rows, predict_target
 from finetune_tabpfn._tabpfn._prepare import prepare
@@ -54,6 +55,7 @@ __all__ = [
     "moved",
     "n_fitted_rows",
     "new_network",
+    "on_its_own",
     "only_trained",
     "predict_target",
     "prepare",

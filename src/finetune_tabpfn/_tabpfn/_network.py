@@ -7,11 +7,13 @@ import dataclasses
 import functools
 import inspect
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import joblib
 import torch
 from sklearn import config_context
 from tabpfn import TabPFNClassifier, TabPFNRegressor, load_fitted_tabpfn_model
@@ -27,8 +29,15 @@ from finetune_tabpfn.utils._random_state import untouched_random_state
 TabPFN: TypeAlias = TabPFNClassifier | TabPFNRegressor
 
 
-# the arrays that tabpfn's transformers hand each other stay arrays, whatever a user has set
-plain_output = config_context(transform_output="default")
+@contextmanager
+def on_its_own() -> Iterator[None]:
+    """Keep what a user has set for other estimators away from tabpfn's transformers.
+
+    The arrays that they hand each other stay arrays; and the columns that they work on, jobs of
+    milliseconds, do not go to the workers that joblib has been given, on other machines perhaps.
+    """
+    with config_context(transform_output="default"), joblib.parallel_config("sequential"):
+        yield
 
 
 class ConstantTableError(ValueError):
@@ -62,18 +71,25 @@ def load(path: Path, kind: Kind, device: torch.device) -> Specs:
     if damage is not None:
         raise ValueError(sentence + damage)
     try:
-        # building a network draws random weights; two threads at once would not restore the state
-        with untouched_random_state():
-            models, configs, distribution, inference = initialize_tabpfn_model(path, WHICH[kind])
+        models, configs, distribution, inference = _read(path, path.stat().st_mtime_ns, kind)
     except Exception as error:  # torch, pickle, safetensors, pydantic: whatever reading met
         raise ValueError(sentence + _reason(path, kind, error)) from error
     return Specs(
-        # tabpfn may hand out a network that its own cache keeps and shares
+        # what was read is kept and shared
         model=copy.deepcopy(models[0]).float().to(device),
         architecture_config=configs[0],
         inference_config=dataclasses.replace(inference, TRANSFORM_DATES=True, TRANSFORM_TEXT=True),
         norm_criterion=None if distribution is None else copy.deepcopy(distribution).to(device),
     )
+
+
+# a worker fits many times: the base model stays, beside the last one of those that were made of it
+@functools.lru_cache(maxsize=2)
+def _read(path: Path, modified: int, kind: Kind) -> tuple[Any, ...]:
+    """Read a checkpoint once."""
+    # building a network draws random weights; two threads at once would not restore the state
+    with untouched_random_state():
+        return initialize_tabpfn_model(path, WHICH[kind])
 
 
 @functools.lru_cache(maxsize=32)
@@ -166,7 +182,7 @@ class Blueprint:
     max_context: int
     fit_mode: str = "fit_preprocessors"
 
-    @plain_output
+    @on_its_own()
     def fit(self, X: Any, y: Any, fit_mode: str = "fit_preprocessors") -> TabPFN:
         """Return a TabPFN estimator around the network, fitted to a table."""
         many = len(y) > self.max_context

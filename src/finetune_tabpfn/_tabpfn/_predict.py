@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from tabpfn.regressor import _logits_to_output
 
-from finetune_tabpfn._tabpfn._network import TabPFN, plain_output
+from finetune_tabpfn._tabpfn._network import TabPFN, on_its_own
 
 DECILES = [q / 10 for q in range(1, 10)]
 NUMBERS = ("mean", "median", "mode")
@@ -23,14 +23,14 @@ def n_fitted_rows(predictor: TabPFN) -> int:
     return int(predictor.n_train_samples_)
 
 
-@plain_output
+@on_its_own()
 def embed(predictor: TabPFN, X: Any) -> npt.NDArray[Any]:
     """Return what a network makes of rows, shape (members, n_rows, width)."""
     embedded = np.asarray(predictor.get_embeddings(X))
     return embedded.reshape(-1, len(X), embedded.shape[-1])
 
 
-@plain_output
+@on_its_own()
 def predict_target(
     predictor: TabPFN, X: Any, output_type: str, quantiles: list[float] | None
 ) -> Any:

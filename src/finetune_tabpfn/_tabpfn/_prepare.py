@@ -11,13 +11,13 @@ from tabpfn.preprocessing.clean import clean_data_transform
 from tabpfn.preprocessing.datamodel import FeatureModality
 from tabpfn.validation import ensure_compatible_predict_input_sklearn
 
-from finetune_tabpfn._tabpfn._network import Blueprint, TabPFN, plain_output
+from finetune_tabpfn._tabpfn._network import Blueprint, TabPFN, on_its_own
 from finetune_tabpfn._tabpfn._table import Member, PreparedTable
 from finetune_tabpfn._tasks import Task
 from finetune_tabpfn.data._sampling import Indices
 
 
-@plain_output
+@on_its_own()
 def prepare(
     blueprint: Blueprint,
     task: Task,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from torch import nn
 
 from finetune_tabpfn._losses import Targets
 from finetune_tabpfn._tabpfn._batch import Batch
-from finetune_tabpfn._tabpfn._network import TabPFN, forward, plain_output
+from finetune_tabpfn._tabpfn._network import TabPFN, forward, on_its_own
 from finetune_tabpfn._tasks import Regression, Task
 from finetune_tabpfn.data._sampling import Split, one_of_each_first
 from finetune_tabpfn.training._device import ran_out_of_memory
@@ -30,6 +30,8 @@ from finetune_tabpfn.utils._warn import warn
 
 # of all members of a forward pass: small ones together save time, large ones take memory alone
 CELLS_AT_ONCE = {"cpu": 2**14, "gpu": 2**20}
+Outputs = Callable[[Sequence["Member"]], Iterable[torch.Tensor]]
+Deal = Callable[[Sequence["Member"], Outputs], Iterable[torch.Tensor]]
 LEAST_CONTEXT = 50  # rows of a reduced member: fewer would tell little
 
 
@@ -63,6 +65,9 @@ class PreparedTable:
     reduced : list of Member
         The same with fewer context rows, which make cheaper validations; all alike where the
         table is small.
+    deal : callable
+        ``deal(members, outputs)`` returns what `outputs` makes of members, of several processes
+        each some.
     alone, chunked : bool
         Whether each member has a forward pass of its own, and the network takes its activations
         in chunks: measures against running out of memory, which leave the predictions as they are.
@@ -80,6 +85,7 @@ class PreparedTable:
         self.estimator, self.members, self.task, self.device = estimator, members, task, device
         self.validation_context = validation_context or self.n_rows
         self.alone, self.chunked = False, device.type == "cpu"  # chunks stay in a CPU's cache
+        self.deal: Deal = _as_they_are
         self.is_scored = False  # with reduced contexts, which must then stay as they are
         self.weight = weight
         self.temperature = float(estimator.softmax_temperature_)
@@ -174,7 +180,7 @@ class PreparedTable:
         assert self.weight is not None
         return self._stack([self.weight[split.query].astype(np.float32) for split in splits], dim=1)
 
-    @plain_output
+    @on_its_own()
     def predict(self, *, reduced: bool = False) -> Prediction:
         """Predict the hold-out with the members as they are deployed, or with reduced contexts.
 
@@ -253,6 +259,12 @@ class PreparedTable:
             cells = (rows + self.n_held_out) * columns
             yield from _chunks(list(views), max(1, most // cells))
 
+    def outputs(self, members: Sequence[Member]) -> Iterator[torch.Tensor]:
+        """Yield the logits of each member for the hold-out (H, L)."""
+        for views in self.groups(members):
+            logits = self.forward_members(views)
+            yield from (logits[:, n] for n in range(len(views)))
+
     def forward_members(
         self, views: Sequence[Member], n_context: int | None = None
     ) -> torch.Tensor:
@@ -294,9 +306,13 @@ class _HoldOutEngine:
 
     def iter_outputs(self, X: None, **_: Any) -> Iterator[tuple[torch.Tensor, Any]]:
         """Yield each member's logits (H, L) with its configuration."""
-        for views in self.table.groups(self.members):
-            logits = self.table.forward_members(views)
-            yield from ((logits[:, n], view.config) for n, view in enumerate(views))
+        dealt = self.table.deal(self.members, self.table.outputs)
+        for logits, member in zip(dealt, self.members, strict=True):
+            yield logits, member.config
+
+
+def _as_they_are(members: Sequence[Member], outputs: Outputs) -> Iterable[torch.Tensor]:
+    return outputs(members)
 
 
 def _reduced(member: Member, most: int, seed: int) -> Member:

@@ -20,6 +20,7 @@ from finetune_tabpfn.models._export import describe
 from finetune_tabpfn.runs._options import chosen_parameters, settings
 from finetune_tabpfn.runs._run import ended_by_ctrl_c
 from finetune_tabpfn.utils._files import save_whole
+from finetune_tabpfn.utils._workers import launched
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -40,6 +41,8 @@ def run(arguments: argparse.Namespace) -> None:
     estimator = new_estimator(task, chosen)
     with ended_by_ctrl_c(estimator):
         estimator.fit(X, y)
+    if launched()[0]:  # the first process of torchrun keeps the result
+        return
     save_whole(arguments.out, lambda part: joblib.dump(estimator, part))
     answer(
         arguments,
@@ -63,6 +66,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _forecast(arguments: argparse.Namespace, table: pd.DataFrame, own: dict[str, Any]) -> None:
     """Fine-tune to time series and save the fitted forecaster."""
+    if launched()[1] > 1:
+        raise ValueError("--task forecasting works in one process; without torchrun it would do.")
     chosen = chosen_parameters(arguments, settings())
     for name in (*NOT_OF_FORECASTS, "class_weight", "balanced_contexts"):
         default = settings()[name].default

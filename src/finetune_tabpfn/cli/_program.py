@@ -19,6 +19,7 @@ from finetune_tabpfn.cli import _pipes
 from finetune_tabpfn.cli._interrupt import on_ctrl_c
 from finetune_tabpfn.cli._parser import Parser
 from finetune_tabpfn.cli.commands import COMMANDS
+from finetune_tabpfn.utils._workers import OtherProcessError, launched
 
 KEEP_WHAT_IS_TRAINED = ("_fit", "_run")  # Ctrl-C ends the training, not the program
 
@@ -46,6 +47,7 @@ def _called(argv: Sequence[str] | None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
+            _check_sharing(arguments)
             _pipes.check_inputs(arguments)
             work = _work(arguments)
             if argv is None:
@@ -56,9 +58,21 @@ def _called(argv: Sequence[str] | None) -> int:
         except BrokenPipeError:
             raise
         except (ValueError, TypeError, OSError, ImportError) as error:
-            print(f"finetune-tabpfn: error: {_pipes.named(str(error))}", file=sys.stderr)
+            rank, size = launched()
+            who = f" (process {rank} of {size})" if rank else ""
+            if not (rank and isinstance(error, OtherProcessError)):  # that one says it itself
+                print(f"finetune-tabpfn: error{who}: {_pipes.named(str(error))}", file=sys.stderr)
             return 1
     return 0
+
+
+def _check_sharing(arguments: argparse.Namespace) -> None:
+    module = arguments.work[0]
+    if launched()[1] > 1 and module not in KEEP_WHAT_IS_TRAINED:
+        raise ValueError(
+            f"{module.lstrip('_')} works in one process; torchrun is for `run` and `fit`, whose "
+            "training several processes can share."
+        )
 
 
 def _work(arguments: argparse.Namespace) -> Callable[[argparse.Namespace], None]:

@@ -12,14 +12,18 @@ from finetune_tabpfn.cli._options import answer
 from finetune_tabpfn.runs._config import RunConfig, load_config
 from finetune_tabpfn.runs._dry_run import DryRun, dry_run_of
 from finetune_tabpfn.runs._options import settings_of_runs
-from finetune_tabpfn.runs._run import execute
+from finetune_tabpfn.runs._run import execute, take_part
 from finetune_tabpfn.utils._optional import require
+from finetune_tabpfn.utils._workers import launched
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Do what the file says, or only check it or estimate what it takes."""
     config = load_config(arguments.config, _overrides(arguments))
-    if arguments.validate_config:
+    if launched()[0]:  # the first process of torchrun answers
+        if not (arguments.validate_config or arguments.dry_run):
+            take_part(config)
+    elif arguments.validate_config:
         answer(arguments, config.to_yaml().rstrip(), config.to_settings())
     elif arguments.dry_run:
         planned = dry_run_of(config)

@@ -18,6 +18,7 @@ from finetune_tabpfn.data._sampling import SplitSampler
 from finetune_tabpfn.finetuning import _defaults
 from finetune_tabpfn.finetuning._problem import FineTuningProblem
 from finetune_tabpfn.finetuning._settings import Settings
+from finetune_tabpfn.training._distributed import ALONE, Alone
 from finetune_tabpfn.utils._warn import warn
 
 PROBE_ROWS = 64
@@ -35,24 +36,46 @@ class SplitBatches:
         Splits per step.
     passes : int
         Forward passes that a step spreads them over; the gradient is the same, the memory less.
+    processes : Alone or Group
+        Which share the passes of a step.
     """
 
     def __init__(
-        self, table: PreparedTable, sampler: SplitSampler, batch_size: int, passes: int
+        self,
+        table: PreparedTable,
+        sampler: SplitSampler,
+        batch_size: int,
+        passes: int,
+        processes: Alone = ALONE,
     ) -> None:
-        self.table, self.sampler = table, sampler
-        self.batch_size, self.passes = batch_size, min(passes, batch_size)
+        self.table, self.sampler, self.processes = table, sampler, processes
+        self.batch_size, self.passes = batch_size, passes
         self.recompute = False
+
+    @property
+    def passes(self) -> int:
+        """Forward passes of a step, as many for each process."""
+        return self._passes
+
+    @passes.setter
+    def passes(self, passes: int) -> None:
+        each = self.processes.size
+        self._passes = min(each * -(-passes // each), self.batch_size)
 
     def __call__(self, step: int) -> Iterator[tuple[float, Batch]]:
         """Yield the passes of a step: (share of the step's splits, batch)."""
         splits = [self.sampler.draw(step, n) for n in range(self.batch_size)]
         member = step % len(self.table.members)
-        for part in np.array_split(np.arange(self.batch_size), self.passes):
+        for part in self.processes.own(np.array_split(np.arange(self.batch_size), self.passes)):
             yield (
                 len(part) / self.batch_size,
                 self.table.batch([splits[n] for n in part], member, recompute=self.recompute),
             )
+
+    @property
+    def own_passes(self) -> int:
+        """Passes of a step that this process makes, at most."""
+        return -(-self.passes // self.processes.size)
 
     @property
     def splits_together(self) -> int:
@@ -186,6 +209,7 @@ def step_batches(
     settings: Settings,
     seed: int,
     measured: list[dict[str, Any]] | None = None,
+    processes: Alone = ALONE,
 ) -> RoundRobin:
     """Return the batches of every step, cut to the memory that is free, or as they were cut.
 
@@ -196,9 +220,11 @@ def step_batches(
     seed : int
     measured : list of dict, optional
         `settings` of the batches of an earlier run that is resumed.
+    processes : Alone or Group
+        Of several, the first decides what its memory holds.
     """
     batches = RoundRobin(
-        [_batches_of(problem, settings, seed + n) for n, problem in enumerate(problems)]
+        [_batches_of(problem, settings, seed + n, processes) for n, problem in enumerate(problems)]
     )
     if measured is not None:
         batches.settings = measured
@@ -207,10 +233,13 @@ def step_batches(
     model, free = table.network.train(), available_memory(table.device)
     for measure in batches.fit_memory(model, free):
         warn(f"To fit the memory of {table.device}: {measure}.")
+    batches.settings = processes.from_first(lambda: batches.settings)
     return batches
 
 
-def _batches_of(problem: FineTuningProblem, settings: Settings, seed: int) -> SplitBatches:
+def _batches_of(
+    problem: FineTuningProblem, settings: Settings, seed: int, processes: Alone
+) -> SplitBatches:
     """Return the batches of one table."""
     table, training = problem.table, settings.training
     sizes = _defaults.split_sizes(
@@ -228,8 +257,8 @@ def _batches_of(problem: FineTuningProblem, settings: Settings, seed: int) -> Sp
         groups=problem.groups,
         time=problem.time,
     )
-    splits = _defaults.batch_size(settings.batch_size, table.device, sizes)
-    return SplitBatches(table, sampler, splits, training.gradient_accumulation_steps)
+    splits = _defaults.batch_size(settings.batch_size, table.device, sizes, processes.size)
+    return SplitBatches(table, sampler, splits, training.gradient_accumulation_steps, processes)
 
 
 @contextmanager

@@ -311,7 +311,7 @@ def estimate_costs(
         step=step,
         step_rows=batches.split_rows,
         splits=batches.splits_together,
-        passes=batches.passes,
+        passes=batches.own_passes,
         validation=forward(few),
         validation_rows=len(few[0].context_rows),
         as_deployed=forward(all_),

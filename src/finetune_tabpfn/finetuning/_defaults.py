@@ -13,6 +13,7 @@ import torch
 from finetune_tabpfn.data._sampling import Indices
 from finetune_tabpfn.training._device import Precision
 from finetune_tabpfn.utils._warn import warn
+from finetune_tabpfn.utils._workers import gpu_of, worker_number
 
 MAX_QUERY = 1024  # more query rows make a better gradient (Rubachev et al. 2025, table 5)
 QUERY_SHARE = 0.2  # of a split: more leaves a context far smaller than what is deployed
@@ -132,19 +133,32 @@ def validation_context(device: torch.device) -> int:
     return CPU_VALIDATION_ROWS if device.type == "cpu" else GPU_VALIDATION_ROWS
 
 
-def batch_size(asked: int | str, device: torch.device, sizes: SplitSizes) -> int:
+def batch_size(
+    asked: int | str, device: torch.device, sizes: SplitSizes, n_processes: int = 1
+) -> int:
     """Return the splits of a step.
 
     On a CPU one: several cost in proportion. On a GPU small splits cost what launching them takes
     (NVIDIA H100, a network of v2's size: 11 steps a second of one split of 800 rows, 1 % of the
     card's matrix products, and 5 of one of 8,000 rows), so that a step takes as many as come to
-    8,192 rows, at most eight.
+    8,192 rows, at most eight. Processes that share a step have one each at least.
+
+    Raises
+    ------
+    ValueError
+        For fewer than there are processes.
     """
     if not isinstance(asked, str):
+        if asked < n_processes:
+            raise ValueError(
+                f"batch_size={asked} leaves some of the {n_processes} processes of this fit "
+                f'without a split; {n_processes} or "auto" would do.'
+            )
         return asked
-    if device.type == "cpu":
-        return 1
-    return min(MAX_SPLITS, max(1, GPU_STEP_ROWS // (sizes.context + sizes.query)))
+    fitting = 1
+    if device.type != "cpu":
+        fitting = min(MAX_SPLITS, max(1, GPU_STEP_ROWS // (sizes.context + sizes.query)))
+    return max(fitting, n_processes)
 
 
 def eval_interval(eval_interval: int | str, *, step_rows: int, validation_rows: int) -> int:
@@ -218,7 +232,10 @@ def half_precision_inference(asked: str, device: torch.device, n_parameters: int
 
 
 def device(asked: str | torch.device) -> torch.device:
-    """Return the device; "auto" is the first CUDA GPU, else Apple's GPU, else the CPU.
+    """Return the device; "auto" is a CUDA GPU, else Apple's GPU, else the CPU.
+
+    Of several GPUs the first, or where several workers or processes of torchrun compute at once,
+    the one that is theirs in turn.
 
     Raises
     ------
@@ -227,7 +244,7 @@ def device(asked: str | torch.device) -> torch.device:
     """
     if asked == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda:0")
+            return _own_gpu()
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         found = torch.device(asked)
@@ -238,8 +255,12 @@ def device(asked: str | torch.device) -> torch.device:
             f'device={str(asked)!r} cannot be used here ({reason}); "auto" takes what there is.'
         ) from error
     if found.type == "cuda" and found.index is None:
-        return torch.device("cuda:0")
+        return _own_gpu()
     return found
+
+
+def _own_gpu() -> torch.device:
+    return torch.device(f"cuda:{gpu_of(worker_number(), torch.cuda.device_count())}")
 
 
 def device_at_hand(asked: str | torch.device) -> torch.device:

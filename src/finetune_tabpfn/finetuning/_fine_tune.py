@@ -21,7 +21,8 @@ from finetune_tabpfn.finetuning._settings import Settings
 from finetune_tabpfn.finetuning._trainable import TrainedPart, trained_part
 from finetune_tabpfn.training._callbacks import DivergenceGuard, EarlyStopping, MaxSteps
 from finetune_tabpfn.training._checkpoints import FoldCheckpoints, is_over, unpack
-from finetune_tabpfn.training._loop import TrainConfig, constant_after_warmup, logger, train
+from finetune_tabpfn.training._distributed import ALONE, Alone
+from finetune_tabpfn.training._loop import TrainConfig, constant_after_warmup, logger
 from finetune_tabpfn.training._optimizer import AdamW
 from finetune_tabpfn.training._state import TrainState, new_state
 from finetune_tabpfn.training._stop_reasons import StopReason
@@ -49,6 +50,9 @@ class Surroundings:
         what is deployed is decided over the hold-outs of all.
     parts : int
         Folds that divide the time of `timer`, this one and those to come.
+    processes : Alone or Group
+        Which make the training together. The first decides, and it alone has the callbacks and
+        writes checkpoints.
     """
 
     seed: int
@@ -59,6 +63,7 @@ class Surroundings:
     fold: int = 0
     n_folds: int = 1
     parts: int = 1
+    processes: Alone = ALONE
 
 
 def fine_tune(
@@ -80,27 +85,47 @@ def fine_tune(
     KeyboardInterrupt
         For Ctrl-C before the training; it ends the training itself, which what is deployed tells.
     """
-    saved = around.checkpoints.load()
+    processes = around.processes
+    saved = processes.from_first(around.checkpoints.load)
     measured = {} if saved is None else saved["settings"]
     model = problems[0].table.network
-    batches = step_batches(problems, settings, around.seed, measured.get("batches"))
+    batches = step_batches(problems, settings, around.seed, measured.get("batches"), processes)
     validates = all(problem.score is not None for problem in problems)
     min_gain_se = settings.training.min_gain_se
     hold_out = HoldOut(problems, min_gain_se, around.n_folds) if validates else None
     with trained_part(model, settings.tuning, around.seed) as part:
-        config = loop_config(batches, settings, measured.get("config"), validates=validates)
+        config = processes.from_first(
+            lambda: loop_config(batches, settings, measured.get("config"), validates=validates)
+        )
         finish = around.finish_seconds
         budget = time_budget(
             batches, hold_out, settings, config, around.timer, finish, around.parts
         )
-        training = _Training(model, part, batches, hold_out, config, settings)
+        for problem in problems:
+            problem.table.deal = processes.deal
+        training = _Training(model, part, batches, hold_out, config, settings, processes)
         rate = measured.get("rate") or training.choose_rate(budget)
         callbacks = [*_callbacks(settings, budget, validates=validates), *around.callbacks]
+        own = processes.for_first(settings.callbacks)
         earlier = None if saved is None else saved["state"]
-        state = training.run(rate, [*callbacks, *settings.callbacks], around, earlier)
+        state = training.run(rate, [*callbacks, *own], around, earlier)
+    return processes.on_first(
+        lambda: _concluded(state, part, hold_out, budget, rate),
+        elsewhere=Trained.untouched(state.stop_reason or ""),
+    )
+
+
+def _concluded(
+    state: TrainState,
+    part: TrainedPart,
+    hold_out: HoldOut | None,
+    budget: TimeBudget | None,
+    rate: float,
+) -> Trained:
+    """Return what a training came to; what fails only now must not cost it."""
     try:
         return trained(state, part, hold_out, budget, rate)
-    except Exception as error:  # a scorer that fails only now must not cost the training
+    except Exception as error:  # a scorer's
         state.error = error
     except KeyboardInterrupt:
         state.stop_reason = str(StopReason.INTERRUPTED)
@@ -117,6 +142,7 @@ class _Training:
     hold_out: HoldOut | None
     config: TrainConfig
     settings: Settings
+    processes: Alone = ALONE
 
     def measured(self, rate: float) -> dict[str, Any]:
         """Return what was measured or tried out, so that a resumed run need not do so again."""
@@ -149,14 +175,15 @@ class _Training:
         checkpoints = FoldCheckpoints() if around is None else around.checkpoints
         keeper = checkpoints.callbacks(optimizer, lambda: self.measured(rate))
         try:
-            return train(
+            return self.processes.train(
                 self.model,
                 optimizer,
                 batches=self.batches,
                 loss_fn=_tabpfn.loss_of,
                 evaluate=self.hold_out,
                 config=self.config,
-                callbacks=[*self.part.callbacks, *callbacks, *keeper],
+                callbacks=[*self.part.callbacks, *callbacks],
+                writers=keeper,
                 state=state,
             )
         except Exception:

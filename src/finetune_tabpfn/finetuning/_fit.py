@@ -22,6 +22,7 @@ from finetune_tabpfn.finetuning._problem import (
 from finetune_tabpfn.finetuning._selection import FineTuningResult, Trained, select
 from finetune_tabpfn.finetuning._settings import Settings
 from finetune_tabpfn.training._checkpoints import Checkpoints
+from finetune_tabpfn.training._distributed import ALONE, Alone
 from finetune_tabpfn.training._stop_reasons import StopReason
 
 Fold = tuple[LabelledTable, LabelledTable | None]  # rows to train on, and rows to validate on
@@ -92,7 +93,10 @@ class Fit:
 
 
 def fine_tune_folds(
-    fit: Fit, checkpoints: Checkpoints, listeners: Sequence[Listener]
+    fit: Fit,
+    checkpoints: Checkpoints,
+    listeners: Sequence[Listener],
+    processes: Alone = ALONE,
 ) -> tuple[FineTuningResult, _tabpfn.TabPFN]:
     """Fine-tune for every fold and fit the predictor with the mean of the weights to all rows.
 
@@ -106,21 +110,25 @@ def fine_tune_folds(
         if trainings:  # its prepared table is not needed any more
             trainings[-1] = replace(trainings[-1], holds=None)
         try:
-            trainings.append(_fine_tune_fold(fit, number, checkpoints, listeners))
+            trainings.append(_fine_tune_fold(fit, number, checkpoints, listeners, processes))
         except KeyboardInterrupt:  # before its training
             if trainings:
                 trainings[-1] = replace(trainings[-1], stop_reason=str(StopReason.INTERRUPTED))
             else:
                 trainings.append(Trained.untouched(str(StopReason.INTERRUPTED)))
             break
-        if trainings[-1].ends_the_fit or not _time_for_another(fit.timer, trainings[-1]):
+        if processes.from_first(lambda: _is_the_last(fit.timer, trainings[-1])):
             break
-    result = select(trainings)
+    result = processes.from_first(lambda: select(trainings))
     return result, fit.blueprint.deploy(result.weights, fit.table.X, fit.table.y)
 
 
 def _fine_tune_fold(
-    fit: Fit, number: int, checkpoints: Checkpoints, listeners: Sequence[Listener]
+    fit: Fit,
+    number: int,
+    checkpoints: Checkpoints,
+    listeners: Sequence[Listener],
+    processes: Alone,
 ) -> Trained:
     """Prepare the rows of a fold and train on them, unless there is nothing to train on."""
     n_folds, left = len(fit.folds), len(fit.folds) - number
@@ -129,7 +137,8 @@ def _fine_tune_fold(
     # members are those of the predictor, since what is validated is what will be deployed
     blueprint = fit.blueprint if n_folds == 1 else fit.blueprint.copy()
     moment = partial(_predictor_of_the_moment, blueprint, fit.table)
-    callbacks = [callback for listener in listeners for callback in listener.callbacks(moment)]
+    heard = processes.for_first(listeners)
+    callbacks = [callback for listener in heard for callback in listener.callbacks(moment)]
     try:
         problem = fit.problem(fit.folds[number], blueprint, fit.timer.share(left))
     except NothingToTrainError as nothing:
@@ -144,15 +153,18 @@ def _fine_tune_fold(
         checkpoints=checkpoints.fold(number),
         fold=number,
         n_folds=n_folds,
+        processes=processes,
     )
     return fine_tune([problem], fit.settings, around)
 
 
-def _time_for_another(timer: Timer, last: Trained) -> bool:
-    """Tell whether the time that is left holds a fold like the last one that is worth it."""
-    if timer.remaining is None or not last.n_steps:
+def _is_the_last(timer: Timer, last: Trained) -> bool:
+    """Tell whether the time that is left does not hold another fold that is worth it."""
+    if last.ends_the_fit:
         return True
-    return FOLD_STEPS * last.history[-1].seconds / last.n_steps <= timer.remaining
+    if timer.remaining is None or not last.n_steps:
+        return False
+    return FOLD_STEPS * last.history[-1].seconds / last.n_steps > timer.remaining
 
 
 def _predictor_of_the_moment(blueprint: _tabpfn.Blueprint, table: LabelledTable) -> dict[str, Any]:

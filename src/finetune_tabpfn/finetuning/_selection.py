@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -97,6 +97,13 @@ class Trained:
     def untouched(cls, reason: str) -> Trained:
         """Return the outcome of rows that cannot be trained on."""
         return cls("base", None, None, None, None, None, [], 0, 0, reason)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs to know of it."""
+        kept = dict.fromkeys(("base_weights", "comparison", "adapter", "holds"))
+        weights: Weights | None = None if self.weights is None else {}
+        error = None if self.error is None else RuntimeError(f"process 0: {self.error!r}")
+        return {**self.__dict__, **kept, "weights": weights, "error": error}
 
     @property
     def ends_the_fit(self) -> bool:

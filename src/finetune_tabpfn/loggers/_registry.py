@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import logging
 import math
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,15 +21,11 @@ from finetune_tabpfn.training._loop import logger
 from finetune_tabpfn.training._state import TrainState
 from finetune_tabpfn.training._stop_reasons import StopReason
 from finetune_tabpfn.utils._files import make_first_free
-from finetune_tabpfn.utils._progress import (
-    is_worker,
-    messages_beside_bars,
-    set_total,
-    tqdm,
-    worker_name,
-)
+from finetune_tabpfn.utils._progress import messages_beside_bars, set_total, tqdm
 from finetune_tabpfn.utils._warn import warn
+from finetune_tabpfn.utils._workers import worker_name
 
+FITS = itertools.count(1)  # of this process that say lines
 GROUP = "finetune_tabpfn.loggers"  # entry points: a name, and a callable that is given the folder
 LOGGER_HOOKS = (*HOOKS, "on_fit_begin", "on_fit_end", "on_fit_error")
 FILES: dict[str, tuple[Callable[[Path], Logger], str]] = {
@@ -159,7 +153,8 @@ def _open(name: str | object, folder: Path | None) -> object:
             )
         return name
     if name == "progress":
-        return ProgressBar()
+        worker = worker_name()
+        return ProgressBar() if worker is None else ProgressLines(worker)
     if name in SERVICES:
         return SERVICES[name](folder)
     if name in FILES:
@@ -177,8 +172,7 @@ def _open(name: str | object, folder: Path | None) -> object:
 class ProgressBar(Logger):
     """One live line for each training: steps, evaluation, train loss, score, best score, time left.
 
-    And a last line that says what is deployed and why. Of workers that share a terminal each writes
-    a line when a training is over, none that moves.
+    And a last line that says what is deployed and why.
 
     Parameters
     ----------
@@ -216,15 +210,14 @@ class ProgressBar(Logger):
             initial=state.step,
             desc=self._named(state),
             unit="step",
-            file=io.StringIO() if is_worker() else self.file or sys.stderr,
+            file=self.file or sys.stderr,
             dynamic_ncols=True,
             mininterval=0.5,
             bar_format="{desc}: {n_fmt}/{total_fmt} steps [{elapsed}{postfix}]"
             if self.total is not None
             else None,
         )
-        if threading.current_thread() is threading.main_thread():
-            self._aside.enter_context(messages_beside_bars(logging.root, logger))
+        self._aside.enter_context(messages_beside_bars(logging.root, logger))
 
     def after_step(self, state: TrainState) -> None:
         """Move the bar on."""
@@ -247,8 +240,8 @@ class ProgressBar(Logger):
 
     def on_fit_end(self, estimator: Any) -> None:
         """Say what is deployed, and why."""
-        if estimator.n_steps_ or estimator.stop_reason_ != StopReason.INTERRUPTED:  # it warns
-            self._say(f"{', '.join(self._whose())}: {estimator.deployment_reason_}")
+        if _is_told_why(estimator):
+            tqdm.write(f"fine-tuning: {estimator.deployment_reason_}", file=self.file or sys.stderr)
 
     def on_fit_error(self, error: BaseException) -> None:
         """Leave the line, if the training could not."""
@@ -258,20 +251,12 @@ class ProgressBar(Logger):
         self._aside.close()
         if self._bar is None:
             return
-        if is_worker():
-            self._say(str(self._bar))
         self._bar.close()
         self._bar = None
 
-    def _say(self, line: str) -> None:
-        tqdm.write(line, file=self.file or sys.stderr)
-
-    def _whose(self) -> list[str]:
-        return ["fine-tuning", *filter(None, [worker_name()])]
-
     def _named(self, state: TrainState) -> str:
         fold = [] if self.n_folds == 1 else [f"fold {state.fold + 1} of {self.n_folds}"]
-        return ", ".join([*self._whose(), *fold])
+        return ", ".join(["fine-tuning", *fold])
 
     def _show(self, state: TrainState, left: str | None = None) -> None:
         """Show how far the training is, and how far it may still go."""
@@ -297,3 +282,56 @@ class ProgressBar(Logger):
         if steps * pace > state.seconds_left:
             steps = int(state.seconds_left // pace)
         return steps, steps * pace
+
+
+class ProgressLines(Logger):
+    """A line for every evaluation of a fit, named by its worker: bars of several interleave.
+
+    Parameters
+    ----------
+    worker : str
+    file : text stream, optional
+        Standard error if not given.
+    """
+
+    def __init__(self, worker: str, file: TextIO | None = None) -> None:
+        self.name, self.file = f"{worker}, fit {next(FITS)}", file
+        self.n_folds, self.total = 1, 0
+
+    def on_fit_begin(self, run: Mapping[str, Any]) -> None:
+        """Say what is fitted."""
+        self.n_folds = run.get("folds", 1)
+        self.total = math.ceil(run["parameters"]["max_steps"] / self.n_folds)
+        self._say(f"begins: {run['task']}, {run['rows']} rows, {run['columns']} columns")
+
+    def after_evaluation(self, state: TrainState) -> None:
+        """Say what it came to."""
+        last = state.history[-1]
+        loss = "" if math.isnan(last.train_loss) else f", loss {last.train_loss:.4g}"
+        scores = f", score {last.score:.4g}, best {state.best_score:.4g} at {state.best_step}"
+        self._say(
+            f"{self._fold(state)}step {state.step} of at most {self.total}{loss}"
+            + ("" if math.isnan(last.score) else scores)
+        )
+
+    def on_train_end(self, state: TrainState) -> None:
+        """Say why it ended."""
+        self._say(f"{self._fold(state)}ended after {state.step} steps ({state.stop_reason})")
+
+    def on_fit_end(self, estimator: Any) -> None:
+        """Say what is deployed, and why."""
+        if _is_told_why(estimator):
+            self._say(estimator.deployment_reason_)
+
+    def _fold(self, state: TrainState) -> str:
+        return "" if self.n_folds == 1 else f"fold {state.fold + 1} of {self.n_folds}, "
+
+    def _say(self, line: str) -> None:
+        stream = self.file or sys.stderr
+        stream.write(f"[{self.name}] {line}\n")  # in one piece
+        stream.flush()
+
+
+def _is_told_why(estimator: Any) -> bool:
+    """Tell whether a line should say what is deployed: a fit that did not begin warns of it."""
+    return bool(estimator.n_steps_ or estimator.stop_reason_ != StopReason.INTERRUPTED)

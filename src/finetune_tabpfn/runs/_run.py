@@ -26,6 +26,7 @@ from finetune_tabpfn.runs._forecast import execute_forecast
 from finetune_tabpfn.runs._tables import Tables, read_tables
 from finetune_tabpfn.utils._files import save_whole
 from finetune_tabpfn.utils._text import to_json
+from finetune_tabpfn.utils._workers import launched
 
 # of the parameters, what shapes a predictor that is not trained: the base model's to compare with
 OF_THE_BASE = (
@@ -61,6 +62,7 @@ def execute(config: RunConfig, *, progress: bool = False) -> dict[str, Any]:
     estimator.joblib, the network as a checkpoint for plain TabPFN (with one fold) and what the
     loggers write. metrics.json comes last: where it is missing, the run did not end.
     """
+    _check_sharing(config)
     if config.data.task == "forecasting":
         return execute_forecast(config, progress=progress)
     began = time.monotonic()
@@ -77,6 +79,23 @@ def execute(config: RunConfig, *, progress: bool = False) -> dict[str, Any]:
     metrics |= {"files": files, "seconds": time.monotonic() - began}
     save_whole(folder / METRICS, lambda part: part.write_text(to_json(metrics) + "\n"))
     return {**metrics, "folder": folder, "best": link_best(folder, config.output.best_by)}
+
+
+def take_part(config: RunConfig) -> None:
+    """Make the fits of a run with the first of torchrun's processes, which keeps the results."""
+    _check_sharing(config)
+    tables = read_tables(config)
+    estimator = make_estimator(config, tables)
+    fit(estimator, tables)
+    _base_to_compare(estimator, tables)
+
+
+def _check_sharing(config: RunConfig) -> None:
+    if config.data.task == "forecasting" and launched()[1] > 1:
+        raise ValueError(
+            "data.task='forecasting' makes many small fits, which the processes of torchrun do not "
+            "share; a run without torchrun would do."
+        )
 
 
 def make_estimator(config: RunConfig, tables: Tables, **others: Any) -> Any:
@@ -133,13 +152,22 @@ def _test(estimator: Any, tables: Tables) -> dict[str, dict[str, float]] | None:
     """Return test scores of the base model and of what was deployed, None without test rows."""
     if tables.test is None:
         return None
+    base = _base_to_compare(estimator, tables)
     deployed = scores_on(estimator, tables.test)
-    if estimator.deployed_weights_ == "base":
-        return {"base": deployed, "deployed": deployed}
+    return {
+        "base": deployed if base is None else scores_on(base, tables.test),
+        "deployed": deployed,
+    }
+
+
+def _base_to_compare(estimator: Any, tables: Tables) -> Any:
+    """Return the base model, fitted; None where nothing is tested or it is what was deployed."""
+    if tables.test is None or estimator.deployed_weights_ == "base":
+        return None
     parameters = {n: getattr(estimator, n) for n in OF_THE_BASE if hasattr(estimator, n)}
     base = type(estimator)(**parameters, scoring=estimator.scoring, max_steps=0)
     fit(base, tables)
-    return {"base": scores_on(base, tables.test), "deployed": deployed}
+    return base
 
 
 def scores_on(estimator: Any, test: LabelledTable) -> dict[str, float]:

@@ -30,6 +30,7 @@ from finetune_tabpfn.studies._study_tables import StudyTables
 from finetune_tabpfn.training._stop_reasons import StopReason
 from finetune_tabpfn.utils._files import save_whole
 from finetune_tabpfn.utils._warn import warn
+from finetune_tabpfn.utils._workers import launched
 
 PACKAGES = ("finetune-tabpfn", "tabpfn", "torch", "scikit-learn", "numpy", "pandas")
 PRUNED = "pruned"  # what a callback says that ends a fit which is behind the others
@@ -89,6 +90,11 @@ class _Outcome:
 
 def run_jobs(jobs: Sequence[Job]) -> list[Experiment]:
     """Run experiments on the workers that joblib has been given, and read their records."""
+    if launched()[1] > 1:
+        raise ValueError(
+            "A study gives each worker of joblib an experiment of its own; without torchrun, "
+            "joblib.parallel_config(n_jobs=2) would do."
+        )
     folders = joblib.Parallel()(joblib.delayed(run_job)(job) for job in jobs)
     found = [read_experiment(folder / RESULTS) for folder in folders]
     failed = [one for one in found if one.status == "failed"]

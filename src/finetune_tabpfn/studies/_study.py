@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import joblib
 import pandas as pd
 
 from finetune_tabpfn.studies._experiment import run_jobs
@@ -358,7 +359,8 @@ class Study:
             verbose=self.verbose,
         )
         plan.settings()  # what is wrong with them is said before the data are looked at
-        return replace(plan, insights=insights_of(tables))
+        with joblib.parallel_config("sequential"):  # workers are for the fits
+            return replace(plan, insights=insights_of(tables))
 
     def _search(self, plan: ExperimentPlan, several: Sequence[Settings]) -> list[Experiment]:
         """Run what is not done yet and return all of it, in its order."""

@@ -218,6 +218,13 @@ def _origin(fit: Mapping[str, Any]) -> list[Any]:
     return [fit.get("data"), base.get("sha256"), base.get("adapters")]
 
 
+def same_fit(fit: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is the same in two fits that make the same steps, by its name."""
+    data, *base = _origin(fit)
+    others = {name: value for name, value in fit["parameters"].items() if name not in FREE}
+    return {"data": data, "base_model": base, **others}
+
+
 def _difference(there: Mapping[str, Any], fit: Mapping[str, Any]) -> str | None:
     """Say in what the fit of a folder differs from this one, None if in nothing that matters."""
     (data, *base), (now_data, *now_base) = _origin(there), _origin(fit)

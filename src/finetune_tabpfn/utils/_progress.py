@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import re
 import sys
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,21 +16,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", TqdmWarning)
     from tqdm.auto import tqdm
 
-__all__ = ["is_worker", "messages_beside_bars", "set_total", "tqdm", "worker_name"]
-
-
-def is_worker() -> bool:
-    """Tell whether this process is one of several that share a terminal."""
-    return multiprocessing.current_process().name != "MainProcess"
-
-
-def worker_name() -> str:
-    """Return which of several workers this is, a process or a thread; empty if it is none."""
-    name = multiprocessing.current_process().name
-    if not is_worker():
-        name = threading.current_thread().name
-    number = re.search(r"(\d+)\D*$", name)
-    return f"worker {number[1]}" if number else ""
+__all__ = ["messages_beside_bars", "set_total", "tqdm"]
 
 
 def set_total(bar: Any, total: int) -> None:
