@@ -17,7 +17,7 @@ BUILD = DOCS / "_build"
 
 project = "finetune-tabpfn"
 author = "the authors of finetune-tabpfn"
-copyright = "2026, " + author  # noqa: A001
+copyright = "2026, " + author
 release = version = finetune_tabpfn.__version__
 
 extensions = [
@@ -113,6 +113,9 @@ numpydoc_validation_checks = {
     "YD01",
 }
 
+# what describes its fields as attributes, and a protocol
+numpydoc_validation_exclude = {r"\.Backtest$", r"\.Experiment$", r"\.Prior$", r"\.Tables$"}
+
 # The gallery, from the scripts
 sphinx_gallery_conf = {
     "examples_dirs": str(ROOT / "examples"),
@@ -158,10 +161,10 @@ def _only_our_members(
     app: Any, what: str, name: str, member: Any, skip: bool, options: Any
 ) -> bool | None:
     """Leave out what a class has from scikit-learn or torch, whose documentation has it."""
-    home = getattr(member, "__module__", None)
-    if what == "class" and home is not None and not home.startswith("finetune_tabpfn"):
-        return True
-    return None
+    if what != "class" or isinstance(member, property):
+        return None
+    home = getattr(member, "__module__", None) or getattr(member, "__objclass__", dict).__module__
+    return None if home.startswith("finetune_tabpfn") else True
 
 
 def _bring_notebooks() -> None:

@@ -410,7 +410,12 @@ class Parameters(BaseEstimator):
         return self
 
     def settings(self) -> Settings:
-        """Return what the fine-tuning of a network reads."""
+        """Return what the fine-tuning of a network reads.
+
+        Returns
+        -------
+        Settings
+        """
         return Settings(
             learning_rate=self.learning_rate,
             tuning=self.tuning,

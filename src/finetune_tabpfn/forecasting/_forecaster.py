@@ -378,6 +378,10 @@ def new_forecaster(settings: Mapping[str, Any]) -> FinetunedTabPFNForecaster:
         use: `context_length`, `prediction_length`, `lora_rank`, `lora_alpha`, `lora_dropout` (with
         ``tuning="lora"``), `warmup_steps`, `weight_decay`, ...
 
+    Returns
+    -------
+    FinetunedTabPFNForecaster
+
     Examples
     --------
     >>> from finetune_tabpfn.forecasting import new_forecaster
