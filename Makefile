@@ -6,11 +6,12 @@ READY   = $(VENV)/.ready
 
 OLDEST = $(VENV)/oldest
 AUTOML = $(VENV)/automl
+DOCS   = $(VENV)/docs
 WORKERS ?= 2
 # a process per core with one thread each: the networks of the tests are small
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-all test-fast test-gpu test-oldest test-automl lint clean
+.PHONY: demo test test-all test-fast test-gpu test-oldest test-automl docs docs-links lint clean
 
 demo: $(READY)
 	$(BIN)/finetune-tabpfn demo --out demo-output
@@ -49,6 +50,27 @@ $(AUTOML)/.ready: pyproject.toml constraints-automl.txt
 	    pytest pytest-timeout "autogluon.tabular[lightgbm]" flaml xgboost-cpu tabarena
 	touch $@
 
+# the site, in docs/_build/html: every output on it is made here, by one thread; what has been run is
+# kept until the package or a page's cells change. Warnings are errors, internal links are checked.
+# GALLERY=0 leaves the scripts of examples/ unrun.
+GALLERY ?= 1
+SPHINX = OMP_NUM_THREADS=1 $(DOCS)/bin/python -m sphinx --fail-on-warning --keep-going \
+    -D plot_gallery=$(GALLERY)
+
+docs: $(DOCS)/.ready
+	$(SPHINX) -b html docs docs/_build/html
+
+# every link to another site is asked, so this needs the internet
+docs-links: $(DOCS)/.ready
+	$(SPHINX) -b linkcheck docs docs/_build/links
+
+$(DOCS)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/pip install --quiet --constraint constraints.txt torch
+	$(DOCS)/bin/pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	$(DOCS)/bin/python -m bash_kernel.install --sys-prefix
+	touch $@
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -62,4 +84,5 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) demo-output .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo-output .pytest_cache .mypy_cache .ruff_cache \
+	    docs/_build docs/api docs/auto_examples docs/notebooks docs/sg_execution_times.rst
