@@ -30,7 +30,11 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
+exclude_patterns = [
+    "_build",
+    "**/.ipynb_checkpoints",
+    "auto_examples/**.ipynb",  # the gallery has made pages of them
+]
 nitpicky = False
 
 # Markdown, and what is run in it. Outputs are kept for as long as neither the cells of a page nor
