@@ -11,7 +11,8 @@ WORKERS ?= 2
 # a process per core with one thread each: the networks of the tests are small
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-all test-fast test-gpu test-oldest test-automl docs docs-links lint clean
+.PHONY: demo test test-all test-fast test-gpu test-oldest test-automl gallery notebooks docs docs-links \
+    lint clean
 
 demo: $(READY)
 	$(BIN)/finetune-tabpfn demo --out demo-output
@@ -19,9 +20,16 @@ demo: $(READY)
 test: lint
 	$(PYTEST)
 
-# nothing shortened: twenty kills instead of eight, the examples as they stand
+# nothing shortened: twenty kills instead of eight, all examples and notebooks
 test-all: lint
 	$(PYTEST) --all
+
+# every example and notebook as it stands, of which `make test` runs a few
+gallery: $(READY)
+	$(PYTEST) --all tests/test_examples.py
+
+notebooks: $(READY)
+	$(PYTEST) --all tests/test_examples.py -k notebook
 
 test-fast: $(READY)
 	$(PYTEST) -m "not slow"

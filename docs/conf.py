@@ -61,6 +61,7 @@ nb_execution_timeout = 900  # of a cell; a busy machine is slow
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
+nb_render_markdown_format = "myst"
 nb_output_stderr = "show"
 nb_kernel_rgx_aliases = {"python3.*": "python3"}
 suppress_warnings = ["mystnb.unknown_mime_type"]
@@ -73,7 +74,6 @@ os.environ.update(
         "EXAMPLES": str(ROOT / "examples"),
         "HF_HUB_OFFLINE": "1",
         "HISTFILE": os.devnull,
-        "MPLBACKEND": "agg",
         "PYTHONHASHSEED": "0",
         "TABPFN_DISABLE_TELEMETRY": "1",
         "TABPFN_MODEL_CACHE_DIR": str(BUILD / "tabpfn-cache"),
@@ -125,7 +125,7 @@ sphinx_gallery_conf = {
     "examples_dirs": str(ROOT / "examples"),
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"\.py$",
-    "ignore_pattern": r"__init__\.py",
+    "within_subsection_order": "ExampleTitleSortKey",
     "abort_on_example_error": False,
     "only_warn_on_example_error": False,
     "remove_config_comments": True,

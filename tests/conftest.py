@@ -76,7 +76,7 @@ def pytest_configure():
 
 def pytest_addoption(parser):
     """Add what `make test-all` asks for."""
-    parser.addoption("--all", action="store_true", help="twenty kills, examples as they stand")
+    parser.addoption("--all", action="store_true", help="twenty kills, all examples")
 
 
 @pytest.fixture(scope="session")

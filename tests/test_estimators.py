@@ -350,7 +350,7 @@ def test_ctrl_c_where_nothing_can_be_deployed_raises(moment, monkeypatch):
 
 def test_ctrl_c_while_choosing_deploys_the_best_round_as_it_was_scored(monkeypatch):
     monkeypatch.setattr("finetune_tabpfn.finetuning._selection.Comparison.objection", press_ctrl_c)
-    with pytest.warns(UserWarning, match="interrupted; the model half-way to the best"):
+    with pytest.warns(UserWarning, match="interrupted; the model half-way from the base"):
         model = classifier(**LEARNS, scoring=scorer_that()).fit(*IRIS)
     assert (model.stop_reason_, model.n_steps_) == ("interrupted", 12)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from finetune_tabpfn.finetuning._settings import Checkpoint, LoRA
     from finetune_tabpfn.forecasting._forecaster import FinetunedTabPFNForecaster
     from finetune_tabpfn.loggers._base import Logger
-    from finetune_tabpfn.loggers._plot import plot_history
+    from finetune_tabpfn.loggers._plot import TrainingCurveDisplay
     from finetune_tabpfn.training._callbacks import Callback
 
     __version__: str
@@ -26,12 +26,12 @@ __all__ = [
     "FinetunedTabPFNRegressor",
     "LoRA",
     "Logger",
+    "TrainingCurveDisplay",
     "__version__",
     "estimate_memory",
     "estimate_seconds",
     "fine_tune_base_model",
     "fine_tune_tabpfn",
-    "plot_history",
 ]
 
 _HOMES = {
@@ -46,7 +46,7 @@ _HOMES = {
     "estimate_seconds": "_estimates",
     "fine_tune_base_model": "_multi_table",
     "fine_tune_tabpfn": "_api",
-    "plot_history": "loggers._plot",
+    "TrainingCurveDisplay": "loggers._plot",
 }
 
 

@@ -148,8 +148,8 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
 
     def _record(self, result: FineTuningResult) -> None:
         """Set the fitted attributes and say what the user should know."""
-        rows = [{"fold": fold} | row.flat() for fold, row in result.history]
-        self.history_ = pd.DataFrame(rows, columns=None if rows else ["fold", *HistoryRow.NAMES])
+        rows, names = result.history, ("fold", *HistoryRow.NAMES, "is_deployed")
+        self.history_ = pd.DataFrame(rows, columns=None if rows else names)
         self.base_score_, self.best_score_ = result.base_score, result.score
         self.best_step_, self.n_steps_ = result.best_step, result.n_steps
         self.learning_rate_ = result.learning_rate

@@ -175,7 +175,7 @@ def _write(
     specs = fit.blueprint.specs
     if result.weights is not None:
         specs.model.load_state_dict(result.weights)
-    rows = [row.flat() for _, row in result.history]
+    rows = [row.flat() for its in result.trainings for row in its.history]
     history = pd.DataFrame(rows, columns=None if rows else list(HistoryRow.NAMES))
     origin = _export.describe_start(estimator, fit.base_model) | {
         "tables": [{"rows": c.table.n_rows + c.table.n_held_out} for c in problems],

@@ -18,6 +18,7 @@ from finetune_tabpfn._nested import FLAT_NAMES, NESTED, check_nested, home_of, w
 from finetune_tabpfn._scoring import Scoring
 from finetune_tabpfn.finetuning._settings import Checkpoint, LoRA, Settings, Training
 from finetune_tabpfn.training._callbacks import check_callbacks
+from finetune_tabpfn.utils._documentation import LinksDocumentation
 from finetune_tabpfn.utils._text import nearest, unknown_name
 
 PARAMETERS = """\
@@ -133,7 +134,8 @@ predictor_ : TabPFNClassifier or TabPFNRegressor
     history_ : pandas.DataFrame
         A row per evaluation: fold, evaluation, step, seconds, train_loss, score, learning_rate; of
         the hold-out also log_loss, accuracy and roc_auc, or rmse, mae, r2 and nll (mean negative
-        log density). Evaluation 0 is the untouched base model.
+        log density); at last is_deployed: whether its weights are deployed, alone or averaged.
+        Evaluation 0 is the untouched base model.
     base_score_, best_score_ : float
         Score on the hold-out of the base model and of the deployed weights; of several folds over
         the rows of all, each predicted by the network that has not been trained on it.
@@ -141,7 +143,8 @@ predictor_ : TabPFNClassifier or TabPFNRegressor
         or `validation` is None. With all the context rows that are deployed, where something was
         to be decided and time allowed; the evaluations of a large table have fewer.
     best_step_ : int
-        Step of the best evaluation; 0 when the base model was best. The median over folds.
+        Step of the evaluation whose weights are deployed (`is_deployed` of `history_`); 0 when it
+        is the base model. The median over folds.
     n_steps_ : int
         Optimizer updates that were made, in all folds, without those that tried a learning rate.
     learning_rate_ : float
@@ -284,7 +287,7 @@ def _unknown_argument(called: str, name: str, names: Sequence[str]) -> str:
     return unknown_name(f"{called} is given", name, [other for other in names if other != "self"])
 
 
-class Parameters(BaseEstimator):
+class Parameters(LinksDocumentation, BaseEstimator):
     """Names, defaults and permitted values of the parameters that both estimators have."""
 
     _parameter_constraints: dict[str, list[Any] | str] = {  # noqa: RUF012 - scikit-learn's name and form

@@ -108,7 +108,7 @@ def test_ctrl_c_deploys_the_last_round():
             if state.step == 5:
                 raise KeyboardInterrupt
 
-    with pytest.warns(UserWarning, match="interrupted; the last model is deployed"):
+    with pytest.warns(UserWarning, match="interrupted; the model of the last evaluation is"):
         model = classifier(callbacks=[Interrupts()]).fit(*IRIS)
     assert model.best_step_ == 3
 

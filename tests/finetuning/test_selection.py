@@ -76,7 +76,8 @@ def test_folds_are_averaged_where_the_rows_of_all_speak_for_it():
     result = select(folds)
     assert (result.deployed, result.weights["w"].item()) == ("best", 2.0)
     assert result.score == -0.25
-    assert result.why == "a gain of 1.3 over 100 rows: the best model so far is deployed"
+    what = "the mean of the 2 folds' best models"
+    assert result.why == f"a gain of 1.3 over 100 rows: {what} is deployed"
     assert result.n_steps == 10
 
 

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from matplotlib import pyplot
 from sklearn.datasets import make_classification, make_regression
 from sklearn.model_selection import TimeSeriesSplit
 from tabpfn import TabPFNClassifier
@@ -13,7 +14,7 @@ from finetune_tabpfn import (
     Callback,
     FinetunedTabPFNClassifier,
     FinetunedTabPFNRegressor,
-    plot_history,
+    TrainingCurveDisplay,
 )
 from finetune_tabpfn._planning import plan_fit
 from finetune_tabpfn.data._fit_input import read_input
@@ -113,14 +114,13 @@ def test_all_kinds_of_predictions(regressor):
     np.testing.assert_allclose(full["median"], regressor.predict(TABLE, output_type="median"))
 
 
-def test_the_curve_has_a_line_for_each_fold(classifier):
-    scores, losses, _ = plot_history(classifier)
-    evaluations = [
-        line for line in scores.get_lines() if line.get_label().strip("_") == "evaluation"
-    ]
-    assert len(evaluations) == len(losses.get_lines()) == 3
-    shown = [text.get_text() for text in scores.get_legend().get_texts()]
-    assert shown == ["base model", "evaluation", "best evaluation"]
+def test_the_curve_has_a_line_and_a_base_for_each_fold(classifier):
+    display = TrainingCurveDisplay.from_estimator(classifier)
+    assert len(display.lines_) == len(display.base_lines_) == 3
+    assert len(display.deployed_marks_) == 3
+    shown = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert shown[:4] == ["fold 0", "fold 1", "fold 2", "base model, in each fold"]
+    pyplot.close(display.figure_)
 
 
 def test_a_checkpoint_holds_what_is_deployed(classifier, tmp_path):

@@ -2,10 +2,14 @@
 
 import io
 import json
+import logging
+import re
 import shutil
 import struct
+import subprocess
 import sys
 import time
+import warnings
 from contextlib import nullcontext
 
 import numpy as np
@@ -13,9 +17,12 @@ import pandas as pd
 import pytest
 import torch
 from joblib import parallel_backend
+from matplotlib import pyplot
 from sklearn.datasets import load_diabetes, load_iris
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from tabpfn import TabPFNClassifier
 from torch import nn
 
@@ -25,11 +32,12 @@ from finetune_tabpfn import (
     FinetunedTabPFNClassifier,
     FinetunedTabPFNRegressor,
     Logger,
-    plot_history,
+    TrainingCurveDisplay,
 )
 from finetune_tabpfn.loggers._plot import save_curve
 from finetune_tabpfn.loggers._registry import ProgressBar
 from finetune_tabpfn.training._state import Evaluation, HistoryRow, TrainState
+from finetune_tabpfn.utils._warn import warn
 
 NAME = "finetunedtabpfnclassifier"
 
@@ -41,36 +49,108 @@ def fitted():
     ).fit(*load_iris(return_X_y=True))
 
 
-def test_the_curve_shows_what_happened(fitted):
-    scores, losses, rates = plot_history(fitted)
-    lines = {line.get_label(): line for line in scores.get_lines()}
-    assert list(lines["evaluation"].get_ydata()) == fitted.history_["score"].tolist()
-    assert set(lines["base model"].get_ydata()) == {fitted.base_score_}
-    assert list(lines["best evaluation"].get_xdata()) == [fitted.best_step_]
-    assert "mini: max_steps" in scores.get_title()
-    assert fitted.deployment_reason_ in scores.get_title()
-    assert "neg_log_loss" in scores.get_ylabel()
-    trained = fitted.history_.iloc[1:]
-    assert list(losses.get_lines()[0].get_ydata()) == trained["train_loss"].tolist()
-    assert list(rates.get_lines()[0].get_ydata()) == trained["learning_rate"].tolist()
+@pytest.fixture
+def curve():
+    yield TrainingCurveDisplay.from_estimator
+    pyplot.close("all")
 
 
-def test_the_curve_of_a_run_that_scored_nothing(fitted, tmp_path):
-    class Unscored:
-        history_ = fitted.history_.iloc[:0]
-        base_score_, best_step_, stop_reason_ = float("nan"), 0, "too few rows"
-        scoring_, base_model_ = fitted.scoring_, fitted.base_model_
-        deployment_reason_ = "nothing was trained (too few rows): the base model is deployed"
+def test_the_curve_shows_what_happened(fitted, curve):
+    display = curve(fitted)
+    history = fitted.history_
+    (line,), (base,) = display.lines_, display.base_lines_
+    assert list(line.get_ydata()) == history["score"].tolist()
+    assert set(base.get_ydata()) == {fitted.base_score_}
+    assert set(display.deployed_line_.get_ydata()) == {fitted.best_score_}
+    (star,) = display.deployed_marks_
+    assert list(star.get_xdata()) == [fitted.best_step_]
+    title = " ".join(display.ax_.get_title(loc="left").split())
+    assert f"mini: max_steps {fitted.deployment_reason_}" in title
+    assert "neg_log_loss" in display.ax_.get_ylabel()
+    losses, trained = curve(fitted, metric="train_loss"), history.iloc[1:]
+    assert list(losses.lines_[0].get_ydata()) == trained["train_loss"].tolist()
+    rates = curve(fitted, metric="learning_rate")
+    assert list(rates.lines_[0].get_ydata()) == trained["learning_rate"].tolist()
+    assert not rates.deployed_marks_
 
-    save_curve(Unscored(), tmp_path / "curve.png")
-    assert (tmp_path / "curve.png").stat().st_size > 1000
+
+def test_the_curve_is_a_figure_of_pyplot_or_stands_on_axes_that_are_given(fitted, curve):
+    assert curve(fitted).figure_ is pyplot.gcf()
+    _, ax = pyplot.subplots()
+    display = curve(fitted, ax=ax, line_kw={"color": "red"})
+    assert display.ax_ is ax
+    assert display.lines_[0].get_color() == "red"
+    assert display.plot().ax_ is not ax
 
 
-def test_the_curve_of_the_base_model_alone(tmp_path):
-    model = fit(max_steps=0)
-    assert len(model.history_) == 1
+def test_the_curve_of_an_estimator_inside_another(fitted, curve):
+    pipe = Pipeline([("model", fitted)])
+    search = GridSearchCV(pipe, {})
+    search.best_estimator_ = pipe  # as its fit leaves it
+    assert len(curve(search).lines_) == 1
+
+
+def test_a_curve_of_what_has_none_gets_a_sentence(fitted, curve):
+    with pytest.raises(TypeError, match=r"finetune_tabpfn, .* holds one; not of Logis"):
+        curve(LogisticRegression())
+    with pytest.raises(NotFittedError, match="FinetunedTabPFNClassifier"):
+        curve(FinetunedTabPFNClassifier())
+    with pytest.raises(ValueError, match=r"metric='rmse' .* history_ has train_loss, score, "):
+        curve(fitted, metric="rmse")
+
+
+def test_the_curve_of_a_run_that_scored_nothing(fitted, tmp_path, curve):
+    model = FinetunedTabPFNRegressor(base_model="mini", n_estimators=1, random_state=0)
+    with pytest.warns(UserWarning, match="Nothing to fine-tune on"):
+        model.fit([[1.0], [2.0], [3.0]], [1.0, 1.0, 1.0])
+    assert curve(model).lines_ == []
+    assert "nothing was trained" in pyplot.gca().get_title(loc="left")
     save_curve(model, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").stat().st_size > 1000
+
+
+def test_the_curve_of_the_base_model_alone(tmp_path, curve):
+    model = fit(max_steps=0)
+    assert len(model.history_) == 1
+    assert curve(model).deployed_marks_[0].get_label() == "deployed: the base model"
+    save_curve(model, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").stat().st_size > 1000
+
+
+def test_without_a_hold_out_the_curve_is_that_of_the_train_loss(curve):
+    model = fit(validation=None)
+    display = curve(model)
+    assert "train loss" in display.ax_.get_ylabel()
+    assert list(display.lines_[0].get_xdata()) == [2, 4]
+    assert list(display.deployed_marks_[0].get_xdata()) == [4]
+    assert display.deployed_line_ is None
+
+
+@pytest.mark.parametrize(
+    ("deployed", "n_folds", "min_gain_se"),
+    [("best", 1, 0), ("best", 2, 0), ("interpolated", 1, 1e-9), ("base", 1, 1e9), ("base", 2, 1e9)],
+)
+def test_scores_steps_history_and_messages_agree(deployed, n_folds, min_gain_se, capsys, caplog):
+    caplog.set_level("INFO", "finetune_tabpfn")
+    training = {"min_gain_se": min_gain_se}
+    settings = {"max_steps": 6 * n_folds, "n_folds": n_folds, "random_state": n_folds - 1}
+    model = fit(**settings, training=training, verbose=True)
+    history, said = model.history_, capsys.readouterr().err
+    assert model.deployed_weights_ == deployed
+    chosen = history[history["is_deployed"]]
+    assert sorted(chosen["fold"]) == list(range(n_folds))
+    assert model.best_step_ == int(chosen["step"].median())
+    assert (model.best_step_ == 0) == (deployed == "base")
+    assert (model.best_score_ == model.base_score_) == (deployed == "base")
+    if deployed == "best" and n_folds == 1:
+        assert model.best_score_ == chosen["score"].item()
+    for _, evaluations in history.groupby("fold"):
+        best = evaluations.loc[evaluations["score"].idxmax()]
+        shown = f"score {evaluations['score'].iloc[-1]:.4g}, best {best['score']:.4g}"
+        assert f"{shown} at {best['step']:.0f}]" in said
+    last = [line for line in said.replace("\r", "\n").split("\n") if line.strip()][-1]
+    assert last == f"fine-tuning: {model.deployment_reason_}"
+    assert model.deployment_reason_ in caplog.messages
 
 
 def test_the_progress_bar():
@@ -84,10 +164,13 @@ def test_the_progress_bar():
     for state.step in range(1, 11):
         state.losses = [0.25]
         bar.after_step(state)
+    bar._bar.refresh()
     state.stop_reason = "early_stopping"
     bar.on_train_end(state)
     shown = out.getvalue()
-    assert "10/20" in shown
+    assert "10/10 steps" in shown
+    assert "10/20 steps" in shown
+    assert shown.count("\n") == 1
     assert "loss 0.25, score -0.5, best -0.5 at 0" in shown
     assert "early_stopping" in shown
 
@@ -98,6 +181,74 @@ def test_every_fold_has_a_bar_of_its_own():
     bar.on_fit_begin({"parameters": {"max_steps": 10, "time_limit": None}, "folds": 4})
     bar.on_train_begin(TrainState(nn.Linear(1, 1), fold=1))
     assert "fine-tuning, fold 2 of 4: 0/3 steps" in out.getvalue()
+
+
+def test_the_bar_counts_to_what_the_time_allows():
+    seconds, out = [0.0], io.StringIO()
+    bar = ProgressBar(total=500, file=out, clock=lambda: seconds[0])
+    state = TrainState(nn.Linear(1, 1))
+    bar.on_train_begin(state)
+    for state.step in range(1, 11):
+        seconds[0] += 2.0  # a step, and its part of the evaluations
+        state.seconds_left = 60 - seconds[0]
+        state.losses = [0.25]
+        bar.after_step(state)
+    bar._bar.refresh()
+    last = out.getvalue().rpartition("\r")[2]
+    assert "10/30 steps" in last
+    assert "at most 00:40 left" in last
+
+
+def test_log_lines_and_warnings_stand_beside_the_bar(capsys):
+    bar, log = ProgressBar(total=3), logging.getLogger("finetune_tabpfn")
+    console = logging.StreamHandler(sys.stderr)
+    console.setLevel("WARNING")
+    log.addHandler(console)
+    try:
+        bar.on_train_begin(TrainState(nn.Linear(1, 1)))
+        log.warning("a message")
+        log.info("of a level that is not shown")
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            # as Python does; pytest records them
+            warnings.showwarning = lambda text, kind, *_: sys.stderr.write(f"Warning: {text}\n")
+            warn("a warning")
+        bar.on_fit_error(KeyboardInterrupt())
+        log.warning("afterwards")
+    finally:
+        log.removeHandler(console)
+    assert console.stream is sys.stderr
+    shown = capsys.readouterr().err
+    lines = [line.rpartition("\r")[2] for line in shown.split("\n")]
+    assert "a message" in lines
+    assert "afterwards" in lines
+    assert "Warning: a warning" in lines
+    assert "not shown" not in shown
+
+
+@pytest.mark.slow  # two processes import torch
+def test_a_worker_writes_a_line_for_each_training_that_names_it(tmp_path):
+    program = tmp_path / "workers.py"
+    program.write_text(
+        "from joblib import Parallel, delayed\n"
+        "from torch import nn\n"
+        "from finetune_tabpfn.loggers._registry import ProgressBar\n"
+        "from finetune_tabpfn.training._state import TrainState\n"
+        "def train():\n"
+        "    bar, state = ProgressBar(total=3), TrainState(nn.Linear(1, 1))\n"
+        "    bar.on_train_begin(state)\n"
+        "    for state.step in (1, 2, 3):\n"
+        "        bar.after_step(state)\n"
+        "    state.stop_reason = 'max_steps'\n"
+        "    bar.on_train_end(state)\n"
+        "if __name__ == '__main__':\n"
+        "    Parallel(n_jobs=2)([delayed(train)()])\n"
+    )
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"fine-tuning, worker \d+ \(max_steps\): 3/3 steps .*\n", done.stderr), (
+        done.stderr
+    )
 
 
 def test_history_is_a_frame_of_numbers(fitted):

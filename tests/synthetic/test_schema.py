@@ -105,8 +105,9 @@ def test_seed_and_schema_make_the_same_table(by_hand):
 
 def test_a_schema_survives_yaml_and_dict(by_hand, real, tmp_path):
     for schema in (Schema.from_yaml(by_hand), schema_of(real, "price"), schema_of(real, "label")):
-        schema.to_yaml(tmp_path / "again.yaml")
+        text = schema.to_yaml(tmp_path / "again.yaml")
         assert Schema.from_yaml(tmp_path / "again.yaml") == schema
+        assert (tmp_path / "again.yaml").read_text(encoding="utf-8") == text == schema.to_yaml()
         assert Schema.from_dict(schema.to_dict()) == schema
 
 

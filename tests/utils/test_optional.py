@@ -13,8 +13,8 @@ from sklearn.datasets import load_iris
 
 from finetune_tabpfn import (
     FinetunedTabPFNClassifier,
+    TrainingCurveDisplay,
     fine_tune_tabpfn,
-    plot_history,
 )
 from finetune_tabpfn.cli import _completion, main
 from finetune_tabpfn.data._io import read_table, write_table
@@ -32,13 +32,13 @@ def fit(**parameters):
     return FinetunedTabPFNClassifier(**{**common, **parameters}).fit(X, Y)
 
 
-class Fitted:
-    history_ = pd.DataFrame({"score": [], "fold": []})
-
-
 # by the library: what needs it, as a function of a folder, and how the sentence begins
 NEEDS = {
-    "a curve": ("matplotlib", lambda _: plot_history(Fitted()), "A training curve"),
+    "a curve": (
+        "matplotlib",
+        lambda _: TrainingCurveDisplay.from_estimator(FinetunedTabPFNClassifier()),
+        "A training curve",
+    ),
     "the plot logger": ("matplotlib", lambda p: fit(loggers="plot", log_dir=p), "loggers='plot'"),
     "a figure": (
         "matplotlib",

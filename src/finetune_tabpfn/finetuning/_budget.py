@@ -137,6 +137,7 @@ class TimeBudget(Callback):
     def before_step(self, state: TrainState) -> str | None:
         """Stop when a step, the validation after it and the choice would take too long."""
         self._keep_to_share(state)
+        state.seconds_left = self._seconds_left()
         step = self._next(state.step_seconds, self.costs.step)
         if not state.step_seconds and self.timer.is_early:
             return self._unless_time_for(step)
@@ -173,6 +174,12 @@ class TimeBudget(Callback):
         left = self.timer.limit - self.timer.elapsed - self.costs.finish
         timer = Timer(max(0.0, share * left), self.timer.clock)
         return TimeBudget(timer, replace(self.costs, finish=0.0))
+
+    def _seconds_left(self) -> float:
+        """Return the seconds for training that are left; of several trainings, for this one."""
+        left = self.timer.share(self.parts, self.costs.finish).remaining
+        kept = self.costs.finish + self.reserve() + self.kept
+        return math.inf if left is None else max(0.0, left - kept)
 
     def _unless_time_for(self, seconds: float) -> str | None:
         return None if self.time_for(seconds) else StopReason.TIME_LIMIT

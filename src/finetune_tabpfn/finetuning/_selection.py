@@ -35,9 +35,15 @@ HALF = 0.5  # of the way from the base to the best evaluation
 DeployedName = Literal["base", "best", "interpolated", "last"]
 DEPLOYED_WORDS = {
     "base": "the base model",
-    "best": "the best model so far",
-    "interpolated": "the model half-way to the best so far",
-    "last": "the last model",
+    "best": "the model of the best evaluation",
+    "interpolated": "the model half-way from the base to the best evaluation",
+    "last": "the model of the last evaluation",
+}
+AVERAGED_WORDS = {  # of several folds
+    "base": "the base model",
+    "best": "the mean of the {n} folds' best models",
+    "interpolated": "the model half-way from the base to the mean of the {n} folds' best",
+    "last": "the mean of the {n} folds' last models",
 }
 
 
@@ -135,6 +141,8 @@ class FineTuningResult:
     adapter : Adapter, optional
         What LoRA added to the base model to get those weights.
     trainings : sequence of Trained
+    folds : sequence of int
+        Which of the trainings made those weights; with the base deployed, whichever began.
     is_apart : bool
         Whether the folds' weights lie so far apart that their mean predicts worse than each.
     reason : str
@@ -147,13 +155,18 @@ class FineTuningResult:
     score: float
     adapter: Adapter | None
     trainings: Sequence[Trained]
+    folds: Sequence[int] = ()
     is_apart: bool = False
     reason: str = ""
 
     @property
-    def history(self) -> list[tuple[int, HistoryRow]]:
-        """Rows of all trainings, each with the number of its fold."""
-        return [(fold, row) for fold, its in enumerate(self.trainings) for row in its.history]
+    def history(self) -> list[dict[str, float | bool]]:
+        """Rows of all trainings, each with its fold and whether its weights are deployed."""
+        return [
+            {"fold": fold, **row.flat(), "is_deployed": row.step == self._deployed_step(fold)}
+            for fold, its in enumerate(self.trainings)
+            for row in its.history
+        ]
 
     @property
     def n_steps(self) -> int:
@@ -162,13 +175,19 @@ class FineTuningResult:
 
     @property
     def best_step(self) -> int:
-        """Step of the best evaluation, the median over the folds that were trained on."""
-        return int(np.median([its.best_step for its in self._begun]))
+        """Step whose weights are deployed, the median over the folds that made them."""
+        return int(np.median([self._deployed_step(fold) for fold in self.folds] or [0]))
 
     @property
     def learning_rate(self) -> float:
         """Return the optimizer's at its peak, the median over the folds that were trained on."""
         return float(np.median([its.learning_rate for its in self._begun]))
+
+    def _deployed_step(self, fold: int) -> int | None:
+        """Return the step of a fold's training whose weights are deployed; None: of no one."""
+        if fold not in self.folds:
+            return None
+        return 0 if self.deployed == "base" else self.trainings[fold].best_step
 
     @property
     def _begun(self) -> Sequence[Trained]:
@@ -188,7 +207,9 @@ class FineTuningResult:
     @property
     def why(self) -> str:
         """What is deployed and why, in a sentence."""
-        return f"{self.reason}: {DEPLOYED_WORDS[self.deployed]} is deployed"
+        words = DEPLOYED_WORDS if len(self.folds) == 1 else AVERAGED_WORDS
+        what = words[self.deployed].format(n=len(self.folds))
+        return f"{self.reason}: {what} is deployed"
 
     @property
     def warnings(self) -> list[str]:
@@ -287,6 +308,8 @@ def _select(trainings: Sequence[Trained]) -> FineTuningResult:
             objection = None if found.score > base.score else NOTHING_BETTER
         else:
             objection = comparison.objection(found, base)
+            if objection == NOTHING_BETTER:  # though an evaluation did: this is scored otherwise
+                objection = _worse_than_scored(name, base, found, comparison)
     weights = mean_weights([its.weights for its in there if its.weights is not None])
     judge = there[-1].holds if len(there) > 1 else None
     is_apart = objection is None and judge is not None and not judge(weights)
@@ -302,6 +325,7 @@ def _select(trainings: Sequence[Trained]) -> FineTuningResult:
         score=math.nan if score is None else score.score,
         adapter=mean_adapter(adapters) if adapters else None,
         trainings=trainings,
+        folds=[fold for fold, its in enumerate(trainings) if any(its is one for one in there)],
         is_apart=is_apart,
         reason=objection or _grounds(base, found, comparison),
     )
@@ -314,6 +338,17 @@ def _grounds(
     if base is None or found is None or comparison is None:
         return "nothing was held out"
     return f"a gain of {found.score - base.score:.2g} over {comparison.n_rows} rows"
+
+
+def _worse_than_scored(
+    name: DeployedName, base: Evaluation, found: Evaluation, comparison: Comparison
+) -> str:
+    """Return why what its evaluation had scored above the base is not deployed."""
+    half_way = name == "interpolated"
+    how = "half-way from the base to the best" if half_way else "with all context rows"
+    below = base.score - found.score
+    gap = f"{below:.2g} below" if below else "no better than"
+    return f"{how}, the score over {comparison.n_rows} rows is {gap} the base model's"
 
 
 def _gain(training: Trained) -> float:

@@ -16,6 +16,7 @@ from finetune_tabpfn.forecasting._calendar import calendar_features, cycles_of, 
 from finetune_tabpfn.forecasting._grid import Positions
 from finetune_tabpfn.forecasting._rows import Floats, History, Layout, Places, refuse_unknown
 from finetune_tabpfn.forecasting._seasons import find_seasons, natural_seasons
+from finetune_tabpfn.utils._documentation import LinksDocumentation
 
 AUTO = StrOptions({"auto"})
 TIME_INDEX = "time_index"  # of the features: the place on the grid
@@ -24,7 +25,7 @@ MOST_SEASONS_BACK, LONGEST_LAG = 2, 0.7  # the latter of the places
 SHORTEST, LONGEST = 3, 30  # of the short window
 
 
-class TimeSeriesFeatures(TransformerMixin, BaseEstimator):
+class TimeSeriesFeatures(LinksDocumentation, TransformerMixin, BaseEstimator):
     """Features of the rows of time series: calendar, seasons, lags and rolling statistics.
 
     A row is a stamp of a series. Its features are what is known of it some periods before, its

@@ -1,4 +1,4 @@
-"""Figures of forecasts, drawn off pyplot: no window, nothing to close."""
+"""Figures of forecasts."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import pandas as pd
 from finetune_tabpfn.utils._optional import require
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SHOWN_BEFORE = 6  # horizons of history
+FIGURE_SIZE = (9, 4)  # inches
 
 
 def plot_forecast(
@@ -21,6 +23,7 @@ def plot_forecast(
     actual: pd.Series | None = None,
     *,
     title: str = "",
+    ax: Axes | None = None,
 ) -> Figure:
     """Draw the end of a series, the forecast and its interval.
 
@@ -34,17 +37,15 @@ def plot_forecast(
     actual : Series, optional
         What came.
     title : str
+    ax : matplotlib.axes.Axes, optional
+        None: of a new figure of pyplot's, which a notebook shows.
 
     Returns
     -------
     matplotlib.figure.Figure
         ``figure.savefig("forecast.png")`` writes it.
     """
-    require("matplotlib", "A plot of a forecast")
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    axes = figure.subplots()
+    axes: Any = _new_axes() if ax is None else ax
     shown = past.sort_index().iloc[-max(SHOWN_BEFORE * len(forecast), 24) :]
     axes.plot(shown.index, shown.to_numpy(), color="0.35", lw=1.2, label="before")
     draw_interval(axes, forecast)
@@ -52,7 +53,15 @@ def plot_forecast(
         axes.plot(actual.index, actual.to_numpy(), color="0.1", lw=1.2, ls=":", label="came")
     axes.set_title(title)
     axes.legend(frameon=False)
+    figure: Figure = axes.figure
     return figure
+
+
+def _new_axes() -> Axes:
+    """Return axes on a figure of pyplot's."""
+    pyplot = require("matplotlib", "A plot of a forecast", "matplotlib.pyplot")
+    _, ax = pyplot.subplots(figsize=FIGURE_SIZE, layout="constrained")
+    return ax
 
 
 def draw_interval(axes: Any, forecast: pd.DataFrame, color: str = "tab:blue") -> None:

@@ -14,9 +14,10 @@ from finetune_tabpfn.forecasting._features import looked_up, seasonal_lag
 from finetune_tabpfn.forecasting._forecaster import QUANTILES
 from finetune_tabpfn.forecasting._rows import History, Layout, Places
 from finetune_tabpfn.forecasting._seasons import find_seasons
+from finetune_tabpfn.utils._documentation import LinksDocumentation
 
 
-class SeasonalNaive(BaseEstimator):
+class SeasonalNaive(LinksDocumentation, BaseEstimator):
     """Forecasts what was one season before, with the quantiles of the errors that this made.
 
     Parameters

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import logging
 import math
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,9 +19,16 @@ from finetune_tabpfn.loggers._base import Csv, JsonLines, Logger
 from finetune_tabpfn.loggers._plot import Curve
 from finetune_tabpfn.loggers._trackers import MLflow, TensorBoard, WandB
 from finetune_tabpfn.training._callbacks import HOOKS
+from finetune_tabpfn.training._loop import logger
 from finetune_tabpfn.training._state import TrainState
 from finetune_tabpfn.utils._files import make_first_free
-from finetune_tabpfn.utils._progress import tqdm
+from finetune_tabpfn.utils._progress import (
+    is_worker,
+    messages_beside_bars,
+    set_total,
+    tqdm,
+    worker_name,
+)
 from finetune_tabpfn.utils._warn import warn
 
 GROUP = "finetune_tabpfn.loggers"  # entry points: a name, and a callable that is given the folder
@@ -30,6 +40,7 @@ FILES: dict[str, tuple[Callable[[Path], Logger], str]] = {
     "tensorboard": (TensorBoard, "tensorboard"),
 }
 SERVICES: dict[str, Callable[[Path | None], Logger]] = {"wandb": WandB, "mlflow": MLflow}
+PACE_STEPS = 3  # by which the steps are reckoned that there is time for
 OWN = ("progress", *FILES, *SERVICES)
 
 
@@ -109,8 +120,8 @@ class Loggers:
 
     def begin(self, run: Mapping[str, Any]) -> None:
         """Say what is fitted."""
-        for logger in self.loggers:
-            logger.on_fit_begin(run)
+        for one in self.loggers:
+            one.on_fit_begin(run)
 
     def callbacks(self, attributes: object) -> list[SafeLogger]:
         """Return the callbacks of the training loop."""
@@ -122,14 +133,14 @@ class Loggers:
         try:
             yield
         except BaseException as error:
-            for logger in self.loggers:
-                logger.on_fit_error(error)
+            for one in self.loggers:
+                one.on_fit_error(error)
             raise
 
     def end(self, estimator: Any) -> None:
         """Say that the estimator is fitted."""
-        for logger in self.loggers:
-            logger.on_fit_end(estimator)
+        for one in self.loggers:
+            one.on_fit_end(estimator)
 
 
 def _writes_files(logger: str | object) -> bool:
@@ -163,7 +174,10 @@ def _open(name: str | object, folder: Path | None) -> object:
 
 
 class ProgressBar(Logger):
-    """One live line: steps, evaluation, train loss, score, best score, time left.
+    """One live line for each training: steps, evaluation, train loss, score, best score, time left.
+
+    And a last line that says what is deployed and why. Of workers that share a terminal each writes
+    a line when a training is over, none that moves.
 
     Parameters
     ----------
@@ -182,31 +196,34 @@ class ProgressBar(Logger):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.total, self.file, self.clock = total, file, clock
-        self.deadline = math.inf
         self.n_folds = 1
+        self.began, self.first_step = 0.0, 0
         self._bar: Any = None
+        self._aside = ExitStack()  # log lines, while there is a bar
 
     def on_fit_begin(self, run: Mapping[str, Any]) -> None:
-        """Note how many steps and how much time the fit may take."""
-        parameters = run["parameters"]
+        """Note how many steps the fit may make."""
         self.n_folds = run.get("folds", 1)
-        self.total = math.ceil(parameters["max_steps"] / self.n_folds)  # a bar for each fold
-        self.deadline = self.clock() + (parameters["time_limit"] or math.inf)
+        # a bar for each fold
+        self.total = math.ceil(run["parameters"]["max_steps"] / self.n_folds)
 
     def on_train_begin(self, state: TrainState) -> None:
         """Show the bar."""
+        self.began, self.first_step = self.clock(), state.step
         self._bar = tqdm(
             total=self.total,
             initial=state.step,
             desc=self._named(state),
             unit="step",
-            file=self.file or sys.stderr,
+            file=io.StringIO() if is_worker() else self.file or sys.stderr,
             dynamic_ncols=True,
             mininterval=0.5,
-            bar_format=f"{{desc}}: {{n_fmt}}/{self.total} steps [{{elapsed}}{{postfix}}]"
-            if self.total
+            bar_format="{desc}: {n_fmt}/{total_fmt} steps [{elapsed}{postfix}]"
+            if self.total is not None
             else None,
         )
+        if threading.current_thread() is threading.main_thread():
+            self._aside.enter_context(messages_beside_bars(logging.root, logger))
 
     def after_step(self, state: TrainState) -> None:
         """Move the bar on."""
@@ -219,30 +236,62 @@ class ProgressBar(Logger):
 
     def on_train_end(self, state: TrainState) -> None:
         """Say what ended the run and leave the line."""
-        if self._bar is not None:
-            self._bar.set_description_str(f"{self._named(state)} ({state.stop_reason})")
-            if self.total:
-                self._bar.total = self._bar.n  # an early stop is no failure, as notebooks show it
-            self._bar.close()
+        if self._bar is None:
+            return
+        self._bar.set_description_str(f"{self._named(state)} ({state.stop_reason})", refresh=False)
+        if self.total is not None:
+            set_total(self._bar, self._bar.n)  # an early stop is no failure, as notebooks show it
+        self._show(state, left="")
+        self._close()
+
+    def on_fit_end(self, estimator: Any) -> None:
+        """Say what is deployed, and why."""
+        self._say(f"{', '.join(self._whose())}: {estimator.deployment_reason_}")
+
+    def on_fit_error(self, error: BaseException) -> None:
+        """Leave the line, if the training could not."""
+        self._close()
+
+    def _close(self) -> None:
+        self._aside.close()
+        if self._bar is None:
+            return
+        if is_worker():
+            self._say(str(self._bar))
+        self._bar.close()
+        self._bar = None
+
+    def _say(self, line: str) -> None:
+        tqdm.write(line, file=self.file or sys.stderr)
+
+    def _whose(self) -> list[str]:
+        return ["fine-tuning", *filter(None, [worker_name()])]
 
     def _named(self, state: TrainState) -> str:
-        if self.n_folds == 1:
-            return "fine-tuning"
-        return f"fine-tuning, fold {state.fold + 1} of {self.n_folds}"
+        fold = [] if self.n_folds == 1 else [f"fold {state.fold + 1} of {self.n_folds}"]
+        return ", ".join([*self._whose(), *fold])
 
-    def _show(self, state: TrainState) -> None:
+    def _show(self, state: TrainState, left: str | None = None) -> None:
+        """Show how far the training is, and how far it may still go."""
+        steps, seconds = self._left(state)
+        if self.total is not None and left is None:
+            set_total(self._bar, state.step + steps)
+        if left is None:
+            left = f"at most {tqdm.format_interval(seconds)} left" if seconds < math.inf else "-"
         score = f"{state.history[-1].score:.4g}" if state.history else "-"
-        scores = f", score {score}, best {state.best_score:.4g} at {state.best_step}"
-        self._bar.set_postfix_str(
-            f"{self._left(state)}, evaluation {len(state.history)}, loss {state.train_loss:.4g}"
-            + ("" if state.history and score == "nan" else scores),
-            refresh=False,
-        )
+        scores = f"score {score}, best {state.best_score:.4g} at {state.best_step}"
+        evaluation = f"evaluation {max(0, len(state.history) - 1)}"
+        shown = [left, evaluation, f"loss {state.train_loss:.4g}"]
+        shown += [] if state.history and score == "nan" else [scores]
+        self._bar.set_postfix_str(", ".join(filter(None, shown)), refresh=False)
 
-    def _left(self, state: TrainState) -> str:
-        """Return how long the training can still take, by its last steps and the time limit."""
-        recent = state.step_seconds[-20:]
-        left = self.deadline - self.clock()
-        if recent and self.total is not None:
-            left = min(left, (self.total - state.step) * sum(recent) / len(recent))
-        return f"at most {tqdm.format_interval(max(0, left))} left" if left < math.inf else "-"
+    def _left(self, state: TrainState) -> tuple[int, float]:
+        """Return the steps and seconds that the training may still take, by its pace until now."""
+        steps = 0 if self.total is None else max(0, self.total - state.step)
+        made = state.step - self.first_step
+        if made < PACE_STEPS or self.total is None:
+            return steps, state.seconds_left
+        pace = (self.clock() - self.began) / made
+        if steps * pace > state.seconds_left:
+            steps = int(state.seconds_left // pace)
+        return steps, steps * pace

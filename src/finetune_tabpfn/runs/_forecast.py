@@ -12,7 +12,7 @@ import pandas as pd
 
 from finetune_tabpfn.data._io import read_table
 from finetune_tabpfn.forecasting._backtest import Backtest, backtest
-from finetune_tabpfn.forecasting._figures import plot_forecast
+from finetune_tabpfn.forecasting._figures import FIGURE_SIZE, plot_forecast
 from finetune_tabpfn.forecasting._forecaster import (
     NOT_OF_FORECASTS,
     OWN_PARAMETERS,
@@ -27,6 +27,7 @@ from finetune_tabpfn.models._export import describe
 from finetune_tabpfn.runs._config import RunConfig
 from finetune_tabpfn.runs._folders import METRICS, link_best, new_folder
 from finetune_tabpfn.utils._files import save_whole
+from finetune_tabpfn.utils._optional import require
 from finetune_tabpfn.utils._text import to_json
 
 NOT_IN_DATA = ("test_path", "validation_path", "group", "weight")
@@ -206,7 +207,9 @@ def plot_first(forecaster: FinetunedTabPFNForecaster, forecast: pd.DataFrame) ->
     known = np.flatnonzero(np.isfinite(values))
     past = pd.Series(forecaster.transform_.undo(values[known]), history.grid.stamps(known))
     name = "" if layout.id_column is None else f", {history.series[0]}"
-    return plot_forecast(past, own, title=f"{forecaster.target_}{name}")
+    figures = require("matplotlib", "A plot of a forecast", "matplotlib.figure")
+    figure = figures.Figure(figsize=FIGURE_SIZE, layout="constrained")  # pyplot would keep it open
+    return plot_forecast(past, own, ax=figure.subplots(), title=f"{forecaster.target_}{name}")
 
 
 def report(

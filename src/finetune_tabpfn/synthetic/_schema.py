@@ -300,18 +300,24 @@ class Schema:
             tuple((left, right, value) for left, right, value in pairs),
         )
 
-    def to_yaml(self, path: str | Path) -> None:
-        """Write the schema to a file.
+    def to_yaml(self, path: str | Path | None = None) -> str:
+        """Return the schema as YAML, and write it to a file if one is given.
 
         Parameters
         ----------
-        path : str or pathlib.Path
+        path : str or pathlib.Path, optional
+
+        Returns
+        -------
+        str
         """
-        yaml = require("yaml", str(path))
-        text = yaml.safe_dump(
+        yaml = require("yaml", "a schema as YAML" if path is None else str(path))
+        text: str = yaml.safe_dump(
             self.to_dict(), sort_keys=False, default_flow_style=None, allow_unicode=True, width=100
         )
-        Path(path).write_text(text, encoding="utf-8")
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Schema:

@@ -55,6 +55,7 @@ class TrainState:
     fold: int = 0  # of several trainings of one fit
     step: int = 0
     step_rows: float = math.nan  # that a step sends through the model, if the batches tell
+    seconds_left: float = math.inf  # for more steps and evaluations, as the time budget says
     learning_rate: float = 0.0
     history: list[HistoryRow] = field(default_factory=list)
     base_weights: Weights = field(default_factory=dict)
