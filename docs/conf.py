@@ -180,8 +180,17 @@ def _bring_notebooks() -> None:
         shutil.copytree(source, target, ignore=shutil.ignore_patterns(".*"))
 
 
+def _forget_old_pages() -> None:
+    """Remove generated pages of names that are not public any more."""
+    public = (DOCS / "api.md").read_text(encoding="utf-8").split()
+    for page in (DOCS / "api" / "generated").glob("*.rst"):
+        if page.stem.rpartition(".")[2] not in public:
+            page.unlink()
+
+
 def setup(app: Any) -> None:
     """Connect what is done beside Sphinx's own."""
     app.add_config_value("finetune_tabpfn_files", PACKAGE, "env")  # read all again when they change
     _bring_notebooks()
+    _forget_old_pages()
     app.connect("autodoc-skip-member", _only_our_members)

@@ -112,7 +112,7 @@ class SearchSpace(dict[str, Any]):
         Parameters
         ----------
         prefix : str
-            Of the estimator's step in a pipeline, such as "model__".
+            Of the estimator's step in a pipeline, such as ``"model__"``.
 
         Returns
         -------
