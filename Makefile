@@ -60,10 +60,10 @@ $(AUTOML)/.ready: pyproject.toml constraints-automl.txt
 
 # the site, in docs/_build/html: every output on it is made here, by one thread; what has been run is
 # kept until the package or a page's cells change. Warnings are errors, internal links are checked.
-# GALLERY=0 leaves the scripts of examples/ unrun.
+# GALLERY=0 leaves the scripts and notebooks of examples/ unrun.
 GALLERY ?= 1
-SPHINX = OMP_NUM_THREADS=1 $(DOCS)/bin/python -m sphinx --fail-on-warning --keep-going \
-    -D plot_gallery=$(GALLERY)
+SPHINX = GALLERY=$(GALLERY) OMP_NUM_THREADS=1 \
+    $(DOCS)/bin/python -m sphinx --fail-on-warning --keep-going
 
 docs: $(DOCS)/.ready
 	$(SPHINX) -b html docs docs/_build/html

@@ -14,6 +14,7 @@ import finetune_tabpfn
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 BUILD = DOCS / "_build"
+WITH_GALLERY = os.environ.get("GALLERY", "1") != "0"  # whether scripts and notebooks are run
 
 project = "finetune-tabpfn"
 author = "the authors of finetune-tabpfn"
@@ -57,6 +58,7 @@ myst_heading_anchors = 4
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(BUILD / "executed" / PACKAGE)
 nb_execution_in_temp = True
+nb_execution_excludepatterns = [] if WITH_GALLERY else ["notebooks/*.ipynb"]
 nb_execution_timeout = 900  # of a cell; a busy machine is slow
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
@@ -124,6 +126,7 @@ numpydoc_validation_exclude = {r"\.Backtest$", r"\.Experiment$", r"\.Prior$", r"
 sphinx_gallery_conf = {
     "examples_dirs": str(ROOT / "examples"),
     "gallery_dirs": "auto_examples",
+    "plot_gallery": WITH_GALLERY,
     "filename_pattern": r"\.py$",
     "within_subsection_order": "ExampleTitleSortKey",
     "abort_on_example_error": False,
