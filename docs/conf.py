@@ -37,6 +37,8 @@ exclude_patterns = [
     "auto_examples/**.ipynb",  # the gallery has made pages of them
 ]
 nitpicky = False
+default_role = "literal"  # `name` in a docstring, as scikit-learn has it
+toc_object_entries_show_parents = "hide"
 
 # Markdown, and what is run in it. Outputs are kept for as long as neither the cells of a page nor
 # the package has changed.
