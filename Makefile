@@ -8,12 +8,13 @@ OLDEST = $(VENV)/oldest
 AUTOML = $(VENV)/automl
 BENCHMARKS = $(VENV)/benchmarks
 CLUSTER = $(VENV)/cluster
+DOCS   = $(VENV)/docs
 WORKERS ?= 2
 # a process per core with one thread each: the networks of the tests are small
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-all test-fast test-gpu test-oldest test-automl test-cluster test-versions test-extras \
-    release-check benchmark-forecast gallery notebooks lint clean
+.PHONY: demo test test-all test-fast test-gpu test-oldest test-automl test-cluster test-versions \
+    test-extras release-check benchmark-forecast gallery notebooks docs docs-links lint clean
 
 demo: $(READY)
 	$(BIN)/finetune-tabpfn demo --out demo-output
@@ -96,6 +97,27 @@ $(CLUSTER)/.ready: pyproject.toml constraints.txt constraints-cluster.txt
 	    pytest pytest-timeout distributed ray
 	touch $@
 
+# the site, in docs/_build/html: every output on it is made here, by one thread; what has been run is
+# kept until the package or a page's cells change. Warnings are errors, internal links are checked.
+# GALLERY=0 leaves the scripts and notebooks of examples/ unrun.
+GALLERY ?= 1
+SPHINX = GALLERY=$(GALLERY) OMP_NUM_THREADS=1 \
+    $(DOCS)/bin/python -m sphinx --fail-on-warning --keep-going
+
+docs: $(DOCS)/.ready
+	$(SPHINX) -b html docs docs/_build/html
+
+# every link to another site is asked, so this needs the internet
+docs-links: $(DOCS)/.ready
+	$(SPHINX) -b linkcheck docs docs/_build/links
+
+$(DOCS)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/pip install --quiet --constraint constraints.txt torch
+	$(DOCS)/bin/pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	$(DOCS)/bin/python -m bash_kernel.install --sys-prefix
+	touch $@
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -109,4 +131,5 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) demo-output .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo-output .pytest_cache .mypy_cache .ruff_cache \
+	    docs/_build docs/api docs/auto_examples docs/notebooks docs/sg_execution_times.rst

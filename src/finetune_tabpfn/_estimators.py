@@ -201,6 +201,16 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         """Write the fine-tuned network as a checkpoint that plain TabPFN takes as ``model_path``.
 
         See :func:`finetune_tabpfn.models._export.save_model`; `base_model=path` continues from it.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+            Ends in .safetensors or .ckpt; keep the version, such as "v3", in the name.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
         """
         return _export.save_model(self, path)
 

@@ -415,7 +415,12 @@ class Parameters(LinksDocumentation, BaseEstimator):
         return self
 
     def settings(self) -> Settings:
-        """Return what the fine-tuning of a network reads."""
+        """Return what the fine-tuning of a network reads.
+
+        Returns
+        -------
+        Settings
+        """
         return Settings(
             learning_rate=self.learning_rate,
             tuning=self.tuning,

@@ -77,16 +77,48 @@ class TimeSplit:
             raise ValueError(f"gap={self.gap!r} must not be negative.")
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
-        """Return how many splits there are."""
+        """Return how many splits there are.
+
+        Parameters
+        ----------
+        X, y, groups : object, optional
+            Not looked at.
+
+        Returns
+        -------
+        int
+        """
         return int(self.n_splits)
 
     def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[Indices, Indices]]:
-        """Yield row numbers to train on and to test on, the earliest test first."""
+        """Yield row numbers to train on and to test on, the earliest test first.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+        y : array-like of shape (n_rows,), optional
+            Not looked at.
+        groups : array-like of shape (n_rows,), optional
+            Rows of a group are never on both sides.
+
+        Yields
+        ------
+        train : ndarray of int
+        test : ndarray of int
+        """
         codes = None if groups is None else pd.factorize(np.asarray(groups).ravel())[0]
         yield from self.split_moments(self.order(X), codes)
 
     def order(self, X: Any) -> TimeOrder:
         """Return when rows are from.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_rows, n_features)
+
+        Returns
+        -------
+        TimeOrder
 
         Raises
         ------
@@ -117,6 +149,19 @@ class TimeSplit:
         self, time: TimeOrder, groups: Indices | None, usual_share: float = DEFAULT_SHARE
     ) -> Iterator[tuple[Indices, Indices]]:
         """Yield row numbers to train on and to test on.
+
+        Parameters
+        ----------
+        time : TimeOrder
+            Of the rows, from `order`.
+        groups : ndarray of int of shape (n_rows,), optional
+        usual_share : float
+            Of the moments to test on, where `test_size` says nothing.
+
+        Yields
+        ------
+        train : ndarray of int
+        test : ndarray of int
 
         Raises
         ------

@@ -61,7 +61,18 @@ class Backtest:
         return self._of(self.forecasts)
 
     def metrics_by(self, column: str) -> pd.DataFrame:
-        """Return the metrics by "window", "step" or series."""
+        """Return the metrics by "window", "step" or series.
+
+        Parameters
+        ----------
+        column : str
+            "window", "step", or the column that names the series.
+
+        Returns
+        -------
+        DataFrame
+            A row per value of the column, a column per metric.
+        """
         rows = {key: self._of(part) for key, part in self.forecasts.groupby(column, sort=True)}
         return pd.DataFrame(rows).T.rename_axis(column)
 
@@ -116,6 +127,10 @@ def backtest(
     season : int, optional
         Of the scale of MASE, in periods; the strongest that is found in the first training part,
         else 1.
+
+    Returns
+    -------
+    Backtest
 
     Raises
     ------

@@ -140,6 +140,10 @@ class TimeSeriesFeatures(LinksDocumentation, TransformerMixin, BaseEstimator):
         y : array-like of shape (n_rows,)
             The target; NaN where it is missing.
 
+        Returns
+        -------
+        self
+
         Raises
         ------
         ValueError
@@ -164,6 +168,10 @@ class TimeSeriesFeatures(LinksDocumentation, TransformerMixin, BaseEstimator):
         history : History
         like : TimeSeriesFeatures, optional
             Whose features are to be had, whatever is found in this history.
+
+        Returns
+        -------
+        self
         """
         self.history_ = history
         if like is not None:
@@ -293,7 +301,19 @@ class TimeSeriesFeatures(LinksDocumentation, TransformerMixin, BaseEstimator):
 
     @staticmethod
     def rolling(lines: pd.DataFrame, window: int) -> Any:
-        """Return rolling windows of series; half a window has to be known."""
+        """Return rolling windows of series; half a window has to be known.
+
+        Parameters
+        ----------
+        lines : DataFrame
+            A column per series, a row per place on the grid.
+        window : int
+            Periods.
+
+        Returns
+        -------
+        pandas.core.window.Rolling
+        """
         return lines.rolling(window, min_periods=max(2, window // 2))
 
     def _usual_windows(self) -> list[int]:

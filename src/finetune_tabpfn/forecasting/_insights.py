@@ -36,7 +36,7 @@ def regime_insights(
         Periods at the end to compare with those before; a fifth if not given.
     window : int, optional
         Periods of the rolling volatility; a twentieth of the series, at least 5, if not given.
-    time_column, id_column, freq
+    time_column, id_column, freq : str, optional
         As of `FinetunedTabPFNForecaster`.
 
     Returns

@@ -26,7 +26,7 @@ class SeasonalNaive(LinksDocumentation, BaseEstimator):
     season : int, default=None
         Periods; None: the strongest that is found, else 1, the last target. A series that is
         shorter than that is forecast by its last target.
-    time_column, id_column, freq
+    time_column, id_column, freq : str, optional
         As of `FinetunedTabPFNForecaster`.
 
     Examples
@@ -52,7 +52,19 @@ class SeasonalNaive(LinksDocumentation, BaseEstimator):
         self.freq = freq
 
     def fit(self, df: pd.DataFrame, target: str, horizon: int | None = None) -> Any:
-        """Note the series."""
+        """Note the series.
+
+        Parameters
+        ----------
+        df : DataFrame
+        target : str
+        horizon : int, optional
+            Periods to forecast; 1 if not given.
+
+        Returns
+        -------
+        self
+        """
         if self.season is not None and (not isinstance(self.season, Integral) or self.season < 1):
             raise ValueError(f"season={self.season!r} must be a whole number from 1 on, or None.")
         layout = Layout.of(df, self.time_column, self.id_column)
@@ -78,7 +90,21 @@ class SeasonalNaive(LinksDocumentation, BaseEstimator):
         future: pd.DataFrame | None = None,
         quantiles: Sequence[float] = QUANTILES,
     ) -> pd.DataFrame:
-        """Forecast; `future` is not looked at."""
+        """Forecast; `future` is not looked at.
+
+        Parameters
+        ----------
+        horizon : int, optional
+            Periods; those of `fit` if not given.
+        future : DataFrame, optional
+            Not looked at.
+        quantiles : sequence of float, optional
+
+        Returns
+        -------
+        DataFrame
+            A row per series and stamp: the stamp, forecast, and a column for each quantile.
+        """
         asked, history = int(horizon or self.horizon_), self.history_
         step = np.tile(np.arange(1, asked + 1), len(history.series))
         series = np.repeat(np.arange(len(history.series)), asked)

@@ -69,6 +69,10 @@ def new_forecaster(settings: Mapping[str, Any]) -> FinetunedTabPFNForecaster:
         ``tuning="lora"``), `warmup_steps`, `weight_decay`, ... Names of other libraries, such as
         `lora_r` or `fine_tune_lr`, are read too (docs/forecasting.md has the list).
 
+    Returns
+    -------
+    FinetunedTabPFNForecaster
+
     Examples
     --------
     >>> from finetune_tabpfn.forecasting import new_forecaster

@@ -30,10 +30,21 @@ class Logger(Callback):
         """
 
     def on_fit_end(self, estimator: Any) -> None:
-        """After the fit: the estimator is fitted."""
+        """After the fit: the estimator is fitted.
+
+        Parameters
+        ----------
+        estimator : FinetunedTabPFNClassifier or FinetunedTabPFNRegressor
+        """
 
     def on_fit_error(self, error: BaseException) -> None:
-        """Instead of `on_fit_end`, when the fit ends by an exception."""
+        """Instead of `on_fit_end`, when the fit ends by an exception.
+
+        Parameters
+        ----------
+        error : BaseException
+            What ended it; it is raised after this.
+        """
 
 
 class Log(Logger):

@@ -173,6 +173,15 @@ class PretrainConfig:
         """Return the share of the peak learning rate: rise, stay, fall along a cosine.
 
         `done` is the share of this run that is over.
+
+        Parameters
+        ----------
+        done : float
+            Share of this run that is over.
+
+        Returns
+        -------
+        float
         """
         rise = min(1.0, (done * self.steps + 1) / (self.warmup_share * self.steps + 1))
         fall = max(0.0, self.progress(done) - self.constant_share) / (1 - self.constant_share)
@@ -180,11 +189,31 @@ class PretrainConfig:
         return rise * (self.final_share + (1 - self.final_share) * cosine)
 
     def progress(self, done: float) -> float:
-        """Return the share of the schedules that is over when a share of this run is."""
+        """Return the share of the schedules that is over when a share of this run is.
+
+        Parameters
+        ----------
+        done : float
+            Share of this run that is over.
+
+        Returns
+        -------
+        float
+        """
         return self.begin + (1 - self.begin) * done
 
     def stage(self, done: float) -> Stage:
-        """Return the stage when a share of this run is over."""
+        """Return the stage when a share of this run is over.
+
+        Parameters
+        ----------
+        done : float
+            Share of this run that is over.
+
+        Returns
+        -------
+        Stage
+        """
         stages = (
             STAGES
             if self.stages is None

@@ -76,11 +76,21 @@ class StudyAnalyzer:
         return [one for one in self.experiments if one.status == "done"]
 
     def compare(self) -> pd.DataFrame:
-        """Return a row per experiment, as `Study.compare` does."""
+        """Return a row per experiment, as `Study.compare` does.
+
+        Returns
+        -------
+        DataFrame
+        """
         return comparison(self.experiments)
 
     def best(self) -> dict[str, Experiment]:
-        """Return the best experiment of each table, by its label."""
+        """Return the best experiment of each table, by its label.
+
+        Returns
+        -------
+        dict of str to Experiment
+        """
         labels = labels_of(self.done)
         return {
             label: best_of([o for o in self.done if o.table["fingerprint"] == key], self.metric)
@@ -93,6 +103,10 @@ class StudyAnalyzer:
         Signed rank correlations, tested by permutations. With 30 runs or more, and ten for each
         hyperparameter, shares of the variance by Optuna's fANOVA. With fewer than six runs,
         nothing.
+
+        Returns
+        -------
+        Importance
         """
         return self._importance
 
@@ -100,6 +114,10 @@ class StudyAnalyzer:
         """Return for each pair of hyperparameters whether the one changes what the other does.
 
         Columns pair, share, p_value and matters; no rows where there are too few runs.
+
+        Returns
+        -------
+        DataFrame
         """
         return self._interactions
 
@@ -108,6 +126,10 @@ class StudyAnalyzer:
 
         Columns id, table, folds, train, validation, gap, spread, units and overfits: the gap in
         units of the spread over the folds, and whether that is more than two.
+
+        Returns
+        -------
+        DataFrame
         """
         return overfitting_of(self.done, self.metric.partition("_")[2])
 
@@ -115,20 +137,39 @@ class StudyAnalyzer:
         """Say of settings with several seeds whether a difference is larger than the noise.
 
         Columns table, settings, seeds, mean, std, behind, p_value and larger_than_noise.
+
+        Returns
+        -------
+        DataFrame
         """
         return seeds_of(self.done, self.metric)
 
     def learning_curves(self) -> pd.DataFrame:
-        """Return the evaluations of all experiments, pruned ones among them."""
+        """Return the evaluations of all experiments, pruned ones among them.
+
+        Returns
+        -------
+        DataFrame
+        """
         return curves_of(self.experiments)
 
     def insights(self) -> dict[str, dict[str, Any]]:
-        """Return what is known of each table, by its label."""
+        """Return what is known of each table, by its label.
+
+        Returns
+        -------
+        dict of str to dict
+        """
         labels = labels_of(self.experiments)
         return {labels[one.table["fingerprint"]]: one.insights for one in self.experiments}
 
     def verdicts(self) -> dict[str, str]:
-        """Return what the study says to each question, in a sentence."""
+        """Return what the study says to each question, in a sentence.
+
+        Returns
+        -------
+        dict of str to str
+        """
         return {
             "Which hyperparameters matter": self.importance().verdict,
             "Interactions": self._interactions_verdict(),
@@ -141,6 +182,16 @@ class StudyAnalyzer:
         """Write all of it as one HTML file with its figures, which needs nothing else.
 
         Needs the library matplotlib, which the extra "studies" brings.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+            Ends in .html.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
         """
         return write_report(self, Path(path))
 

@@ -103,6 +103,13 @@ def clean(
         Name of the column to predict.
     rules : CleaningRules, optional
 
+    Returns
+    -------
+    DataFrame
+        The clean copy, its rows numbered anew.
+    list of Step
+        What each rule took, in the order of the rules.
+
     Raises
     ------
     ValueError

@@ -54,7 +54,16 @@ class Range:
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     def rvs(self, random_state: int | np.random.RandomState | None = None) -> float | int:
-        """Draw a number; the searches of scikit-learn ask for it by this name."""
+        """Draw a number; the searches of scikit-learn ask for it by this name.
+
+        Parameters
+        ----------
+        random_state : int or numpy.random.RandomState, optional
+
+        Returns
+        -------
+        float or int
+        """
         rng = check_random_state(random_state)
         # a whole number has as much room as any other, those at the ends too
         low, high = (self.low - 0.5, self.high + 0.5) if self.is_whole else (self.low, self.high)
@@ -66,7 +75,18 @@ class Range:
         return round(found) if self.is_whole else found
 
     def suggest(self, trial: Any, name: str) -> float | int:
-        """Ask a trial of Optuna for a number."""
+        """Ask a trial of Optuna for a number.
+
+        Parameters
+        ----------
+        trial : optuna.Trial
+        name : str
+            Of the setting.
+
+        Returns
+        -------
+        float or int
+        """
         if self.is_whole:
             return trial.suggest_int(name, self.low, self.high, log=self.log)
         return trial.suggest_float(name, self.low, self.high, log=self.log)
@@ -92,16 +112,39 @@ class SearchSpace(dict[str, Any]):
         Parameters
         ----------
         prefix : str
-            Of the estimator's step in a pipeline, such as "model__".
+            Of the estimator's step in a pipeline, such as ``"model__"``.
+
+        Returns
+        -------
+        dict
+            By the names that `set_params` takes.
         """
         return {f"{prefix}{_nested_name(name)}": values for name, values in self.items()}
 
     def suggest(self, trial: Any) -> Settings:
-        """Ask a trial of Optuna for settings, as `set_params` of the estimators takes them."""
+        """Ask a trial of Optuna for settings, as `set_params` of the estimators takes them.
+
+        Parameters
+        ----------
+        trial : optuna.Trial
+
+        Returns
+        -------
+        dict
+        """
         return {_nested_name(name): value for name, value in self.ask(trial).items()}
 
     def ask(self, trial: Any) -> Settings:
-        """Ask a trial of Optuna for settings, each by a name of its own."""
+        """Ask a trial of Optuna for settings, each by a name of its own.
+
+        Parameters
+        ----------
+        trial : optuna.Trial
+
+        Returns
+        -------
+        dict
+        """
         return {
             name: values.suggest(trial, name)
             if isinstance(values, Range)

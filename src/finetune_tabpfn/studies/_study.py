@@ -144,10 +144,14 @@ class Study:
         ----------
         param_grid : mapping of str to sequence
             Settings by name, each with its values.
-        train, validation, test, target, name, notes
+        train, validation, test : DataFrame, str, pathlib.Path or splitter
             As of `run_experiment`.
+        target : str
+            Name of the column to predict.
         parameters : mapping, optional
             Settings that all experiments share.
+        name, notes : str, optional
+            As of `run_experiment`.
         refine : int, default=0
             So many finer grids follow, each around the best settings of the one before.
         metric : str, optional
@@ -192,14 +196,18 @@ class Study:
         space : mapping
             Settings by name, each with a list of values, a `Range` or a distribution of
             scipy.stats; `search_space()` gives one.
-        train, validation, test, target, name, notes
+        train, validation, test : DataFrame, str, pathlib.Path or splitter
             As of `run_experiment`.
+        target : str
+            Name of the column to predict.
         n_iter : int, default=10
             Draws; of lists alone no more than there are combinations.
         random_state : int, default=0
             Of the draws. The fits have that of `parameters`.
         parameters : mapping, optional
             Settings that all experiments share.
+        name, notes : str, optional
+            As of `run_experiment`.
 
         Returns
         -------
@@ -234,8 +242,10 @@ class Study:
         ----------
         space : mapping
             Settings by name, each with a list of values or a `Range`; `search_space()` gives one.
-        train, validation, test, target, name, notes
+        train, validation, test : DataFrame, str, pathlib.Path or splitter
             As of `run_experiment`.
+        target : str
+            Name of the column to predict.
         n_trials : int, default=30
             Of which the first ten are random.
         metric : str, optional
@@ -250,6 +260,8 @@ class Study:
             that the search is the same each time with one worker alone.
         parameters : mapping, optional
             Settings that all experiments share.
+        name, notes : str, optional
+            As of `run_experiment`.
 
         Returns
         -------
@@ -281,6 +293,10 @@ class Study:
         """Return the experiments that are over, by time.
 
         A record that is damaged, or of another version, is warned of by its name and left out.
+
+        Returns
+        -------
+        list of Experiment
         """
         return read_experiments(self.base_dir)
 
@@ -300,7 +316,17 @@ class Study:
         return comparison(self.load())
 
     def to_csv(self, path: str | Path) -> Path:
-        """Write what `compare` returns as CSV, whole or not at all."""
+        """Write what `compare` returns as CSV, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
+        """
         table = self.compare()
         save_whole(path, lambda part: table.to_csv(part, index=False))
         return Path(path)
@@ -316,6 +342,10 @@ class Study:
             has no honest test metric any more.
         table : str, optional
             Whose experiments compete; needed where the study has several.
+
+        Returns
+        -------
+        Experiment
 
         Raises
         ------

@@ -95,6 +95,14 @@ class Experiment(BaseModel):
 
         Loading runs code from the file: load only experiments that you trust.
 
+        Parameters
+        ----------
+        fold : int, default=0
+
+        Returns
+        -------
+        FinetunedTabPFNClassifier or FinetunedTabPFNRegressor
+
         Raises
         ------
         ValueError
@@ -108,7 +116,17 @@ class Experiment(BaseModel):
         return load_fitted(self.folder / self.models[fold])
 
     def metric(self, name: str) -> float | None:
-        """Return a metric by its name with its part, such as "validation_log_loss"."""
+        """Return a metric by its name with its part, such as "validation_log_loss".
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        float or None
+            None where the experiment does not have it.
+        """
         part, _, metric = name.partition("_")
         return getattr(self, part).get(metric)
 

@@ -254,7 +254,12 @@ class Schema:
             self.target.check_effects(ordered)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the schema as mappings, lists, texts and numbers."""
+        """Return the schema as mappings, lists, texts and numbers.
+
+        Returns
+        -------
+        dict
+        """
         parts: dict[str, Any] = {"columns": [column.to_dict() for column in self.columns]}
         if self.correlation:
             parts["correlation"] = [list(pair) for pair in self.correlation]
@@ -265,6 +270,14 @@ class Schema:
     @classmethod
     def from_dict(cls, given: Mapping[str, Any]) -> Schema:
         """Read what `to_dict` writes, or what a person wrote.
+
+        Parameters
+        ----------
+        given : mapping
+
+        Returns
+        -------
+        Schema
 
         Raises
         ------
@@ -308,7 +321,16 @@ class Schema:
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Schema:
-        """Read a schema from a file."""
+        """Read a schema from a file.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+
+        Returns
+        -------
+        Schema
+        """
         yaml = require("yaml", str(path))
         try:
             given = yaml.safe_load(Path(path).read_text(encoding="utf-8"))

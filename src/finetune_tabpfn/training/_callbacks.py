@@ -19,26 +19,86 @@ class Callback:
     """
 
     def on_train_begin(self, state: TrainState) -> str | None:
-        """Before anything is evaluated or trained."""
+        """Before anything is evaluated or trained.
+
+        Parameters
+        ----------
+        state : TrainState
+            What the training has come to: `step`, `history`, `best_score`, `train_loss`, ...
+
+        Returns
+        -------
+        str or None
+            A reason to stop; nothing goes on.
+        """
 
     def before_evaluation(self, state: TrainState) -> str | None:
-        """Before the hold-out is scored; a reason skips the validation."""
+        """Before the hold-out is scored; a reason skips the validation.
+
+        Parameters
+        ----------
+        state : TrainState
+            What the training has come to: `step`, `history`, `best_score`, `train_loss`, ...
+
+        Returns
+        -------
+        str or None
+            A reason to stop; nothing goes on.
+        """
 
     def after_evaluation(self, state: TrainState) -> str | None:
-        """After an evaluation: the last row of `state.history`, the model as it was scored."""
+        """After an evaluation: the last row of `state.history`, the model as it was scored.
+
+        Parameters
+        ----------
+        state : TrainState
+            What the training has come to: `step`, `history`, `best_score`, `train_loss`, ...
+
+        Returns
+        -------
+        str or None
+            A reason to stop; nothing goes on.
+        """
 
     def before_step(self, state: TrainState) -> str | None:
-        """Before an update."""
+        """Before an update.
+
+        Parameters
+        ----------
+        state : TrainState
+            What the training has come to: `step`, `history`, `best_score`, `train_loss`, ...
+
+        Returns
+        -------
+        str or None
+            A reason to stop; nothing goes on.
+        """
 
     def after_step(self, state: TrainState) -> str | None:
         """After an update: `state.train_loss`, `state.grad_norm` and `state.step` are new.
 
         To read the first two on a GPU waits for it; what need not be known of every step is better
         read after an evaluation.
+
+        Parameters
+        ----------
+        state : TrainState
+            What the training has come to: `step`, `history`, `best_score`, `train_loss`, ...
+
+        Returns
+        -------
+        str or None
+            A reason to stop; nothing goes on.
         """
 
     def on_train_end(self, state: TrainState) -> None:
-        """Once, however the run ended: also on an error."""
+        """Once, however the run ended: also on an error.
+
+        Parameters
+        ----------
+        state : TrainState
+            What the training has come to: `step`, `history`, `best_score`, `train_loss`, ...
+        """
 
 
 HOOKS = tuple(name for name in vars(Callback) if name.startswith(("on_", "before_", "after_")))
