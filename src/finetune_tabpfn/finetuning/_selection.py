@@ -30,7 +30,7 @@ from finetune_tabpfn.training._state import (
 )
 from finetune_tabpfn.training._stop_reasons import NOTHING_TO_TRAIN_ON, StopReason
 
-FOLDS_OPTIMISM = 1.0  # standard errors: each fold chose its best evaluation by these very rows
+FOLDS_OPTIMISM = 0.75  # standard errors: each fold chose its best evaluation by these very rows
 HALF = 0.5  # of the way from the base to the best evaluation
 DeployedName = Literal["base", "best", "interpolated", "last"]
 DEPLOYED_WORDS = {
