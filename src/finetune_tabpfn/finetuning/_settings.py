@@ -33,12 +33,12 @@ class Training:
     min_gain_se : float, default=0.5
         What counts as a gain on the hold-out, in standard errors that are estimated by
         resampling its rows; less is taken for luck. On n rows it is ``sqrt(1 + 200 / n)`` times
-        as much, and over the rows of several folds .75 standard errors more, because each fold chose
-        its best evaluation by them. Deployed is the best evaluation, on a hold-out of fewer than
+        as much, and over the rows of several folds .75 standard errors more, because each fold
+        chose its best evaluation by them. Deployed is the best evaluation, on a hold-out of fewer than
         100 rows the weights half-way from the base model to it; the base where these do not gain
         over it. 0 deploys the best evaluation wherever it scores higher than the base.
     query_size : int, default=None
-        Query rows of a split. None: 40 % of the split's rows, at most 1,024.
+        Query rows of a split. None: 20 % of the split's rows, at most 1,024.
     warmup_steps : int, default=5
         Steps in which the learning rate rises to its peak.
     gradient_accumulation_steps : int, default=1
