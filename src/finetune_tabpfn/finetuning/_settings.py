@@ -31,12 +31,12 @@ class Training:
     min_delta : float, default=1e-4
         An evaluation improves when its score exceeds the best one by more than this share of it.
     min_gain_se : float, default=0.5
-        What counts as a gain on the hold-out, in standard errors that are estimated by
-        resampling its rows; less is taken for luck. On n rows it is ``sqrt(1 + 200 / n)`` times
-        as much, and over the rows of several folds .75 standard errors more, because each fold
-        chose its best evaluation by them. Deployed is the best evaluation, on a hold-out of fewer than
-        100 rows the weights half-way from the base model to it; the base where these do not gain
-        over it. 0 deploys the best evaluation wherever it scores higher than the base.
+        What counts as a gain on the hold-out, in standard errors that are estimated by resampling
+        its rows; less is taken for luck. On n rows it is ``sqrt(1 + 200 / n)`` times as much, and
+        over the rows of several folds .75 standard errors more, because each fold chose its best
+        evaluation by them. Deployed is the best evaluation, on a hold-out of fewer than 100 rows
+        the weights half-way from the base model to it; the base where these do not gain over it. 0
+        deploys the best evaluation wherever it scores higher than the base.
     query_size : int, default=None
         Query rows of a split. None: 20 % of the split's rows, at most 1,024.
     warmup_steps : int, default=5
