@@ -132,7 +132,7 @@ def test_without_a_hold_out_the_curve_is_that_of_the_train_loss(curve):
 def test_scores_steps_history_and_messages_agree(deployed, n_folds, min_gain_se, capsys, caplog):
     caplog.set_level("INFO", "finetune_tabpfn")
     training = {"min_gain_se": min_gain_se}
-    settings = {"max_steps": 6 * n_folds, "n_folds": n_folds, "random_state": n_folds - 1}
+    settings = {"max_steps": 6 * n_folds, "n_folds": n_folds, "learning_rate": 4e-4}
     model = fit(**settings, training=training, verbose=True)
     history, said = model.history_, capsys.readouterr().err
     assert model.deployed_weights_ == deployed

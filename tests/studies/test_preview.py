@@ -237,8 +237,6 @@ def test_for_reading_and_into_a_file(cancer, tmp_path, capsys):
         (["--data-path", "{other}", "--base-data", "{all}"], "lacks the column 'mean radius'"),
         (["--data-path", "{all}", "--base-data", "{all}"], "holds no row that the base table does"),
         (["--data-path", "{all}", "--baseline-model", "no.joblib"], "no.joblib is not a file"),
-        (["--data-path", "{all}", "--random-state", "x"], "random_state='x' must be an integer"),
-        (["--data-path", "{all}", "--learning-rate", "-1"], "The 'learning_rate' parameter of"),
     ],
 )
 def test_what_preview_cannot_do(arguments, message, cancer, tmp_path, capsys):
@@ -251,6 +249,21 @@ def test_what_preview_cannot_do(arguments, message, cancer, tmp_path, capsys):
     assert said.out == ""
     assert message in said.err
     assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--random-state", "x", "must be a whole number from 0"),
+        ("--learning-rate", "-1", "must be a number above 0"),
+    ],
+)
+def test_preview_refuses_a_value_before_it_reads_the_table(option, value, message, cancer, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["preview", "--data-path", str(cancer / "all.csv"), option, value])
+    said = capsys.readouterr().err
+    assert option in said
+    assert message in said
 
 
 def take_rows(path, folder, **changes):

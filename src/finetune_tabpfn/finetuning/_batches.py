@@ -116,7 +116,7 @@ class SplitBatches:
             self.passes = min(2 * self.passes, self.batch_size)
             return f"a step of {self.batch_size} splits now takes {self.passes} passes"
         context, query = self.sampler.context_size // 2, self.sampler.query_size // 2
-        if min(context, query) < PROBE_ROWS // 4:
+        if not query or context + query < PROBE_ROWS // 2:
             return None
         self.sampler = dataclasses.replace(self.sampler, context_size=context, query_size=query)
         return f"splits now have {context} context rows and {query} query rows"

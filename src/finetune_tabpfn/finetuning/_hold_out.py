@@ -79,12 +79,16 @@ class Comparison:
 
     def _luck(self, found: Evaluation, other: Evaluation) -> float:
         """Return the gain that is asked for."""
+        return self.min_gain_se * self.error(found, other)
+
+    def error(self, found: Evaluation, other: Evaluation) -> float:
+        """Return the standard error of the difference of two scores."""
         parts = zip(self.scores, found.predictions, other.predictions, self.scales, strict=True)
         errors = [
             score.gain_error(one, two, self.n_resamples) / scale for score, one, two, scale in parts
         ]
         # the standard error of a mean of independent gains
-        return self.min_gain_se * math.hypot(*errors) / len(errors)
+        return math.hypot(*errors) / len(errors)
 
 
 class HoldOut:

@@ -369,13 +369,19 @@ def _gain(training: Trained) -> float:
 def _holds(weights: Weights, *, state: TrainState, hold_out: HoldOut) -> bool:
     """Tell whether weights score no worse on a hold-out than both the base and the best ones.
 
-    The mean of several folds has been trained on most of these rows: it should score better, unless
-    the folds have gone so far apart that their mean is no network that was ever trained.
+    By more than a standard error. The mean of several folds has been trained on most of these rows:
+    it should score better, unless the folds have gone so far apart that their mean is no network
+    that was ever trained.
     """
+    assert state.base is not None
+    assert state.best is not None
     state.model.load_state_dict(weights)
     state.model.eval()
+    reference = min(state.base, state.best, key=lambda its: its.score)
     try:
-        return hold_out(state.model).score >= min(state.base_score, state.best_score)
+        found = hold_out(state.model)
+        gap = reference.score - found.score
+        return gap <= 0 or gap <= hold_out.comparison.error(found, reference)
     except (FloatingPointError, NoScoreError):
         return False
 
