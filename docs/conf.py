@@ -72,8 +72,11 @@ suppress_warnings = ["mystnb.unknown_mime_type"]
 
 # what the cells see: the program on the path, plain messages, the examples, no network
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+HOME = BUILD / "home"  # without anyone's .bashrc, which could put another Python first
+HOME.mkdir(parents=True, exist_ok=True)
 os.environ.update(
     {
+        "HOME": str(HOME),
         "COLUMNS": "100",
         "EXAMPLES": str(ROOT / "examples"),
         "HF_HUB_OFFLINE": "1",

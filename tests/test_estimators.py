@@ -229,7 +229,7 @@ def test_auto_finds_a_learning_rate_that_is_clearly_better(
     usual, load, chosen, random_checkpoint, monkeypatch
 ):
     X, y = load(return_X_y=True)
-    monkeypatch.setattr("finetune_tabpfn.finetuning._defaults.learning_rate", lambda n: usual)
+    monkeypatch.setattr("finetune_tabpfn.finetuning._defaults.learning_rate", lambda n, rows: usual)
     monkeypatch.setattr("finetune_tabpfn.finetuning._fine_tune.PROBED_RATES", (0.1, 10.0))
     monkeypatch.setattr("finetune_tabpfn.finetuning._fine_tune.PROBE_STEPS", 8)
     # in bf16, which tabpfn predicts in on some processors, the least change of a weight may show
