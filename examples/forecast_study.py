@@ -14,6 +14,9 @@ third decides nothing and says what to expect.
 # They grow, have a season, and follow the visits of the month before. Visits are known afterwards,
 # so that a forecast has only those of the past.
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
@@ -34,7 +37,8 @@ train, validation, test = table[:96], table[96:114], table[114:]
 # Settings have the names that forecasters use. Every experiment has a folder of its own with its
 # results; a study that is interrupted goes on where it was.
 
-study = Study("sales-study", task="forecasting", save_models=False)
+folder = tempfile.TemporaryDirectory()  # one that stays, in your own study
+study = Study(Path(folder.name) / "sales", task="forecasting", save_models=False)
 study.grid_search(
     {"learning_rate": [1e-4, 1e-3], "past_covariates": [None, ["visits"]]},
     train,
@@ -71,3 +75,5 @@ print(best.insights["regimes"]["series"]["sales"])
 
 for question, verdict in StudyAnalyzer(study).verdicts().items():
     print(f"{question}: {verdict}")
+
+folder.cleanup()
