@@ -3,6 +3,7 @@
 import ast
 import doctest
 import re
+import sys
 from pathlib import Path
 
 import matplotlib as mpl
@@ -34,6 +35,8 @@ def run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["example"])
     monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
+    if "wandb" in sys.modules:
+        sys.modules["wandb"].teardown()  # another test's session, which has read the variables
 
     def ran(code, name):
         with mpl.rc_context({"backend": "agg", "figure.max_open_warning": 0}):
