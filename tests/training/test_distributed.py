@@ -16,7 +16,7 @@ from torch import nn
 
 from finetune_tabpfn import Callback, Checkpoint, FinetunedTabPFNRegressor
 from finetune_tabpfn.training._callbacks import MaxSteps
-from finetune_tabpfn.training._distributed import ALONE, processes_of_fit
+from finetune_tabpfn.training._distributed import ALONE, processes_of_fit, wait_seconds
 from finetune_tabpfn.training._loop import TrainConfig
 from finetune_tabpfn.utils._workers import LostProcessError, OtherProcessError
 from several_processes import together
@@ -342,3 +342,10 @@ def test_processes_may_have_a_fit_each():
         return regressor(max_steps=rank, n_estimators=1).fit(*TABLE).n_steps_
 
     assert together(work, FINETUNE_TABPFN_SHARE="0") == [0, 1]
+
+
+@pytest.mark.parametrize("asked", ["long", "0", "-5", "nan", "inf"])
+def test_a_wait_that_is_no_time_is_refused(asked, monkeypatch):
+    monkeypatch.setenv("FINETUNE_TABPFN_WAIT", asked)
+    with pytest.raises(ValueError, match=rf"FINETUNE_TABPFN_WAIT='{asked}' must be a number"):
+        wait_seconds()

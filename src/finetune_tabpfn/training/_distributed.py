@@ -21,6 +21,7 @@ from __future__ import annotations
 import atexit
 import io
 import logging
+import math
 import os
 import signal
 import threading
@@ -554,8 +555,20 @@ class _OneDecision(Callback):
 
 
 def wait_seconds() -> float:
-    """Return how long a process waits for the others at most."""
-    return float(os.environ.get(WAIT, WAIT_SECONDS))
+    """Return how long a process waits for the others at most.
+
+    Raises
+    ------
+    ValueError
+    """
+    asked = os.environ.get(WAIT, str(WAIT_SECONDS))
+    try:
+        seconds = float(asked)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"{WAIT}={asked!r} must be a number of seconds above 0, such as 600.")
+    return seconds
 
 
 @contextmanager
