@@ -2,8 +2,8 @@
 
     python benchmarks/readme.py [curve] [comparison] [--steps 200] [--out docs]
 
-The curve is that of the shipped mini model on scikit-learn's wine table. The comparison draws the
-table of docs/recipe.md whose columns are "here" and the rates of the rival, which
+The curve is that of the shipped mini model on scikit-learn's breast cancer table. The comparison
+draws the table of docs/recipe.md whose columns are "here" and the rates of the rival, which
 `benchmarks/compare.py` has measured; draw it again when that table has changed.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
-from sklearn.datasets import load_wine
+from sklearn.datasets import load_breast_cancer
 
 from finetune_tabpfn import FinetunedTabPFNClassifier, TrainingCurveDisplay
 
@@ -26,7 +26,7 @@ HEAD = "| table | training rows | split | here |"
 
 def draw_curve(path: Path, steps: int) -> None:
     """Fine-tune on a small table, in folds, and draw the curve."""
-    X, y = load_wine(return_X_y=True)
+    X, y = load_breast_cancer(return_X_y=True)
     model = FinetunedTabPFNClassifier(base_model="mini", max_steps=steps, random_state=0)
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     TrainingCurveDisplay.from_estimator(model.fit(X, y), ax=figure.subplots())
