@@ -96,7 +96,7 @@ def prepared(
         kind="classification",
         specs=_tabpfn.load(path, "classification", device),
         n_estimators=n_estimators,
-        device=device,
+        devices=(device,),
         categorical_features=None,
         random_state=0,
         precision="fp32",

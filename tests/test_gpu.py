@@ -2,6 +2,8 @@
 
 import json
 import pickle
+import subprocess
+import sys
 import time
 import warnings
 
@@ -18,6 +20,7 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA card"),
 ]
+two_cards = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are not two CUDA cards")
 DIGITS = load_digits(return_X_y=True)
 CANCER = load_breast_cancer(return_X_y=True)
 CLOSE = {"rtol": 0, "atol": 1e-3}  # of a probability
@@ -147,3 +150,56 @@ def test_a_recipe_continues_a_mini_model_within_its_seconds(tmp_path):
     rows = [json.loads(line) for line in out.with_suffix(".jsonl").read_text().splitlines()]
     assert rows[-1]["step"] >= 5
     assert rows[-1]["score"] > rows[0]["score"] - 0.1
+
+
+@two_cards
+@pytest.mark.parametrize("fit_mode", ["fit_preprocessors", "fit_with_cache"])
+def test_two_cards_validate_and_predict_what_one_does(fit_mode):
+    X, y = CANCER
+    settings = {"max_steps": 20, "n_folds": 1, "precision": "fp32", "fit_mode": fit_mode}
+    one = classifier(device="cuda:0", **settings).fit(X[:400], y[:400])
+    torch.cuda.reset_peak_memory_stats("cuda:1")
+    two = classifier(device=["cuda:0", "cuda:1"], **settings).fit(X[:400], y[:400])
+    assert torch.cuda.max_memory_allocated("cuda:1") > 0
+    np.testing.assert_allclose(two.history_["score"], one.history_["score"], rtol=0, atol=1e-2)
+    np.testing.assert_allclose(two.predict_proba(X[400:]), one.predict_proba(X[400:]), atol=0.02)
+
+
+@two_cards
+def test_a_copy_of_what_two_cards_fitted_finds_both_or_the_one_that_is_there():
+    X, y = CANCER
+    model = classifier(device=["cuda:0", "cuda:1"], max_steps=0).fit(X[:400], y[:400])
+    copy = pickle.loads(pickle.dumps(model))
+    assert [device.index for device in copy.predictor_.devices_] == [0, 1]
+    np.testing.assert_allclose(copy.predict_proba(X[400:]), model.predict_proba(X[400:]), **CLOSE)
+    alone = pickle.loads(pickle.dumps(copy.set_params(device="cuda:1")))
+    assert [device.index for device in alone.predictor_.devices_] == [1]
+    np.testing.assert_allclose(alone.predict_proba(X[400:]), model.predict_proba(X[400:]), **CLOSE)
+
+
+@two_cards
+def test_two_processes_with_a_card_each_come_to_what_one_comes_to(tmp_path):
+    """A program of its own for torchrun: CUDA cannot be used in processes that are forked."""
+    program = tmp_path / "train.py"
+    program.write_text(TRAIN.format(folder=str(tmp_path)))
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    for size in ("1", "2"):
+        subprocess.run([*start, size, program], check=True, timeout=300)
+    alone, first, second = (np.load(tmp_path / f"{name}.npy") for name in ("1-0", "2-0", "2-1"))
+    np.testing.assert_allclose(first, alone, rtol=0, atol=0.02)
+    np.testing.assert_allclose(second, first, **CLOSE)
+
+
+TRAIN = """
+import os
+import numpy as np
+from sklearn.datasets import load_breast_cancer
+from finetune_tabpfn import FinetunedTabPFNClassifier
+
+X, y = load_breast_cancer(return_X_y=True)
+model = FinetunedTabPFNClassifier(
+    base_model="mini", random_state=0, max_steps=20, n_folds=1, batch_size=2, precision="fp32"
+).fit(X[:400], y[:400])
+size, rank = os.environ["WORLD_SIZE"], os.environ["RANK"]
+np.save("{folder}/" + size + "-" + rank + ".npy", model.predict_proba(X[400:]))
+"""

@@ -77,7 +77,7 @@ def fine_tune_tabpfn(
     X_val: Any = None,
     y_val: Any = None,
     categorical_features_index: Sequence[int] | None = None,
-    device: str | torch.device = "auto",
+    device: str | torch.device | Sequence[str | torch.device] = "auto",
     task_type: TaskType | None = None,
     show_training_curve: bool = False,
     logger_level: int | str | None = None,
@@ -110,7 +110,8 @@ def fine_tune_tabpfn(
         Rows to validate on. Without them, rows of `X_train` are held out.
     categorical_features_index : sequence of int, default=None
         Positions of the categorical columns. None infers them.
-    device : str or torch.device, default="auto"
+    device : str, torch.device or sequence of them, default="auto"
+        As of the estimators.
     task_type : {"binary", "multiclass", "regression"}, default=None
         None infers: text, booleans and categories are classes; numbers are classes when they are
         whole and take at most 20 different values, else a quantity.

@@ -95,7 +95,7 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         """
         timer = Timer(self.time_limit)
         self._validate_params()
-        with processes_of_fit(_defaults.device(self.device)) as processes:
+        with processes_of_fit(_defaults.devices(self.device)[0]) as processes:
             self._fit(processes, timer, X, y, sample_weight, groups, X_val, y_val)
         return self
 
@@ -276,18 +276,18 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle the predictor on the CPU, so that a machine without this GPU can load it."""
+        """Pickle the predictor on the CPU, so that a machine without these GPUs can load it."""
         state = dict(super().__getstate__())
         predictor = state.get("predictor_")
-        if predictor is not None and predictor.devices_[0].type != "cpu":
+        if predictor is not None and _tabpfn.is_elsewhere(predictor):
             state["predictor_"] = _tabpfn.copied_to_cpu(predictor)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the predictor to the device that `device` asks for, if it is here."""
+        """Take the predictor to what `device` asks for, if it is here."""
         super().__setstate__(state)
         if predictor := state.get("predictor_"):
-            self.predictor_ = _tabpfn.moved(predictor, _defaults.device_at_hand(self.device))
+            self.predictor_ = _tabpfn.moved(predictor, _defaults.devices_at_hand(self.device))
 
 
 @documented(

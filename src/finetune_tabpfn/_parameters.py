@@ -100,9 +100,11 @@ base_model : str or path, default="auto"
     categorical_features : array-like of int, str or bool, default=None
         Columns to treat as categorical: positions, names or a mask. None lets TabPFN infer
         them; columns of pandas' category type are always among them.
-    device : str or torch.device, default="auto"
+    device : str, torch.device or sequence of them, default="auto"
         "auto" is a CUDA GPU, else Apple's GPU, else the CPU. Of several GPUs it is the first;
-        where several workers, or processes of torchrun, compute at once, each has its own.
+        where several workers, or processes of torchrun, compute at once, each has its own. Of
+        several devices, such as ["cuda:0", "cuda:1"], the first trains, and the members predict on
+        all of them, in validations and in `predict`.
     random_state : int, RandomState or None, default=None
         An int makes the fit reproducible: bitwise on a CPU, with the same number of threads,
         when no `time_limit` cuts it.
@@ -320,7 +322,7 @@ class Parameters(LinksDocumentation, BaseEstimator):
         "context_size": [Interval(Integral, 1, None, closed="left"), None],
         "precision": [StrOptions({"auto", "fp32", "bf16", "fp16"})],
         "categorical_features": ["array-like", None],
-        "device": [str, torch.device],
+        "device": [str, torch.device, list, tuple],
         "random_state": ["random_state"],
         "training": [dict, None],
         "callbacks": [list, tuple, None],
@@ -350,7 +352,7 @@ class Parameters(LinksDocumentation, BaseEstimator):
         context_size: int | None = None,
         precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
         categorical_features: Sequence[int] | Sequence[str] | Sequence[bool] | None = None,
-        device: str | torch.device = "auto",
+        device: str | torch.device | Sequence[str | torch.device] = "auto",
         random_state: int | np.random.RandomState | None = None,
         training: Mapping[str, Any] | None = None,
         callbacks: Sequence[object] | None = None,

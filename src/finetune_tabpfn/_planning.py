@@ -89,7 +89,8 @@ def _blueprint(
     seed: int,
 ) -> _tabpfn.Blueprint:
     """Return how the predictor is built around the base model."""
-    device = _defaults.device(parameters.device)
+    devices = _defaults.devices(parameters.device)
+    device = devices[0]
     specs = specs or base_model.load(task.kind, device)
     halved = _defaults.half_precision_inference(
         parameters.precision, device, sum(weight.numel() for weight in specs.model.parameters())
@@ -98,7 +99,7 @@ def _blueprint(
         kind=task.kind,
         specs=specs,
         n_estimators=parameters.n_estimators,
-        device=device,
+        devices=devices,
         categorical_features=given.categorical,
         random_state=seed,
         precision="auto" if halved else "fp32",

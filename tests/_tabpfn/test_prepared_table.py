@@ -24,7 +24,9 @@ def blueprint(path, kind, **changes):
         "precision": "fp32",
         "max_context": 10_000,
     }
-    return Blueprint(kind=kind, specs=load(path, kind, CPU), device=CPU, **{**settings, **changes})
+    return Blueprint(
+        kind=kind, specs=load(path, kind, CPU), devices=(CPU,), **{**settings, **changes}
+    )
 
 
 def prepared(path, kind, mixed_table, validation_context=None, **changes):

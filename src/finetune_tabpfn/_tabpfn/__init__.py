@@ -15,16 +15,15 @@ from finetune_tabpfn._tabpfn._checkpoints import (
     version_of,
     write_checkpoint,
 )
+from finetune_tabpfn._tabpfn._devices import copied_to_cpu, is_elsewhere, moved
 from finetune_tabpfn._tabpfn._init import new_network
 from finetune_tabpfn._tabpfn._network import (
     Blueprint,
     ConstantTableError,
     Specs,
     TabPFN,
-    copied_to_cpu,
     load,
     load_fit,
-    moved,
     on_its_own,
 )
 from finetune_tabpfn._tabpfn._predict import embed, n_fitted_rows, predict_target
@@ -48,6 +47,7 @@ __all__ = [
     "download",
     "embed",
     "has_token",
+    "is_elsewhere",
     "load",
     "load_fit",
     "load_weights",

@@ -120,27 +120,10 @@ def _is_for(path: Path, kind: Kind) -> bool:
     return True
 
 
-def moved(predictor: TabPFN, device: torch.device) -> TabPFN:
-    """Return a fitted estimator on a device; one that is there already stays as it is."""
-    if predictor.devices_[0] != device:
-        predictor.to(str(device))
-    return predictor
-
-
-def copied_to_cpu(predictor: TabPFN) -> TabPFN:
-    """Return a copy of a fitted estimator on the CPU.
-
-    Weights go there directly: a card that holds them once may have no room for them twice.
-    """
-    memo: dict[int, Any] = {}  # what deepcopy takes instead of a copy of its own
-    for network in predictor.models_:
-        for weight in network.parameters():
-            here = weight.detach().to("cpu", copy=True)
-            memo[id(weight)] = torch.nn.Parameter(here, weight.requires_grad)
-        memo |= {id(buffer): buffer.to("cpu", copy=True) for buffer in network.buffers()}
-    there = copy.deepcopy(predictor, memo)
-    there.to("cpu")
-    return there
+def as_tabpfn_takes_them(devices: Sequence[torch.device]) -> str | list[str]:
+    """Return devices as the parameter of tabpfn's estimators: one by its name, or a list."""
+    names = [str(device) for device in devices]
+    return names[0] if len(names) == 1 else names
 
 
 def load_fit(path: Path, device: str = "auto") -> TabPFN:
@@ -159,7 +142,8 @@ class Blueprint:
         The network is held by reference: what is trained is what predicts.
     n_estimators : int
         Members.
-    device : torch.device
+    devices : tuple of torch.device
+        It is trained on the first; the members predict on all of them.
     categorical_features : sequence of int, optional
         Positions of the columns declared categorical.
     random_state : int
@@ -175,7 +159,7 @@ class Blueprint:
     kind: Kind
     specs: Specs
     n_estimators: int
-    device: torch.device
+    devices: tuple[torch.device, ...]
     categorical_features: Sequence[int] | None
     random_state: int
     precision: str
@@ -190,7 +174,7 @@ class Blueprint:
         unfitted = estimator(
             model_path=self.specs,
             n_estimators=self.n_estimators,
-            device=str(self.device),
+            device=as_tabpfn_takes_them(self.devices),
             categorical_features_indices=self.categorical_features,
             random_state=self.random_state,
             fit_mode=fit_mode,
@@ -226,6 +210,11 @@ class Blueprint:
         """Return the fitted estimator that predicts with a copy of the network as it is now."""
         blueprint = dataclasses.replace(self.copy(), fit_mode="fit_preprocessors")
         return blueprint.deploy(None, X, y)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is trained."""
+        return self.devices[0]
 
     @property
     def max_classes(self) -> int:

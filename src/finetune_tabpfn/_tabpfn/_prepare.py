@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,9 @@ def prepare(
     validation_context : int, optional
         Context rows of a reduced validation at most; by default all of them.
     """
-    estimator = blueprint.fit(X_train, y_train)
+    # its network is trained on one device, whatever it predicts on later
+    around = dataclasses.replace(blueprint, devices=blueprint.devices[:1])
+    estimator = around.fit(X_train, y_train)
     cleaned_train = _clean(estimator, X_train)
     cleaned_held_out = cleaned_train[:0] if X_held_out is None else _clean(estimator, X_held_out)
     y_standard = task.encode(y_train)
@@ -54,7 +57,7 @@ def prepare(
             estimator.executor_.ensemble_members, _context_rows(estimator), strict=True
         )
     ]
-    return PreparedTable(estimator, members, task, blueprint.device, weight, validation_context)
+    return PreparedTable(estimator, members, task, blueprint.devices, weight, validation_context)
 
 
 def _context_rows(estimator: TabPFN) -> list[Indices]:

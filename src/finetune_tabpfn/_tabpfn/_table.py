@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from torch import nn
 
 from finetune_tabpfn._losses import Targets
 from finetune_tabpfn._tabpfn._batch import Batch
+from finetune_tabpfn._tabpfn._devices import network_on, run_on
 from finetune_tabpfn._tabpfn._network import TabPFN, forward, on_its_own
 from finetune_tabpfn._tasks import Regression, Task
 from finetune_tabpfn.data._sampling import Split, one_of_each_first
@@ -46,6 +49,13 @@ class Member:
     categorical: list[int]
     config: Any
 
+    def to(self, device: torch.device) -> Member:
+        """Return the same view with what a forward pass takes of it on a device."""
+        moved = {
+            name: getattr(self, name).to(device) for name in ("x", "context_rows", "context_y")
+        }
+        return dataclasses.replace(self, **moved)
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -68,6 +78,8 @@ class PreparedTable:
     deal : callable
         ``deal(members, outputs)`` returns what `outputs` makes of members, of several processes
         each some.
+    devices : tuple of torch.device
+        All rows and the network are on the first; a validation deals the members out over all.
     alone, chunked : bool
         Whether each member has a forward pass of its own, and the network takes its activations
         in chunks: measures against running out of memory, which leave the predictions as they are.
@@ -78,13 +90,14 @@ class PreparedTable:
         estimator: TabPFN,
         members: list[Member],
         task: Task,
-        device: Any,
+        devices: Sequence[torch.device],
         weight: npt.NDArray[np.float64] | None,
         validation_context: int | None,
     ) -> None:
-        self.estimator, self.members, self.task, self.device = estimator, members, task, device
+        self.estimator, self.members, self.task = estimator, members, task
+        self.devices = tuple(devices)
         self.validation_context = validation_context or self.n_rows
-        self.alone, self.chunked = False, device.type == "cpu"  # chunks stay in a CPU's cache
+        self.alone, self.chunked = False, self.device.type == "cpu"  # chunks stay in a CPU's cache
         self.deal: Deal = _as_they_are
         self.is_scored = False  # with reduced contexts, which must then stay as they are
         self.weight = weight
@@ -103,6 +116,11 @@ class PreparedTable:
         self.reduced = [
             _reduced(member, rows, number) for number, member in enumerate(self.members)
         ]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is trained."""
+        return self.devices[0]
 
     @property
     def network(self) -> nn.Module:
@@ -251,25 +269,40 @@ class PreparedTable:
         return {"nll": float(np.average(losses, weights=weight)) + float(np.log(scale))}
 
     def groups(self, members: Sequence[Member]) -> Iterator[list[Member]]:
-        """Yield the members that one forward pass takes: of equal shape, and small enough."""
+        """Yield the members that one forward pass takes: of equal shape, and small enough.
+
+        Of several devices each gets a pass before one gets members to take together.
+        """
         most = CELLS_AT_ONCE["cpu" if self.device.type == "cpu" else "gpu"]
         if self.alone:
             most = 0
         for (rows, columns), views in itertools.groupby(members, key=_shape):
             cells = (rows + self.n_held_out) * columns
-            yield from _chunks(list(views), max(1, most // cells))
+            alike = list(views)
+            share = math.ceil(len(alike) / len(self.devices))
+            yield from _chunks(alike, max(1, min(most // cells, share)))
 
     def outputs(self, members: Sequence[Member]) -> Iterator[torch.Tensor]:
         """Yield the logits of each member for the hold-out (H, L)."""
-        for views in self.groups(members):
-            logits = self.forward_members(views)
-            yield from (logits[:, n] for n in range(len(views)))
+        networks = network_on(self.network, self.devices)
+
+        def on(views: Sequence[Member], *, device: torch.device) -> torch.Tensor:
+            here = views if device == self.device else [view.to(device) for view in views]
+            return self.forward_members(here, network=networks[device])
+
+        passes = (partial(on, views) for views in self.groups(members))
+        for logits in run_on(self.devices, passes):
+            yield from logits.to(self.device).unbind(dim=1)
 
     def forward_members(
-        self, views: Sequence[Member], n_context: int | None = None
+        self,
+        views: Sequence[Member],
+        n_context: int | None = None,
+        network: nn.Module | None = None,
     ) -> torch.Tensor:
         """Forward the hold-out of members of equal shape, (H, members, L).
 
+        Through a copy of the network, if one is given, where these members are.
         With `n_context`, a cheaper forward of a like shape: as many context rows, and query
         rows in proportion. It serves to estimate the cost of the full one.
         """
@@ -286,7 +319,7 @@ class PreparedTable:
             torch.inference_mode(),
         ):
             return forward(
-                self.network,
+                network or self.network,
                 torch.stack(x, dim=1),
                 torch.stack(y, dim=1),
                 categorical=[view.categorical for view in views],

@@ -5,6 +5,7 @@ docs/design.md says where each choice comes from.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -263,13 +264,52 @@ def _own_gpu() -> torch.device:
     return torch.device(f"cuda:{gpu_of(worker_number(), torch.cuda.device_count())}")
 
 
-def device_at_hand(asked: str | torch.device) -> torch.device:
-    """Return the device that a fitted model predicts on here: the one asked for, else the CPU.
+def devices(asked: str | torch.device | Sequence[str | torch.device]) -> tuple[torch.device, ...]:
+    """Return the devices of a fit: it trains on the first, its members predict on all of them.
 
-    A model that was fitted on a GPU may be loaded on a machine without one; that is said once.
+    Raises
+    ------
+    ValueError
+        For a device that torch does not know or does not have here, for none, for one that is
+        named twice, and for several that are not of one kind.
     """
+    if isinstance(asked, (str, torch.device)):
+        return (device(asked),)
+    wanted = 'several GPUs, each named once, such as ["cuda:0", "cuda:1"], or "auto" would do.'
+    if not all(isinstance(one, (str, torch.device)) for one in asked):
+        raise ValueError(f"device={asked!r} holds something that names no device; {wanted}")
+    found = tuple(device(one) for one in asked)
+    for fault, is_so in {
+        "names no device": not found,
+        "names a device twice": len(set(found)) < len(found),
+        "mixes kinds of devices": len({one.type for one in found}) > 1,
+    }.items():
+        if is_so:
+            raise ValueError(f"device={[str(one) for one in asked]} {fault}; {wanted}")
+    return found
+
+
+def devices_at_hand(
+    asked: str | torch.device | Sequence[str | torch.device],
+) -> tuple[torch.device, ...]:
+    """Return the devices that a fitted model predicts on here: those asked for, else the CPU.
+
+    A model that was fitted on a GPU may be loaded on a machine without one, or with fewer; that is
+    said once.
+    """
+    try:
+        return devices(asked)
+    except ValueError:
+        several = [asked] if isinstance(asked, (str, torch.device)) else asked
+        here = tuple(dict.fromkeys(one for one in map(_if_here, several) if one is not None))
+        instead = ", ".join(map(str, here)) or "the CPU"
+        named = [str(one) for one in several] if several is asked else str(asked)
+        warn(f"device={named!r} is not on this machine; the model predicts on {instead}.")
+        return here or (torch.device("cpu"),)
+
+
+def _if_here(asked: str | torch.device) -> torch.device | None:
     try:
         return device(asked)
     except ValueError:
-        warn(f"device={str(asked)!r} is not on this machine; the model predicts on the CPU.")
-        return torch.device("cpu")
+        return None
