@@ -36,9 +36,10 @@ from finetune_tabpfn.loggers._registry import Loggers
 from finetune_tabpfn.models import _base_models, _export
 from finetune_tabpfn.training._checkpoints import Checkpoints, same_fit
 from finetune_tabpfn.training._device import gradients
-from finetune_tabpfn.training._distributed import Alone, processes_of_fit
+from finetune_tabpfn.training._distributed import Alone
 from finetune_tabpfn.training._loop import logger
 from finetune_tabpfn.training._state import HistoryRow
+from finetune_tabpfn.training._torchrun import processes_of_fit
 from finetune_tabpfn.utils._warn import warn
 
 

@@ -12,17 +12,17 @@ import pytest
 import torch
 from sklearn.datasets import make_friedman1
 from sklearn.metrics import get_scorer
-from torch import nn
 
 from finetune_tabpfn import Callback, Checkpoint, FinetunedTabPFNRegressor
 from finetune_tabpfn.training._callbacks import MaxSteps
-from finetune_tabpfn.training._distributed import ALONE, processes_of_fit, wait_seconds
+from finetune_tabpfn.training._distributed import ALONE
 from finetune_tabpfn.training._loop import TrainConfig
+from finetune_tabpfn.training._meeting import wait_seconds
+from finetune_tabpfn.training._torchrun import processes_of_fit
 from finetune_tabpfn.utils._workers import LostProcessError, OtherProcessError
 from several_processes import together
+from straight_line import X, Y, line, score, squared_error
 
-X = torch.linspace(-1, 1, 32)[:, None]
-Y = 3 * X + 1
 CPU = torch.device("cpu")
 
 
@@ -44,23 +44,6 @@ class Batches:
     def shrink(self):
         self.shrunk += 1
         return "smaller"
-
-
-def squared_error(model, batch):
-    x, y = batch
-    return ((model(x) - y) ** 2).mean()
-
-
-def score(model):
-    with torch.no_grad():
-        return -float(squared_error(model, (X, Y)))
-
-
-def line():
-    model = nn.Linear(1, 1)
-    nn.init.zeros_(model.weight)
-    nn.init.zeros_(model.bias)
-    return model
 
 
 def train(processes, *callbacks, batches=None, loss=squared_error, evaluate=score):

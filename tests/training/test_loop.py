@@ -4,15 +4,12 @@ import math
 
 import pytest
 import torch
-from torch import nn
 
 from finetune_tabpfn.finetuning._budget import CostEstimate, TimeBudget, Timer
 from finetune_tabpfn.training._callbacks import Callback, EarlyStopping, MaxSteps
 from finetune_tabpfn.training._loop import TrainConfig, train
 from finetune_tabpfn.training._state import improves, mix_weights
-
-X = torch.linspace(-1, 1, 32)[:, None]
-Y = 3 * X + 1
+from straight_line import X, Y, line, score, squared_error
 
 
 class Clock:
@@ -41,23 +38,6 @@ class Batches:
             return None
         self.shrinks -= 1
         return "smaller"
-
-
-def squared_error(model, batch):
-    x, y = batch
-    return ((model(x) - y) ** 2).mean()
-
-
-def score(model):
-    with torch.no_grad():
-        return -float(squared_error(model, (X, Y)))
-
-
-def line():
-    model = nn.Linear(1, 1)
-    nn.init.zeros_(model.weight)
-    nn.init.zeros_(model.bias)
-    return model
 
 
 def run(model=None, *, steps=20, lr=0.1, evaluate=score, loss=squared_error, **options):
