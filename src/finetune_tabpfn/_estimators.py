@@ -30,7 +30,7 @@ from finetune_tabpfn.data._validation import Table, check_shape, fingerprint
 from finetune_tabpfn.finetuning import _defaults
 from finetune_tabpfn.finetuning._budget import Timer
 from finetune_tabpfn.finetuning._fit import fine_tune_folds
-from finetune_tabpfn.finetuning._selection import FineTuningResult
+from finetune_tabpfn.finetuning._result import FineTuningResult
 from finetune_tabpfn.finetuning._settings import Checkpoint
 from finetune_tabpfn.loggers._registry import Loggers
 from finetune_tabpfn.models import _base_models, _export

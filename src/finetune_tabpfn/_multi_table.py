@@ -19,7 +19,8 @@ from finetune_tabpfn.data._fit_input import read_input
 from finetune_tabpfn.finetuning._budget import Timer
 from finetune_tabpfn.finetuning._fine_tune import Surroundings, fine_tune
 from finetune_tabpfn.finetuning._problem import FineTuningProblem
-from finetune_tabpfn.finetuning._selection import FineTuningResult, select
+from finetune_tabpfn.finetuning._result import FineTuningResult
+from finetune_tabpfn.finetuning._selection import select
 from finetune_tabpfn.models import _export
 from finetune_tabpfn.training._device import gradients
 from finetune_tabpfn.training._state import HistoryRow

@@ -10,7 +10,8 @@ from finetune_tabpfn._scoring import HoldOutScore, join_predictions, join_scores
 from finetune_tabpfn._tasks import Classification, Regression
 from finetune_tabpfn.finetuning._hold_out import Comparison, HoldOut
 from finetune_tabpfn.finetuning._problem import FineTuningProblem
-from finetune_tabpfn.finetuning._selection import Trained, select
+from finetune_tabpfn.finetuning._result import Trained
+from finetune_tabpfn.finetuning._selection import select
 from finetune_tabpfn.training._state import Evaluation
 
 

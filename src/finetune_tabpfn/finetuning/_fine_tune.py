@@ -16,7 +16,8 @@ from finetune_tabpfn.finetuning._budget import PROBE_SHARE, TimeBudget, Timer
 from finetune_tabpfn.finetuning._cost import time_budget
 from finetune_tabpfn.finetuning._hold_out import HoldOut
 from finetune_tabpfn.finetuning._problem import FineTuningProblem
-from finetune_tabpfn.finetuning._selection import Trained, trained
+from finetune_tabpfn.finetuning._result import Trained
+from finetune_tabpfn.finetuning._selection import trained
 from finetune_tabpfn.finetuning._settings import Settings
 from finetune_tabpfn.finetuning._trainable import TrainedPart, trained_part
 from finetune_tabpfn.training._callbacks import DivergenceGuard, EarlyStopping, MaxSteps

@@ -19,7 +19,8 @@ from finetune_tabpfn.finetuning._problem import (
     NothingToTrainError,
     prepare_problem,
 )
-from finetune_tabpfn.finetuning._selection import FineTuningResult, Trained, select
+from finetune_tabpfn.finetuning._result import FineTuningResult, Trained
+from finetune_tabpfn.finetuning._selection import select
 from finetune_tabpfn.finetuning._settings import Settings
 from finetune_tabpfn.training._checkpoints import Checkpoints
 from finetune_tabpfn.training._distributed import ALONE, Alone

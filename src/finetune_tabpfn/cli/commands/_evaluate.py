@@ -14,6 +14,7 @@ from finetune_tabpfn.cli._options import (
     folder,
     further,
 )
+from finetune_tabpfn.runs._options import parse_value
 
 
 def add(commands: Commands) -> None:
@@ -52,7 +53,11 @@ def add(commands: Commands) -> None:
     add_task(context)
     context.add_argument("--n-estimators", type=int, default=4, metavar="INT", help="members [4]")
     context.add_argument(
-        "--device", default="auto", metavar="TEXT", help="auto, cpu, cuda, ... [auto]"
+        "--device",
+        type=parse_value,
+        default="auto",
+        metavar="TEXT",
+        help="auto, cpu, cuda, or several: cuda:0,cuda:1 [auto]",
     )
     context.add_argument("--random-state", type=int, default=0, metavar="INT", help="seed [0]")
     done_by(parser, "_evaluate", inputs=("data", "context_data"))
