@@ -10,7 +10,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer, make_friedman1
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn import Callback, FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
 
 TWO = ["cpu", "cpu:1"]
 CANCER = load_breast_cancer(return_X_y=True)
@@ -100,6 +100,29 @@ def test_a_machine_with_fewer_devices_predicts_on_those_it_has(two):
     np.testing.assert_allclose(
         copy.predict_proba(CANCER[0][:5]), two.predict_proba(CANCER[0][:5]), **CLOSE
     )
+
+
+class Hooked(Callback):
+    """Notes the networks of validations, by a hook that holds what cannot be copied."""
+
+    def __init__(self):
+        self.lock, self.networks = threading.Lock(), set()
+
+    def on_train_begin(self, state):
+        self.handle = state.model.register_forward_pre_hook(self.note)
+
+    def on_train_end(self, state):
+        self.handle.remove()
+
+    def note(self, model, _):
+        with self.lock:
+            self.networks.add(model)
+
+
+def test_a_hook_on_the_network_is_called_on_both_devices():
+    hooked = Hooked()
+    regressor(device=TWO, max_steps=1, callbacks=[hooked])
+    assert len(hooked.networks) >= 2
 
 
 @pytest.mark.parametrize(

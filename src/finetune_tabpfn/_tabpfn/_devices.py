@@ -35,9 +35,19 @@ def run_on(devices: Sequence[torch.device], passes: Iterable[Pass]) -> Iterator[
 
 
 def network_on(network: nn.Module, devices: Sequence[torch.device]) -> dict[torch.device, Any]:
-    """Return a network on each of several devices: itself on the first, copies on the others."""
+    """Return a network on each of several devices: itself on the first, copies on the others.
+
+    They share its forward hooks, which may be anybody's: what these hold is not copied.
+    """
     first, *others = devices
-    copies = {device: copy.deepcopy(network, _weights_on(network, device)) for device in others}
+    hooks = {
+        id(hook): hook
+        for module in network.modules()
+        for hook in (*module._forward_pre_hooks.values(), *module._forward_hooks.values())
+    }
+    copies = {
+        device: copy.deepcopy(network, _weights_on(network, device) | hooks) for device in others
+    }
     return {first: network, **copies}
 
 
