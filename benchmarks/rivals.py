@@ -256,7 +256,8 @@ def measure(table: Table, who: str, arguments: Any) -> dict[str, Any]:
     try:
         model.fit(X_train, y_train)
     except Exception as error:  # how a fit ends is measured
-        found["ended by"] = type(error).__name__ + ": " + str(error).strip().split("\n")[0]
+        what = str(error).strip().split("\n")[0]
+        found["ended by"] = type(error).__name__ + (f": {what}" if what else "")
     found["fit_seconds"] = time.monotonic() - started
     if not found["ended by"] and hasattr(model, "predict"):
         started = time.monotonic()
