@@ -8,13 +8,14 @@ OLDEST = $(VENV)/oldest
 AUTOML = $(VENV)/automl
 BENCHMARKS = $(VENV)/benchmarks
 CLUSTER = $(VENV)/cluster
+RIVALS = $(VENV)/rivals
 DOCS   = $(VENV)/docs
 WORKERS ?= 2
 # a process per core with one thread each: the networks of the tests are small
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 .PHONY: demo test test-all test-fast test-gpu test-oldest test-automl test-cluster test-versions \
-    test-extras release-check benchmark-forecast gallery notebooks docs docs-links lint clean
+    test-extras release-check benchmark-forecast benchmark-rivals gallery notebooks docs docs-links lint clean
 
 demo: $(READY)
 	$(BIN)/finetune-tabpfn demo --out demo-output
@@ -83,6 +84,18 @@ $(BENCHMARKS)/.ready: pyproject.toml constraints-benchmarks.txt
 	$(BENCHMARKS)/bin/pip install --quiet --constraint constraints-benchmarks.txt torch
 	$(BENCHMARKS)/bin/pip install --quiet --constraint constraints-benchmarks.txt \
 	    --editable ".[benchmarks]"
+	touch $@
+
+# TabICL, AutoGluon's Mitra and mitra-finetune, in an environment of their own: they bring AutoGluon,
+# Ray and an older pandas. make benchmark-rivals ARGS="--data FOLDER --out FOLDER"
+benchmark-rivals: $(RIVALS)/.ready
+	OMP_NUM_THREADS=1 $(RIVALS)/bin/python benchmarks/rivals.py $(ARGS)
+
+$(RIVALS)/.ready: pyproject.toml constraints-rivals.txt
+	$(PYTHON) -m venv $(RIVALS)
+	$(RIVALS)/bin/pip install --quiet --constraint constraints-rivals.txt torch
+	$(RIVALS)/bin/pip install --quiet --constraint constraints-rivals.txt --editable . \
+	    tabulate "tabicl[finetune]" "autogluon.tabular[mitra]" tabarena mitra-finetune
 	touch $@
 
 # Dask and Ray, in an environment of its own: each brings a cluster's worth of packages

@@ -2,7 +2,7 @@
 
     python benchmarks/compare.py [--data FOLDER] [--splits 1] [--seconds 60] [--out FOLDER]
                                  [--tables NAME ...] [--arms NAME ...] [--base mini]
-                                 [--synthetic ROWS ...] [--device cpu] [--cpu-clock]
+                                 [--synthetic ROWS ...] [--made ROWS ...] [--device cpu] [--cpu-clock]
 
 Every cell (table, split, arm) runs in a process of its own, the arms of a split one after the
 other, with the same base model, the same rows and the same seconds for each fine-tuning. A cell
@@ -41,10 +41,12 @@ from tabpfn.finetuning import FinetunedTabPFNRegressor as RivalRegressor
 
 from _bases import base
 from _tables import (
+    BestPossible,
     Table,
     baselines,
     bundled,
     from_folder,
+    made,
     predictions,
     row_losses,
     scores,
@@ -59,7 +61,7 @@ ARMS = (
     "base", "ours", "ours, one hold-out", "ours, four folds", "ours, auto",
     "ours, a third of the time", "ours, scored by AUC",
     "rival", "rival, documented", "rival, 3e-4", "rival, our rate",
-    "HistGradientBoosting", "RandomForest",
+    "HistGradientBoosting", "RandomForest", "best possible",
 )  # fmt: skip
 # what the rival's documentation and messages name; its default of 1e-5 is an arm as well
 RIVAL_RATES = {"rival, documented": 1e-4, "rival, 3e-4": 3e-4}
@@ -121,7 +123,11 @@ def measure(table: Table, seed: int, name: str, arguments: Any) -> dict[str, Any
     """Fit and score one cell."""
     X_train, X_test, y_train, y_test = table.split(seed, arguments.max_train)
     started = time.monotonic()
-    model = arm(name, table.task, seed, arguments).fit(X_train, y_train)
+    model = (
+        BestPossible(table)
+        if name == "best possible"
+        else arm(name, table.task, seed, arguments).fit(X_train, y_train)
+    )
     fitted = time.monotonic()
     if not hasattr(model, "classes_") and table.task == "classification":
         model.classes_ = np.unique(y_train)  # the rival has none
@@ -155,6 +161,8 @@ def tables(arguments: Any) -> dict[str, Table]:
         found.append(Table(f"synthetic {rows}", "classification", X, y))
         X, y = make_table(n_rows=rows, n_columns=20, task="regression", random_state=0)
         found.append(Table(f"synthetic {rows}, numbers", "regression", X, y))
+    for rows in arguments.made:
+        found += made(rows)
     named = {table.name: table for table in found}
     return {name: named[name] for name in arguments.tables or named}
 
@@ -165,9 +173,11 @@ def run_cells(arguments: Any) -> pd.DataFrame:
     cells = pd.read_csv(file).to_dict("records") if file.is_file() else []
     done = {(cell["table"], cell["split"], cell["arm"]) for cell in cells}
     for seed in range(arguments.splits):
-        for table in tables(arguments):
+        for table, known in tables(arguments).items():
             for name in arguments.arms:
                 if (table, seed, name) in done:
+                    continue
+                if name == "best possible" and known.best is None:
                     continue
                 command = [sys.executable, __file__, *sys.argv[1:], "--cell"]
                 command += [json.dumps([table, seed, name])]
@@ -292,6 +302,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, help="folder of CSV files with a column `target`")
     parser.add_argument("--tables", nargs="*", help="names of tables, all by default")
     parser.add_argument("--synthetic", nargs="*", type=int, default=[], metavar="ROWS")
+    parser.add_argument("--made", nargs="*", type=int, default=[], metavar="ROWS",
+                        help="tables made here, whose best possible loss is known")
     parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=ARMS)
     parser.add_argument("--splits", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=60.0, help="of each fine-tuning")
