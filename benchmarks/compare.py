@@ -2,7 +2,8 @@
 
     python benchmarks/compare.py [--data FOLDER] [--splits 1] [--seconds 60] [--out FOLDER]
                                  [--tables NAME ...] [--arms NAME ...] [--base mini]
-                                 [--synthetic ROWS ...] [--made ROWS ...] [--device cpu] [--cpu-clock]
+                                 [--synthetic ROWS ...] [--made ROWS ...] [--device cpu]
+                                 [--cpu-clock]
 
 Every cell (table, split, arm) runs in a process of its own, the arms of a split one after the
 other, with the same base model, the same rows and the same seconds for each fine-tuning. A cell
@@ -302,8 +303,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, help="folder of CSV files with a column `target`")
     parser.add_argument("--tables", nargs="*", help="names of tables, all by default")
     parser.add_argument("--synthetic", nargs="*", type=int, default=[], metavar="ROWS")
-    parser.add_argument("--made", nargs="*", type=int, default=[], metavar="ROWS",
-                        help="tables made here, whose best possible loss is known")
+    parser.add_argument(
+        "--made",
+        nargs="*",
+        type=int,
+        default=[],
+        metavar="ROWS",
+        help="tables made here, whose best possible loss is known",
+    )
     parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=ARMS)
     parser.add_argument("--splits", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=60.0, help="of each fine-tuning")
