@@ -53,7 +53,7 @@ def draw_comparison(path: Path) -> None:
     order = losses["here"].sort_values(ascending=False).index
     here, rival = losses["here"][order], rival[order]
     places = range(len(order))
-    figure = Figure(figsize=(6.4, 5.4), layout="constrained")
+    figure = Figure(figsize=(6.4, 7.4), layout="constrained")
     ax = figure.subplots()
     ax.axvline(1, color="gray", lw=1, ls="--", label="base model")
     ax.hlines(places, here, rival, color="lightgray", lw=2, zorder=1)
