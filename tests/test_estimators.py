@@ -944,7 +944,8 @@ def test_callbacks_see_the_run():
         ({"callbacks": 3}, "callbacks=3 must be a list"),
         ({"scoring": "log_los"}, "scoring='log_los' is not a name"),
         ({"scoring": "roc_auc"}, "scoring='roc_auc' cannot score"),  # three classes
-        ({"device": "warp"}, "device='warp' cannot be used here"),
+        ({"device": "warp"}, "device='warp' is no name of a device"),
+        ({"device": "xpu"}, "device='xpu' cannot be used here"),
         ({"base_model": "v7"}, "base_model='v7' is neither a file nor one of auto, mini"),
         ({"categorical_features": [9]}, "categorical_features=9 is not a column of X"),
     ],

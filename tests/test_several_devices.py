@@ -132,7 +132,7 @@ def test_a_hook_on_the_network_is_called_on_both_devices():
         (["cpu", "cpu"], r"device=\['cpu', 'cpu'\] names a device twice"),
         (["cpu", "meta"], r"device=\['cpu', 'meta'\] mixes kinds of devices"),
         (["cpu", 1], r"device=\['cpu', 1\] holds something that names no device"),
-        (["cpu", "warp"], "device='warp' cannot be used here"),
+        (["cpu", "warp"], "device='warp' is no name of a device"),
     ],
 )
 def test_devices_that_cannot_be_used_together_are_refused(asked, fault):

@@ -249,9 +249,15 @@ def device(asked: str | torch.device) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         found = torch.device(asked)
+    except RuntimeError as error:
+        raise ValueError(
+            f"device={str(asked)!r} is no name of a device; "
+            '"cpu", "cuda", "cuda:1", "mps" or "auto" would do.'
+        ) from error
+    try:
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0].split(". ")[0]
         raise ValueError(
             f'device={str(asked)!r} cannot be used here ({reason}); "auto" takes what there is.'
         ) from error
