@@ -76,7 +76,7 @@ base_model : str or path, default="auto"
         With 2 or more, that many folds are held out in turn and the network is fine-tuned for each
         of them; what is deployed is decided over the rows of all, and is the mean of the weights.
         The folds share `max_steps` and `time_limit`: with little time there are fewer. "auto" makes
-        four of up to 5,000 rows that are held out at random, if `max_steps` is 200 or more, else
+        four of up to 2,000 rows that are held out at random, if `max_steps` is 200 or more, else
         one.
     n_estimators : int, default=4
         Members: preprocessed views of the table that the deployed ensemble averages. The same

@@ -137,8 +137,8 @@ def test_a_checkpoint_holds_what_is_deployed(classifier, tmp_path):
     [
         (150, {}, 4),
         (150, {"max_steps": 199}, 1),  # too few to share
-        (5000, {}, 4),
-        (5001, {}, 1),
+        (2000, {}, 4),
+        (2001, {}, 1),
         (150, {"validation": 0.2}, 1),
         (150, {"validation": "time"}, 1),
         (150, {"validation": None}, 1),
@@ -146,7 +146,7 @@ def test_a_checkpoint_holds_what_is_deployed(classifier, tmp_path):
         (6, {}, 1),  # of every class there are fewer than folds
     ],
 )
-def test_tables_that_are_not_large_are_divided_into_four_folds(rows, parameters, n_folds):
+def test_small_tables_are_divided_into_four_folds(rows, parameters, n_folds):
     parameters = {"base_model": "mini", **parameters}
     model = FinetunedTabPFNClassifier(**parameters)
     y = np.arange(rows) % 2

@@ -27,7 +27,7 @@ CPU_CONTEXT_ROWS = 10_000  # of a deployed member: prediction costs the square o
 GPU_CONTEXT_ROWS = 50_000
 CELLS_AT_ONCE = 300_000  # of rows to predict: about 3 KB of memory each
 MAX_HELD_OUT = 2048
-FOLDS, FOLDED_ROWS = 4, 5000
+FOLDS, FOLDED_ROWS = 4, 2000
 FOLD_STEPS = 50  # that make a fold worth beginning
 EVAL_INTERVAL = 10
 VALIDATION_SHARE = 0.15  # of the work of an evaluation
@@ -91,7 +91,7 @@ def hold_out_fraction(n_rows: int) -> float:
 
 
 def n_folds(asked: int | str, strata: Indices, max_steps: int) -> int:
-    """Return the number of folds: of a table that is not large four, whose networks are averaged.
+    """Return the number of folds: of a small table four, whose networks are averaged.
 
     A hold-out of 20 % of few rows tells little, and the mean of several short trainings gains more
     than one long training, where there is time for 50 steps in each (docs/recipe.md).
