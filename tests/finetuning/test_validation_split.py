@@ -1,6 +1,7 @@
 """Several hold-outs: every row validates once, and the mean of all folds' networks predicts."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ from finetune_tabpfn import (
 from finetune_tabpfn._planning import plan_fit
 from finetune_tabpfn.data._fit_input import read_input
 from finetune_tabpfn.finetuning._budget import CostEstimate, TimeBudget, Timer
-from finetune_tabpfn.training._state import TrainState, copy_weights
+from finetune_tabpfn.finetuning._fit import _is_the_last
+from finetune_tabpfn.finetuning._result import Trained
+from finetune_tabpfn.training._state import HistoryRow, TrainState, copy_weights
 
 QUICK = {
     "base_model": "mini",
@@ -175,6 +178,24 @@ def test_the_time_is_divided_among_as_many_folds_as_it_holds(step_seconds, share
         state.step_seconds.append(step_seconds)
     budget.before_step(state)
     assert budget.timer.limit == share
+
+
+def test_the_steps_of_a_fold_are_counted_with_their_validations():
+    timer = Timer(40.0, clock=lambda: 0.0)
+    costs = CostEstimate(step=0.1, validation=2.0, finish=0.0)
+    budget = TimeBudget(timer, costs, parts=4, eval_interval=10)
+    state = TrainState(torch.nn.Linear(1, 1))
+    state.step_seconds += [0.1] * 3
+    state.validation_seconds += [2.0]
+    budget.before_step(state)
+    assert budget.timer.limit == 20.0  # 50 steps and 5 validations take 15 to 18 seconds
+
+
+@pytest.mark.parametrize(("left", "is_last"), [(4.0, False), (2.0, True)])
+def test_what_is_left_for_a_fold_need_not_hold_all_the_steps_that_were_planned(left, is_last):
+    history = [HistoryRow(6, 60, seconds=6.0, train_loss=0.1, score=-0.1, learning_rate=1e-4)]
+    last = replace(Trained.untouched("time_limit"), history=history, n_steps=60)
+    assert _is_the_last(Timer(left, clock=lambda: 0.0), last) == is_last  # 50 would take 5 seconds
 
 
 @pytest.mark.slow

@@ -114,6 +114,8 @@ class TimeBudget(Callback):
     parts : int
         Trainings that divide the time, this one and those to come. As soon as three steps have
         shown how many of them there is time for, this one keeps to its share.
+    eval_interval : int, optional
+        Steps between two validations.
     """
 
     margin = 1.1  # a step or validation may take this much longer than the slowest recent one
@@ -129,10 +131,11 @@ class TimeBudget(Callback):
         keep_check: bool = False,
         keep_validation: bool = False,
         parts: int = 1,
+        eval_interval: float = math.inf,
     ) -> None:
         self.timer, self.costs, self.reserve, self.parts = timer, costs, reserve, parts
         self.final_check, self.kept = final_check, final_check if keep_check else 0.0
-        self.keep_validation = keep_validation
+        self.keep_validation, self.eval_interval = keep_validation, eval_interval
 
     def before_step(self, state: TrainState) -> str | None:
         """Stop when a step, the validation after it and the choice would take too long."""
@@ -151,7 +154,7 @@ class TimeBudget(Callback):
         if self.parts == 1 or len(measured) < self.recent:
             return
         shares = [self.timer.share(n, self.costs.finish) for n in range(self.parts, 0, -1)]
-        least = FOLD_STEPS * measured[-1]
+        least = FOLD_STEPS * (measured[-1] + self.validation(state) / self.eval_interval)
         self.timer = next((its for its in shares if least <= (its.limit or 0.0)), self.timer)
         self.parts = 1
 

@@ -390,6 +390,7 @@ def time_budget(
         keep_check=hold_out.is_cut and check <= CHECK_SHARE * timer.limit,
         keep_validation=not hold_out.is_trusted or hold_out.n_folds > 1,
         parts=parts,
+        eval_interval=config.eval_interval,
     )
 
 

@@ -160,12 +160,17 @@ def _fine_tune_fold(
 
 
 def _is_the_last(timer: Timer, last: Trained) -> bool:
-    """Tell whether the time that is left does not hold another fold that is worth it."""
+    """Tell whether the time that is left does not hold another fold that is worth it.
+
+    It need not hold quite as many steps as were planned for, or a little delay in one fold would
+    leave the time of the next unused.
+    """
     if last.ends_the_fit:
         return True
     if timer.remaining is None or not last.n_steps:
         return False
-    return FOLD_STEPS * last.history[-1].seconds / last.n_steps > timer.remaining
+    seconds = last.history[-1].seconds / last.n_steps
+    return FOLD_STEPS / 2 * seconds > timer.remaining
 
 
 def _predictor_of_the_moment(blueprint: _tabpfn.Blueprint, table: LabelledTable) -> dict[str, Any]:
