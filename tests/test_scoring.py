@@ -46,6 +46,8 @@ def test_a_class_that_the_hold_out_lacks():
 def test_an_unknown_name():
     with pytest.raises(ValueError, match="scoring='log_los' is not a name that scikit-learn"):
         score("log_los")
+    with pytest.raises(ValueError, match="did you mean 'roc_auc'"):
+        score("auc")
 
 
 def test_a_scorer_that_does_not_fit_the_task():

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from finetune_tabpfn.data._io import infer_task, read_table, split_target, write_table
+from finetune_tabpfn.data._io import (
+    infer_task,
+    read_table,
+    split_target,
+    warn_of_row_numbers,
+    write_table,
+)
 from finetune_tabpfn.utils._separators import writing_of
 
 FRAME = pd.DataFrame({"number": [1.5, np.nan, 3.0], "text": ["a", "b", "c"], "whole": [1, 2, 3]})
@@ -208,3 +214,16 @@ def test_the_target_column():
 )
 def test_the_task_that_a_target_suggests(values, task):
     assert infer_task(pd.Series(values)) == task
+
+
+@pytest.mark.parametrize(
+    ("column", "is_said"), [("Unnamed: 0", True), ("number", False)], ids=["no name", "a name"]
+)
+def test_a_column_that_counts_the_rows_without_a_name_is_said(column, is_said, tmp_path):
+    table = pd.DataFrame({column: range(4), "y": list("abab")})
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        warn_of_row_numbers(table, "t.csv")
+    assert ["The first column of t.csv has no name" in str(each.message) for each in said] == (
+        [True] if is_said else []
+    )

@@ -266,6 +266,16 @@ def split_target(table: pd.DataFrame, target: str) -> tuple[pd.DataFrame, pd.Ser
     return table.drop(columns=target), table[target]
 
 
+def warn_of_row_numbers(X: pd.DataFrame, path: str | Path) -> None:
+    """Warn where the first column of a CSV counts the rows and has no name, as an index does."""
+    first = X.columns[0] if X.shape[1] else ""
+    if first == "Unnamed: 0" and X[first].tolist() == list(range(len(X))):
+        warn(
+            f"The first column of {path} has no name and counts the rows, as pandas writes an "
+            "index; it is taken as a feature. Leave it out (index=False) unless it says something."
+        )
+
+
 def infer_task(y: pd.Series) -> Literal["classification", "regression"]:
     """Return the task that a target suggests.
 

@@ -142,7 +142,7 @@ def check_target(
     if missing:
         raise ValueError(
             f"Input {name} contains NaN in {missing} of {n_rows} rows; drop the rows without "
-            "a label."
+            "a label, as `finetune-tabpfn prepare` does for files."
         )
     y = _of_one_type(y)
     if numeric:

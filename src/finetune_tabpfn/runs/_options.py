@@ -285,7 +285,8 @@ def checked(option: Option, text: str) -> Any:
         return value
     near = nearest(text, option.choices)
     hint = f"; did you mean {near}?" if near else ""
-    raise ValueError(f"must be {in_words(option.schema)}, not {text!r}{hint}")
+    words = in_words(option.schema, {**TYPES, "null": "none"})
+    raise ValueError(f"must be {words}, not {text!r}{hint}")
 
 
 def parse(option: Option, text: str) -> Any:
@@ -323,15 +324,15 @@ def parse_value(text: str) -> Any:
     return text
 
 
-def in_words(schema: dict[str, Any]) -> str:
+def in_words(schema: dict[str, Any], types: Mapping[str, str] = TYPES) -> str:
     """Say what meets a JSON Schema."""
     if "anyOf" in schema:
-        return " or ".join(in_words(each) for each in schema["anyOf"])
+        return " or ".join(in_words(each, types) for each in schema["anyOf"])
     options = [schema["const"]] if "const" in schema else schema.get("enum")
     if options:
         return " or ".join(repr(option) for option in options)
     bounds = [words.format(schema[name]) for name, words in BOUNDS.items() if name in schema]
-    return " ".join([TYPES[schema["type"]], " and ".join(bounds)]).strip()
+    return " ".join([types[schema["type"]], " and ".join(bounds)]).strip()
 
 
 def fits(value: Any, schema: Mapping[str, Any]) -> bool:

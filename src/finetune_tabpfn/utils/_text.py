@@ -40,6 +40,11 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def counted(number: int, thing: str) -> str:
+    """Return a number with what it counts: "1 step", "2 steps"."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def unknown_name(where: str, name: object, names: Iterable[str]) -> str:
     """Return the sentence for a name that is none of those that are known."""
     known = list(names)
