@@ -190,7 +190,12 @@ def check_weight(sample_weight: Any, *, n_rows: int) -> npt.NDArray[np.float64] 
     """
     if sample_weight is None:
         return None
-    weight = np.asarray(sample_weight, dtype=np.float64)
+    try:
+        weight = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"sample_weight must hold a number for each row ({error}); class_weight weighs classes."
+        ) from error
     if weight.shape != (n_rows,):
         raise ValueError(
             f"sample_weight has the shape {weight.shape}; X has {n_rows} rows and needs a weight "
