@@ -140,6 +140,8 @@ def test_predictions_of_the_regressor():
     for wrong in ([1.5], ["low"]):
         with pytest.raises(ValueError, match=r"quantiles=.* must be numbers from 0 to 1"):
             model.predict(X[:5], output_type="quantiles", quantiles=wrong)
+    with pytest.raises(ValueError, match="of no use to output_type='mean'"):
+        model.predict(X[:5], quantiles=[0.1, 0.9])
 
 
 @pytest.mark.slow
