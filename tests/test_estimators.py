@@ -1048,6 +1048,25 @@ def test_a_name_that_does_not_exist_suggests_the_nearest(call, error, message):
         misspelt(call)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("lr", "'learning_rate'"), ("epochs", "'max_steps'"), ("n_jobs", "known are")],
+)
+def test_a_name_from_elsewhere_leads_to_ours(name, said):
+    with pytest.raises(TypeError, match=f"is given '{name}', which is unknown; .*{said}"):
+        FinetunedTabPFNClassifier(**{name: 1})
+
+
+def test_rows_without_names_are_remarked_on_once():
+    X = pd.DataFrame({"a": range(12), "b": [0.5, 1.5] * 6})
+    model = FinetunedTabPFNClassifier(base_model="mini", max_steps=0, n_estimators=1)
+    model.fit(X, [0, 1] * 6)
+    with pytest.warns(UserWarning, match="FinetunedTabPFNClassifier was fitted with") as said:
+        proba = model.predict_proba(X.to_numpy())
+    assert len(said) == 1
+    np.testing.assert_array_equal(proba, model.predict_proba(X))
+
+
 def test_parameters_are_given_by_name():
     with pytest.raises(TypeError, match="FinetunedTabPFNClassifier takes its parameters by name"):
         FinetunedTabPFNClassifier("mini")

@@ -10,22 +10,6 @@ from typing import Any
 from finetune_tabpfn.runs._options import Described
 from finetune_tabpfn.utils._text import nearest
 
-# what other programs of the field call an option
-ELSEWHERE = {
-    "lr": "--learning-rate",
-    "epochs": "--max-steps",
-    "steps": "--max-steps",
-    "seed": "--random-state",
-    "metric": "--scoring",
-    "eval-metric": "--scoring",
-    "model": "--base-model",
-    "label": "--target",
-    "output": "--out",
-    "cv": "--n-folds",
-    "timeout": "--time-limit",
-    "rows": "--n-rows",
-}
-
 
 class Parser(argparse.ArgumentParser):
     """Shows with ``--help`` what most people need, with ``--help-all`` everything in full.
@@ -51,16 +35,10 @@ class Parser(argparse.ArgumentParser):
         for word in unknown:
             option = word.partition("=")[0]
             if option.startswith("--"):
-                near = self._meant(option)
+                near = nearest(option, self._option_string_actions)
                 hint = f"did you mean {near}?" if near else f"`{self.prog} --help` lists them all."
                 self.error(f"{option} is not an option here; {hint}")
         return found, unknown
-
-    def _meant(self, option: str) -> str | None:
-        """Return the option that was meant, by its spelling or by what others call it."""
-        options = self._option_string_actions
-        other = ELSEWHERE.get(option.lstrip("-").replace("_", "-"))
-        return other if other in options else nearest(option, options)
 
     def format_help(self, is_full: bool = False) -> str:
         """Return the help: what most people need, or everything."""
