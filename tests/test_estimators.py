@@ -972,7 +972,7 @@ X40 = np.arange(480.0).reshape(120, 4)
         ((X4, np.linspace(0, 1, 20)), "Unknown label type"),
         (
             (X40, np.arange(120) % 40),
-            "y holds 40 classes, but base_model='mini' can tell at most 32",
+            r"y holds 40 classes \(0, 1, 2, \.\.\.\), but base_model='mini' can tell at most 32",
         ),
     ],
 )
