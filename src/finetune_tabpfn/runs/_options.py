@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from finetune_tabpfn.utils._groups import GROUPS
 from finetune_tabpfn.utils._text import nearest
 
 OPTIONS_FILE = Path(__file__).with_name("options.json")
@@ -47,23 +48,7 @@ KINDS: dict[str, Any] = {
     "null": type(None), "string": str, "object": dict, "array": list, "boolean": bool
 }  # fmt: skip
 
-# the settings of the estimators as one looks for them, and which of them most people need
-GROUPS = {
-    "fine-tuning": (
-        "base_model", "time_limit", "max_steps", "learning_rate", "tuning", "patience", "device",
-        "random_state",
-    ),
-    "validation": ("scoring", "validation", "n_folds", "eval_interval", "min_gain_se"),
-    "prediction": ("n_estimators", "fit_mode"),
-    "columns and classes": ("categorical_features", "class_weight", "balanced_contexts"),
-    "steps of the training": (
-        "batch_size", "context_size", "query_size", "precision", "gradient_accumulation_steps",
-        "warmup_steps", "weight_decay", "max_grad_norm", "ema_decay", "plateau_patience",
-        "min_delta",
-    ),
-    'LoRA, with --tuning lora': ("lora_rank", "lora_alpha", "lora_dropout"),
-    "records and checkpoints": ("loggers", "log_dir", "checkpoint", "checkpoint_every", "resume"),
-}  # fmt: skip
+# which settings most people need
 BASIC = {
     "base_model", "time_limit", "max_steps", "learning_rate", "scoring", "validation",
     "n_estimators", "device", "random_state",
