@@ -967,6 +967,9 @@ X40 = np.arange(480.0).reshape(120, 4)
         ((X4[:0], Y4[:0]), r"0 sample\(s\)"),
         ((X4[:1], Y4[:1]), "minimum of 2 is required"),
         ((X4, Y4[:5]), "X has 20 rows but y has 5"),
+        ((None, Y4), "X is of the type NoneType; a DataFrame would be a table"),
+        (({"a": range(20)}, Y4), r"X is of the type dict; pd.DataFrame\(X\) would be a table"),
+        ((X4, "label"), r"y='label' is a text; .* X.pop\('label'\) takes it out"),
         ((X4, np.full(20, "a")), "y holds a single class"),
         ((X4, [None, *Y4[1:]]), "Input y contains NaN"),
         ((X4, np.linspace(0, 1, 20)), "Unknown label type"),
@@ -1055,6 +1058,28 @@ def test_a_name_that_does_not_exist_suggests_the_nearest(call, error, message):
 def test_a_name_from_elsewhere_leads_to_ours(name, said):
     with pytest.raises(TypeError, match=f"is given '{name}', which is unknown; .*{said}"):
         FinetunedTabPFNClassifier(**{name: 1})
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: classifier().fit(X4), r"Classifier.fit takes X, y, .*missing.* argument: 'y'"),
+        (lambda: fine_tune_tabpfn(X4, Y4), "fine_tune_tabpfn takes X_train, .*too many positional"),
+    ],
+)
+def test_a_call_with_too_few_or_too_many_arguments_names_those_there_are(call, said):
+    with pytest.raises(TypeError, match=said):
+        call()
+
+
+def test_labels_in_another_order_than_the_rows_are_warned_of():
+    X, y = pd.DataFrame(X4), pd.Series(Y4)
+    with pytest.warns(UserWarning, match=r"same index in another order.*y\.loc\[X\.index\]"):
+        classifier(max_steps=0).fit(X, y[::-1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classifier(max_steps=0).fit(X[::-1], y[::-1])
+        classifier(max_steps=0).fit(X, y.set_axis(range(5, 25)))
 
 
 def test_rows_without_names_are_remarked_on_once():

@@ -97,6 +97,9 @@ def check_shape(X: Any, *, name: str = "X", min_rows: int = 1) -> Table:
     """
     if isinstance(X, (list, tuple)) and X and isinstance(X[0], (list, tuple)):
         X = _table_of_lists(X, name)
+    if X is None or isinstance(X, (str, dict)):
+        how = f"pd.DataFrame({name})" if isinstance(X, dict) else "a DataFrame"
+        raise ValueError(f"{name} is of the type {type(X).__name__}; {how} would be a table.")
     if not isinstance(X, pd.DataFrame):
         X = check_array(
             X,
@@ -131,6 +134,11 @@ def check_target(
     """
     if y is None:
         raise ValueError(f"fit requires {name} to be passed, but the target {name} is None.")
+    if isinstance(y, str):
+        raise ValueError(
+            f"{name}={y!r} is a text; where it is a column of {table}, {table}.pop({y!r}) takes it "
+            "out as the target."
+        )
     if isinstance(y, pd.DataFrame):
         y = y.to_numpy(dtype=object)
     elif isinstance(y, (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)):
