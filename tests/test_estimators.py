@@ -991,7 +991,7 @@ def test_wrong_tables(arguments, message):
         ({"y_val": Y4}, "X_val is None; X_val and y_val go together"),
         ({"X_val": X4[:, :3], "y_val": Y4}, "X_val has 3 columns and X has 4"),
         ({"X_val": X4[:2], "y_val": ["a", "z"]}, "y_val holds the label 'z'"),
-        ({"sample_weight": "balanced"}, "sample_weight must hold a number for each row"),
+        ({"sample_weight": "balanced"}, "sample_weight='balanced' must hold a number for each row"),
         ({"sample_weight": np.ones(5)}, r"sample_weight has the shape \(5,\); X has 20 rows"),
         ({"sample_weight": -np.ones(20)}, "sample_weight must hold finite numbers"),
         ({"sample_weight": np.zeros(20)}, "sample_weight is zero for all rows"),

@@ -198,12 +198,12 @@ def check_weight(sample_weight: Any, *, n_rows: int) -> npt.NDArray[np.float64] 
     """
     if sample_weight is None:
         return None
-    try:
-        weight = np.asarray(sample_weight, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    if isinstance(sample_weight, str):
         raise ValueError(
-            f"sample_weight must hold a number for each row ({error}); class_weight weighs classes."
-        ) from error
+            f"sample_weight={sample_weight!r} must hold a number for each row; class_weight weighs "
+            "classes."
+        )
+    weight = np.asarray(sample_weight, dtype=np.float64)
     if weight.shape != (n_rows,):
         raise ValueError(
             f"sample_weight has the shape {weight.shape}; X has {n_rows} rows and needs a weight "
