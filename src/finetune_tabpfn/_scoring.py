@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn import metrics
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import (
     accuracy_score,
@@ -95,9 +96,12 @@ class HoldOutScore:
         try:
             score = float(self.scorer(self._estimator(predictions), self.X, self.y, **self.weight))
         except (ValueError, TypeError, AttributeError) as error:
+            hint = ""
+            if getattr(self.scoring, "__name__", None) in metrics.__all__:
+                hint = "; sklearn.metrics.make_scorer makes a scorer of a metric"
             raise ValueError(
                 f"scoring={self.scoring!r} cannot score this hold-out of {len(self.y)} rows: "
-                f"{error}"
+                f"{error}{hint}"
             ) from error
         if np.isnan(score):
             raise NoScoreError(
