@@ -48,7 +48,8 @@ fit(loggers="wandb", log_dir=".")
 from finetune_tabpfn.studies import Study
 settings = {"base_model": "mini", "max_steps": 2, "n_estimators": 1}
 table = X.assign(y=y)
-Study("s").optuna_search({"learning_rate": [1e-4, 1e-3]}, table, target="y", n_trials=2, **settings)
+space = {"learning_rate": [1e-4, 1e-3]}
+Study("s").optuna_search(space, table, target="y", n_trials=2, parameters=settings)
 """,
     "tensorboard": 'fit(loggers="tensorboard", log_dir=".")',
     "mlflow": 'fit(loggers="mlflow", log_dir=".")',

@@ -99,12 +99,12 @@ def _check_answers(python: Path, folder: Path) -> None:
 
 def _tested(python: Path, folder: Path, tests: list[str]) -> tuple[str, bool]:
     """Run the fast tests; return pytest's last line with the versions, and whether it is good."""
-    # the warnings of other versions of other libraries are none of ours
+    # the warnings of other versions of other libraries are none of ours; pyproject.toml says -q,
+    # and a second one hides the line that counts
     pytest = [
         python,
         "-m",
         "pytest",
-        "-q",
         "-p",
         "no:cacheprovider",
         "-o",

@@ -75,6 +75,7 @@ def test_seconds_end_at_the_time_limit_and_grow_with_the_steps():
     ("sizes", "settings", "message"),
     [
         ((0, 4, 2), {}, r"n_rows=0 must be a whole number from 1\."),
+        ((made(9, 2), np.arange(9), 2), {}, r"n_rows=ndarray must be .*they are \*X\.shape"),
         ((50, 1.5, 2), {}, r"n_columns=1.5 must be a whole number from 1\."),
         ((50, 4, -1), {}, r"n_classes=-1 must be a whole number from 0\."),
         ((6, 4, 2), {}, "nothing to train on"),

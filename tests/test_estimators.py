@@ -140,6 +140,8 @@ def test_predictions_of_the_regressor():
     for wrong in ([1.5], ["low"]):
         with pytest.raises(ValueError, match=r"quantiles=.* must be numbers from 0 to 1"):
             model.predict(X[:5], output_type="quantiles", quantiles=wrong)
+    with pytest.raises(ValueError, match="of no use to output_type='mean'"):
+        model.predict(X[:5], quantiles=[0.1, 0.9])
 
 
 @pytest.mark.slow
@@ -965,12 +967,15 @@ X40 = np.arange(480.0).reshape(120, 4)
         ((X4[:0], Y4[:0]), r"0 sample\(s\)"),
         ((X4[:1], Y4[:1]), "minimum of 2 is required"),
         ((X4, Y4[:5]), "X has 20 rows but y has 5"),
+        ((None, Y4), "X is of the type NoneType; a DataFrame would be a table"),
+        (({"a": range(20)}, Y4), r"X is of the type dict; pd.DataFrame\(X\) would be a table"),
+        ((X4, "label"), r"y='label' is a text; .* X.pop\('label'\) takes it out"),
         ((X4, np.full(20, "a")), "y holds a single class"),
         ((X4, [None, *Y4[1:]]), "Input y contains NaN"),
         ((X4, np.linspace(0, 1, 20)), "Unknown label type"),
         (
             (X40, np.arange(120) % 40),
-            "y holds 40 classes, but base_model='mini' can tell at most 32",
+            r"y holds 40 classes \(0, 1, 2, \.\.\.\), but base_model='mini' can tell at most 32",
         ),
     ],
 )
@@ -986,6 +991,7 @@ def test_wrong_tables(arguments, message):
         ({"y_val": Y4}, "X_val is None; X_val and y_val go together"),
         ({"X_val": X4[:, :3], "y_val": Y4}, "X_val has 3 columns and X has 4"),
         ({"X_val": X4[:2], "y_val": ["a", "z"]}, "y_val holds the label 'z'"),
+        ({"sample_weight": "balanced"}, "sample_weight='balanced' must hold a number for each row"),
         ({"sample_weight": np.ones(5)}, r"sample_weight has the shape \(5,\); X has 20 rows"),
         ({"sample_weight": -np.ones(20)}, "sample_weight must hold finite numbers"),
         ({"sample_weight": np.zeros(20)}, "sample_weight is zero for all rows"),
@@ -1043,6 +1049,47 @@ def misspelt(call):
 def test_a_name_that_does_not_exist_suggests_the_nearest(call, error, message):
     with pytest.raises(error, match=message):
         misspelt(call)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("lr", "'learning_rate'"), ("epochs", "'max_steps'"), ("n_jobs", "known are")],
+)
+def test_a_name_from_elsewhere_leads_to_ours(name, said):
+    with pytest.raises(TypeError, match=f"is given '{name}', which is unknown; .*{said}"):
+        FinetunedTabPFNClassifier(**{name: 1})
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: classifier().fit(X4), r"Classifier.fit takes X, y, .*missing.* argument: 'y'"),
+        (lambda: fine_tune_tabpfn(X4, Y4), "fine_tune_tabpfn takes X_train, .*too many positional"),
+    ],
+)
+def test_a_call_with_too_few_or_too_many_arguments_names_those_there_are(call, said):
+    with pytest.raises(TypeError, match=said):
+        call()
+
+
+def test_labels_in_another_order_than_the_rows_are_warned_of():
+    X, y = pd.DataFrame(X4), pd.Series(Y4)
+    with pytest.warns(UserWarning, match=r"same index in another order.*y\.loc\[X\.index\]"):
+        classifier(max_steps=0).fit(X, y[::-1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classifier(max_steps=0).fit(X[::-1], y[::-1])
+        classifier(max_steps=0).fit(X, y.set_axis(range(5, 25)))
+
+
+def test_rows_without_names_are_remarked_on_once():
+    X = pd.DataFrame({"a": range(12), "b": [0.5, 1.5] * 6})
+    model = FinetunedTabPFNClassifier(base_model="mini", max_steps=0, n_estimators=1)
+    model.fit(X, [0, 1] * 6)
+    with pytest.warns(UserWarning, match="FinetunedTabPFNClassifier was fitted with") as said:
+        proba = model.predict_proba(X.to_numpy())
+    assert len(said) == 1
+    np.testing.assert_array_equal(proba, model.predict_proba(X))
 
 
 def test_parameters_are_given_by_name():

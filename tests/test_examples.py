@@ -98,8 +98,7 @@ def test_a_notebook_runs(path, tmp_path, everything):
     client.execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     said = [out.text for out in outputs if out.get("name") == "stderr"]
-    # tabpfn's imports may miss ipywidgets, which is no concern of ours
-    assert [text for text in said if "TqdmWarning: IProgress not found" not in text] == []
+    assert said == []
     assert any("image/png" in out.get("data", {}) for out in outputs)
     assert list(tmp_path.iterdir()) == []
 

@@ -46,6 +46,8 @@ def test_a_class_that_the_hold_out_lacks():
 def test_an_unknown_name():
     with pytest.raises(ValueError, match="scoring='log_los' is not a name that scikit-learn"):
         score("log_los")
+    with pytest.raises(ValueError, match="did you mean 'roc_auc'"):
+        score("auc")
 
 
 def test_a_scorer_that_does_not_fit_the_task():
@@ -55,6 +57,8 @@ def test_a_scorer_that_does_not_fit_the_task():
         score("roc_auc", task, np.array(["a", "b", "c"]), proba)
     with pytest.raises(ValueError, match="scoring='r2' cannot score"):
         score("r2")
+    with pytest.raises(ValueError, match="make_scorer makes a scorer of a metric"):
+        score(f1_score)
 
 
 def test_what_is_not_finite_is_never_a_score():

@@ -1,11 +1,13 @@
 """Targets and losses of the two tasks."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
 from finetune_tabpfn._losses import IGNORED, Targets, cross_entropy
-from finetune_tabpfn._tasks import Classification, Regression
+from finetune_tabpfn._tasks import Classification, Regression, task_of
 
 
 def targets(*values):
@@ -112,3 +114,15 @@ def test_balanced_class_weights_are_inverse_to_the_shares():
 def test_class_weights_must_be_positive(bad):
     with pytest.raises(ValueError, match=r"class_weight=.* must hold positive numbers"):
         Classification.of(np.array(["a", "b"]), bad)
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_said"),
+    [(["yes", "yes ", "no"], True), (["Yes", "yes", "no"], True), (["yes", "no"], False)],
+)
+def test_labels_that_differ_by_blanks_or_capitals_alone_are_said(labels, is_said):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        task = task_of("classification", np.asarray(labels))
+    assert len(task.classes) == len(labels)
+    assert any("are taken for different classes" in str(each.message) for each in said) == is_said

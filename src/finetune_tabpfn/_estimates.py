@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -136,6 +137,7 @@ def estimate_seconds(n_rows: int, n_columns: int, n_classes: int = 0, **paramete
     >>> 0 < estimate_seconds(200, 4, 3, base_model="mini", max_steps=20) < 60
     True
     """
+    _check_sizes(n_rows, n_columns, n_classes)
     estimator = _estimator(n_classes, parameters)
     X, y = _made_up(n_rows, n_columns, n_classes)
     return measure_fit(estimator, X, y).most_seconds
@@ -175,6 +177,7 @@ def estimate_memory(n_rows: int, n_columns: int, n_classes: int = 0, **parameter
     >>> large > small > 2**29
     True
     """
+    _check_sizes(n_rows, n_columns, n_classes)
     estimator = _estimator(n_classes, parameters)
     few = min(n_rows, max(STAND_IN_ROWS, 4 * n_classes))
     fit = _planned(estimator, *_made_up(few, n_columns, n_classes))
@@ -182,6 +185,19 @@ def estimate_memory(n_rows: int, n_columns: int, n_classes: int = 0, **parameter
     held_out = min(problem.table.n_held_out * n_rows // few, max(few, _defaults.MAX_HELD_OUT))
     libraries = LIBRARIES if fit.blueprint.device.type == "cpu" else 0.0
     return int(libraries + _training_bytes(fit, batches, n_rows, held_out))
+
+
+def _check_sizes(n_rows: Any, n_columns: Any, n_classes: Any) -> None:
+    for name, value, least in (
+        ("n_rows", n_rows, 1),
+        ("n_columns", n_columns, 1),
+        ("n_classes", n_classes, 0),
+    ):
+        if isinstance(value, Integral) and value >= least:
+            continue
+        given = type(value).__name__ if np.ndim(value) else repr(value)
+        table = "; of a table they are *X.shape" if np.ndim(value) else ""
+        raise ValueError(f"{name}={given} must be a whole number from {least}{table}.")
 
 
 def _estimator(n_classes: int, parameters: dict[str, Any]) -> Any:
@@ -192,13 +208,6 @@ def _made_up(
     n_rows: int, n_columns: int, n_classes: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
     """Return a table of numbers with a target, for what depends on sizes alone."""
-    for name, value, least in (
-        ("n_rows", n_rows, 1),
-        ("n_columns", n_columns, 1),
-        ("n_classes", n_classes, 0),
-    ):
-        if not isinstance(value, int) or value < least:
-            raise ValueError(f"{name}={value!r} must be a whole number from {least}.")
     X = np.random.default_rng(0).normal(size=(n_rows, n_columns))
     return X, np.arange(n_rows) % n_classes if n_classes else X[:, 0]
 

@@ -250,7 +250,11 @@ class _FinetunedTabPFN(CallbackSupportMixin, Parameters):
         check_is_fitted(self)
         rows = check_shape(X)
         validate_data(self, X, reset=False, skip_check_array=True)
-        return self.columns_.read(rows)
+        table = self.columns_.read(rows)
+        names = getattr(self.predictor_, "feature_names_in_", None)
+        if names is None or hasattr(table, "iloc"):
+            return table
+        return pd.DataFrame(table, columns=names)  # or the predictor repeats scikit-learn's warning
 
     @_tabpfn.on_its_own()
     def _in_batches(self, predict: Callable[[Table], Any], rows: Table) -> Any:

@@ -233,7 +233,8 @@ def explaining(function: Called) -> Called:
     Its signature stays as it is. What is a parameter of the estimators, and none of the function,
     is said to belong into its `finetuning_config`.
     """
-    names = list(inspect.signature(function).parameters)
+    signature = inspect.signature(function)
+    names = list(signature.parameters)
 
     @functools.wraps(function)
     def explained(*values: Any, **arguments: Any) -> Any:
@@ -250,6 +251,11 @@ def explaining(function: Called) -> Called:
         for name in arguments:
             if name not in names:
                 raise TypeError(_unknown_argument(called, name, names))
+        try:
+            signature.bind(*values, **arguments)
+        except TypeError as error:
+            own = ", ".join(name for name in names if name != "self")
+            raise TypeError(f"{called} takes {own}: {error}.") from error
         return function(*values, **arguments)
 
     return explained  # type: ignore[return-value]

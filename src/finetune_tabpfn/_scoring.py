@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn import metrics
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import (
     accuracy_score,
     get_scorer,
+    get_scorer_names,
     log_loss,
     make_scorer,
     mean_absolute_error,
@@ -24,6 +26,7 @@ from sklearn.metrics import (
 from finetune_tabpfn._tasks import Classification, Task
 from finetune_tabpfn.data._sampling import Indices, take_rows
 from finetune_tabpfn.training._loop import NoScoreError
+from finetune_tabpfn.utils._text import nearest
 
 Scoring = str | Callable[[Any, Any, Any], float] | None
 Predictions = npt.NDArray[Any]
@@ -93,9 +96,12 @@ class HoldOutScore:
         try:
             score = float(self.scorer(self._estimator(predictions), self.X, self.y, **self.weight))
         except (ValueError, TypeError, AttributeError) as error:
+            hint = ""
+            if getattr(self.scoring, "__name__", None) in metrics.__all__:
+                hint = "; sklearn.metrics.make_scorer makes a scorer of a metric"
             raise ValueError(
                 f"scoring={self.scoring!r} cannot score this hold-out of {len(self.y)} rows: "
-                f"{error}"
+                f"{error}{hint}"
             ) from error
         if np.isnan(score):
             raise NoScoreError(
@@ -200,8 +206,12 @@ class HoldOutScore:
         try:
             return get_scorer(self.scoring)
         except ValueError as error:
+            names = get_scorer_names()
+            near = nearest(self.scoring, names)
+            meant = near or next((name for name in names if str(self.scoring) in name), None)
+            hint = f"did you mean {meant!r}? " if meant else ""
             raise ValueError(
-                f"scoring={self.scoring!r} is not a name that scikit-learn knows; "
+                f"scoring={self.scoring!r} is not a name that scikit-learn knows; {hint}"
                 "sklearn.metrics.get_scorer_names() lists them, any callable scorer will do."
             ) from error
 

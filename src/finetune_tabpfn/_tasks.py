@@ -18,6 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from finetune_tabpfn._losses import IGNORED
 from finetune_tabpfn.data._sampling import Indices, target_bins
+from finetune_tabpfn.utils._warn import warn
 
 Kind = Literal["classification", "regression"]
 
@@ -152,7 +153,8 @@ class Classification:
         """Raise ValueError when there are more classes than the base model can tell apart."""
         if len(self.classes) > max_classes:
             raise ValueError(
-                f"y holds {len(self.classes)} classes, but base_model={name!r} can tell at most "
+                f"y holds {len(self.classes)} classes ({_some(self.classes)}), but "
+                f"base_model={name!r} can tell at most "
                 f'{max_classes} apart; base_model="v3" and "v3.5" can tell 160.'
             )
 
@@ -219,6 +221,7 @@ def task_of(
     if kind == "regression":
         return Regression()
     task = Classification.of(y, class_weight)
+    _warn_of_spellings(task.classes)
     unseen = np.empty(0) if y_val is None else np.setdiff1d(y_val, task.classes)
     if len(unseen):
         raise ValueError(
@@ -226,6 +229,24 @@ def task_of(
             "validate on needs training rows."
         )
     return task
+
+
+def _some(classes: npt.NDArray[Any]) -> str:
+    return ", ".join(map(repr, classes[:3].tolist())) + (", ..." if len(classes) > 3 else "")
+
+
+def _warn_of_spellings(classes: npt.NDArray[Any]) -> None:
+    """Warn of labels that differ by blanks or capitals alone: most likely they mean the same."""
+    by_word: dict[str, list[str]] = {}
+    for label in classes.tolist():
+        if isinstance(label, str):
+            by_word.setdefault(" ".join(label.split()).casefold(), []).append(label)
+    twice = next((labels for labels in by_word.values() if len(labels) > 1), None)
+    if twice:
+        warn(
+            f"y holds {' and '.join(map(repr, twice))}, which differ by blanks or capitals alone; "
+            "they are taken for different classes."
+        )
 
 
 def _weights_by_class(

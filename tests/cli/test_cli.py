@@ -152,6 +152,9 @@ def test_what_cannot_be_done_is_one_sentence(arguments, message, flowers, call):
             "--lerning-rate=1e-4",
             "--lerning-rate is not an option here; did you mean --learning-rate?",
         ),
+        ("--lr=1e-4", "--lr is not an option here; did you mean --learning-rate?"),
+        ("--epochs", "--epochs is not an option here; did you mean --max-steps?"),
+        ("--rows", "--rows is not an option here; "),  # --n-rows is of another command
         ("--zzz", "--zzz is not an option here; `finetune-tabpfn fit --help` lists them all"),
     ],
 )

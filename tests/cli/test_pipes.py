@@ -58,6 +58,22 @@ def test_predictions_go_to_standard_output(name, folder, call):
     assert out.read_text() == said.out
 
 
+class Terminal(io.StringIO):
+    """Where someone looks on."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("options", "shows"), [([], True), (["--quiet"], False)])
+def test_a_long_prediction_shows_at_a_terminal_that_it_goes_on(
+    folder, call, monkeypatch, options, shows
+):
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    call("flowers.csv", "predict", folder / "model.joblib", "-", "--batch-size", 100, *options)
+    assert ("100/150" in terminal.getvalue()) == shows
+
+
 def test_predictions_as_one_object(folder, call):
     found = json.loads(call("flowers.csv", "predict", folder / "model.joblib", "-", "--json").out)
     assert found["rows"] == len(found["table"]) == 150

@@ -154,11 +154,11 @@ def test_what_cannot_be_written_is_wrong_usage(arguments, message, tmp_path, cap
         (["--max-steps", "many"], "--max-steps: must be a whole number from 0, not 'many'"),
         (["--max-steps", "-1"], "must be a whole number from 0, not '-1'"),
         (["--max-steps", "1.5"], "must be a whole number from 0, not '1.5'"),
-        (["--learning-rate", "2"], "must be a number above 0 and below 1 or 'auto' or null"),
+        (["--learning-rate", "2"], "must be a number above 0 and below 1 or 'auto' or none"),
         (["--learning-rate", "nan"], "not 'nan'"),
         (["--tuning", "lorra"], "or 'norm', not 'lorra'; did you mean lora?"),
         (["--balanced-contexts", "yes"], "must be true or false, not 'yes'"),
-        (["--loggers", "5"], "must be a list or text or null, not '5'"),
+        (["--loggers", "5"], "must be a list or text or none, not '5'"),
         (["--time-limit", "none", "--patience", "0"], "--patience: must be a whole number from 1"),
     ],
 )

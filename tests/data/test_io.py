@@ -8,7 +8,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from finetune_tabpfn.data._io import infer_task, read_table, split_target, write_table
+from finetune_tabpfn.data._io import (
+    infer_task,
+    read_table,
+    split_target,
+    warn_of_row_numbers,
+    write_table,
+)
+from finetune_tabpfn.utils._separators import writing_of
 
 FRAME = pd.DataFrame({"number": [1.5, np.nan, 3.0], "text": ["a", "b", "c"], "whole": [1, 2, 3]})
 
@@ -94,6 +101,83 @@ def test_a_damaged_file_is_read_or_refused_in_one_sentence(tmp_path, ending, dam
             assert all(isinstance(name, str) for name in table.columns)
 
 
+COMMAS = pd.DataFrame(
+    {"Größe": [1.5, 2.0, np.nan], "day": ["31.12.2024", "1.1.2025", "2.1.2025"], "n": [1, 2, 3]}
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "separator", "encoding"),
+    [
+        ("t.csv", ";", "utf-8"),
+        ("t.csv", ";", "utf-8-sig"),
+        ("t.csv", "|", "utf-8"),
+        ("t.tsv", "\t", "utf-8"),
+        ("t.csv", "\t", "utf-16"),
+        ("t.csv.gz", ";", "utf-8"),
+    ],
+)
+def test_a_csv_is_read_whatever_separates_it(name, separator, encoding, tmp_path):
+    path, decimal = tmp_path / name, "," if separator == ";" else "."
+    COMMAS.to_csv(path, sep=separator, decimal=decimal, encoding=encoding, index=False)
+    pd.testing.assert_frame_equal(read_table(path), COMMAS)
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("note (a;b;c),x\nfoo,1\n", ["note (a;b;c)", "x"]),
+        ('"a;b",x\n"c;d",1\n', ["a;b", "x"]),
+        ('a,b\n"1\n2;3;4",5\n', ["a", "b"]),
+        ("net, price;n\n1;2\n", ["net, price", "n"]),
+        ("only\n1;2\n", ["only"]),
+    ],
+)
+def test_what_separates_a_csv_divides_all_its_lines(text, columns, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    assert list(writing_of(path).columns) == columns
+
+
+def test_a_decimal_comma_needs_semicolons_and_a_column_of_numbers(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a;b\n1,5;1,5\n2;x\n")
+    table = read_table(path)
+    assert table["a"].tolist() == [1.5, 2.0]
+    assert table["b"].tolist() == ["1,5", "x"]
+    path.write_text('a,b\n"1,5",1\nx,2\n')
+    assert read_table(path)["a"].tolist() == ["1,5", "x"]
+
+
+@pytest.mark.parametrize(
+    "cells", [[*map(str, range(20)), "?"], ["1.234,50", "17,00"], ['"1,234"', '"2"']]
+)
+def test_numbers_that_are_read_as_text_are_said(cells, tmp_path):
+    path = tmp_path / "t.csv"
+    separator = "," if '"' in cells[0] else ";"
+    path.write_text("\n".join(f"{cell}{separator}x" for cell in ["a", *cells]))
+    with pytest.warns(
+        UserWarning, match="numbers that are read as text because of some cells .* 'a'"
+    ):
+        read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("t.csv", "größe,b\n1,2\n".encode("latin-1"), "its text is not UTF-8"),
+        ("t.csv", b"a,b\n1,2\n1,2,3\n", r"line 3 has 3 cells, the first line names 2 column\(s\)"),
+        ("t.csv", b"a,b\n1,2,3\n4,5,6\n", "more cells than its first line names columns"),
+        ("t.json", COMMAS.to_json().encode(), 'pandas writes records with orient="records"'),
+        ("t.xlsx", b"PK", "is a spreadsheet; save the sheet as CSV"),
+    ],
+)
+def test_a_refused_file_is_refused_in_plain_words(name, content, reason, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=reason):
+        read_table(tmp_path / name)
+
+
 def test_of_two_columns_of_one_name_the_second_gets_another(tmp_path):
     path = tmp_path / "twice.csv"
     path.write_text("a,a\n1,2\n")
@@ -109,8 +193,10 @@ def test_the_target_column():
     X, y = split_target(FRAME, "whole")
     assert list(X.columns) == ["number", "text"]
     assert y.tolist() == [1, 2, 3]
-    with pytest.raises(ValueError, match="no column 'label'; the columns are number, text, whole"):
+    with pytest.raises(ValueError, match=r"no column 'label' among 'number', 'text', 'whole'\."):
         split_target(FRAME, "label")
+    with pytest.raises(ValueError, match="did you mean 'whole'"):
+        split_target(FRAME, " Whole")
 
 
 @pytest.mark.parametrize(
@@ -128,3 +214,16 @@ def test_the_target_column():
 )
 def test_the_task_that_a_target_suggests(values, task):
     assert infer_task(pd.Series(values)) == task
+
+
+@pytest.mark.parametrize(
+    ("column", "is_said"), [("Unnamed: 0", True), ("number", False)], ids=["no name", "a name"]
+)
+def test_a_column_that_counts_the_rows_without_a_name_is_said(column, is_said, tmp_path):
+    table = pd.DataFrame({column: range(4), "y": list("abab")})
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        warn_of_row_numbers(table, "t.csv")
+    assert ["The first column of t.csv has no name" in str(each.message) for each in said] == (
+        [True] if is_said else []
+    )

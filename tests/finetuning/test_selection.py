@@ -133,3 +133,14 @@ def test_a_class_that_a_fold_lacks_has_no_probability_there():
     np.testing.assert_allclose(joined[:, 2], [0, 0, 0.2, 0.1])
     expected = np.mean([score(part) for score, part in zip(scores, parts, strict=True)])
     assert join_scores(scores)(joined) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("n_steps", "said"),
+    [(0, "left no room for fine-tuning"), (12, "left no room to score the 12 steps of training")],
+)
+def test_a_time_limit_that_was_too_short_says_what_it_was_too_short_for(n_steps, said):
+    ended = dataclasses.replace(Trained.untouched("time_limit"), n_steps=n_steps)
+    assert ended.warning("base") == (
+        f"time_limit {said}; the base model is deployed. A longer one will do."
+    )

@@ -717,3 +717,13 @@ def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ImportError, match="loggers='wandb' needs the library wandb: pip install"):
         fit(loggers="wandb")
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_a_folder_that_nothing_writes_to_is_warned_of(tmp_path, verbose):
+    with pytest.warns(UserWarning, match=r"log_dir=.* stays as it is, since nothing writes there"):
+        Loggers(None, tmp_path, verbose)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Loggers("csv", tmp_path, verbose)
+        Loggers(None, None, verbose)

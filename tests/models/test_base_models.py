@@ -88,6 +88,22 @@ def test_auto_asks_the_network_once_per_process(cache, monkeypatch):
     assert len(asked) == 1
 
 
+def test_a_network_without_an_answer_leaves_half_of_the_time_and_is_asked_anew_for_more(
+    cache, monkeypatch
+):
+    seconds = []
+
+    def wait_in_vain(version, kind, timeout):
+        seconds.append(timeout)
+        return "no answer"
+
+    monkeypatch.setattr(_base_models._tabpfn, "download", wait_in_vain)
+    for limit in (10.0, 11.0, 60.0, None, None):
+        with pytest.warns(UserWarning, match="no answer"):
+            resolve("auto", "classification", download_timeout=limit)
+    assert seconds == [5.0, 30.0, None]
+
+
 def test_a_gated_version_without_token_is_one_sentence(cache):
     with pytest.raises(ValueError, match=r"base_model='v3' is not in TabPFN's cache.*TABPFN_TOKEN"):
         resolve("v3", "classification")

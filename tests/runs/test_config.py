@@ -119,6 +119,7 @@ def test_the_resolved_configuration_is_a_configuration(tmp_path):
         ("data: {drop: name}", "data.drop='name' must be a list"),
         ("data: {task: binary}", "data.task='binary' must be"),
         ("finetuning: 3", "finetuning=3 must be a section"),
+        ("data: churn.csv", "indented, such as `  path: churn.csv`."),
         ("base_model: [mini]", "base_model=['mini'] must be a section"),
         ("defaults: 3", "defaults=3 must be a file or a list of files"),
         ("defaults: no.yaml", "no.yaml cannot be read"),

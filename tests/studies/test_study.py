@@ -60,6 +60,10 @@ def test_an_experiment_has_a_folder_with_one_record_of_all_of_it(searched):
     assert first.id != second.id
 
 
+def test_a_study_says_where_it_is_and_how_much_is_done(searched):
+    assert repr(searched).startswith(f"<Study in {str(searched.base_dir)!r}: 2 experiments;")
+
+
 def test_the_metrics_are_those_of_the_model_that_is_kept(searched):
     best = searched.best("validation_log_loss")
     model = best.load_model()

@@ -4,6 +4,8 @@ tabpfn changes its private names between releases; only this folder knows them. 
 tabpfn 9.2.
 """
 
+# before tabpfn, which imports tqdm as well, and in a notebook without ipywidgets with a warning
+import finetune_tabpfn.utils._progress  # noqa: F401
 from finetune_tabpfn._tabpfn._batch import Batch, loss_of
 from finetune_tabpfn._tabpfn._checkpoints import (
     cached_path,

@@ -51,6 +51,11 @@ def predict_target(
         raise ValueError(f"output_type={output_type!r} must be one of {', '.join(OUTPUT_TYPES)}.")
     if not all(isinstance(quantile, Real) and 0 <= quantile <= 1 for quantile in asked):
         raise ValueError(f"quantiles={asked!r} must be numbers from 0 to 1.")
+    if quantiles is not None and output_type in NUMBERS:
+        raise ValueError(
+            f"quantiles={asked!r} are of no use to output_type={output_type!r}; "
+            'output_type="quantiles" returns them.'
+        )
     asked = [float(quantile) for quantile in asked]
     if predictor.is_constant_target_:
         return predictor.predict(X, output_type=output_type, quantiles=asked)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from finetune_tabpfn._estimators import new_estimator
 from finetune_tabpfn.cli._options import answer, hold_out_scores
-from finetune_tabpfn.data._io import infer_task, read_table, split_target
+from finetune_tabpfn.data._io import infer_task, read_table, split_target, warn_of_row_numbers
 from finetune_tabpfn.forecasting._forecaster import (
     NOT_OF_FORECASTS,
     OWN_PARAMETERS,
@@ -20,6 +20,7 @@ from finetune_tabpfn.models._export import describe
 from finetune_tabpfn.runs._options import chosen_parameters, settings
 from finetune_tabpfn.runs._run import ended_by_ctrl_c
 from finetune_tabpfn.utils._files import save_whole
+from finetune_tabpfn.utils._text import counted
 from finetune_tabpfn.utils._workers import launched
 
 
@@ -36,6 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
         name = next(iter(own)).replace("_", "-")
         raise ValueError(f"--{name} is for --task forecasting, not for {arguments.task}.")
     X, y = split_target(table, arguments.target)
+    warn_of_row_numbers(X, arguments.data)
     task = infer_task(y) if arguments.task == "auto" else arguments.task
     chosen = {**chosen_parameters(arguments, settings()), "verbose": not arguments.quiet}
     estimator = new_estimator(task, chosen)
@@ -49,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
         f"{task} of {arguments.target!r}: {len(X)} rows, {X.shape[1]} columns, "
         f"base model {estimator.base_model_.name}\n"
         f"{hold_out_scores(estimator)}\n"
-        f"{estimator.n_steps_} steps, stopped by {estimator.stop_reason_}\n"
+        f"{counted(estimator.n_steps_, 'step')}, stopped by {estimator.stop_reason_}\n"
         f"saved {arguments.out}",
         {
             "task": task,
@@ -83,7 +85,7 @@ def _forecast(arguments: argparse.Namespace, table: pd.DataFrame, own: dict[str,
         f"forecasts of {arguments.target!r}: {n_series} series, {len(table)} rows, "
         f"{forecaster.horizon_} periods ahead, base model {regressor.base_model_.name}\n"
         f"{hold_out_scores(regressor)}\n"
-        f"{regressor.n_steps_} steps, stopped by {regressor.stop_reason_}\n"
+        f"{counted(regressor.n_steps_, 'step')}, stopped by {regressor.stop_reason_}\n"
         f"saved {arguments.out}",
         {
             "task": "forecasting",

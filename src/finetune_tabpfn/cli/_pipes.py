@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune_tabpfn.utils._endings import table_kind
+from finetune_tabpfn.utils._separators import writing_of
 from finetune_tabpfn.utils._text import to_json
 
 if TYPE_CHECKING:
@@ -106,8 +106,7 @@ def columns_of(path: Path) -> list[str]:
     try:
         if table_kind(path) != "csv":
             return []
-        with path.open(encoding="utf-8", newline="") as file:
-            return next(csv.reader(file), [])
+        return list(writing_of(path).columns)
     except (OSError, ValueError):
         return []
 

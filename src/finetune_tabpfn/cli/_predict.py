@@ -14,6 +14,7 @@ from finetune_tabpfn.data._sampling import batches
 from finetune_tabpfn.forecasting._forecaster import FinetunedTabPFNForecaster
 from finetune_tabpfn.models._export import load_fitted
 from finetune_tabpfn.studies._models import features_of, read_for
+from finetune_tabpfn.utils._progress import tqdm
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -24,9 +25,19 @@ def run(arguments: argparse.Namespace) -> None:
         return
     rows = read_for(model, arguments.data, missing_values=arguments.missing_values)
     X = features_of(model, rows, arguments.data)
-    parts = [predictions(model, X.iloc[some]) for some in batches(len(X), arguments.batch_size)]
-    predicted = pd.concat(parts, ignore_index=True)
+    predicted = _in_batches(model, X, arguments.batch_size, arguments.quiet)
     _pipes.answer_table(arguments, predicted, f"predicted {len(predicted)} rows")
+
+
+def _in_batches(model: Any, X: pd.DataFrame, size: int, quiet: bool) -> pd.DataFrame:
+    """Predict some rows at once; someone at a terminal sees that it goes on."""
+    parts = []
+    hidden = True if quiet else None  # None: unless stderr is a terminal
+    with tqdm(total=len(X), unit=" rows", desc="predicting", disable=hidden, leave=False) as bar:
+        for rows in batches(len(X), size):
+            parts.append(predictions(model, X.iloc[rows]))
+            bar.update(rows.stop - rows.start)
+    return pd.concat(parts, ignore_index=True)
 
 
 def _forecast(arguments: argparse.Namespace, model: FinetunedTabPFNForecaster) -> None:

@@ -13,6 +13,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NoReturn, TextIO, cast
 
 from finetune_tabpfn.cli import _pipes
@@ -45,7 +46,7 @@ def _called(argv: Sequence[str] | None) -> int:
         importlib.import_module("argcomplete").autocomplete(program)
     arguments = program.parse_args(argv)
     with warnings.catch_warnings():
-        warnings.showwarning = _show_warning
+        warnings.showwarning = partial(_show_warning, set())
         try:
             _check_sharing(arguments)
             _pipes.check_inputs(arguments)
@@ -118,6 +119,7 @@ class _Version(argparse.Action):
 
 
 def _show_warning(
+    shown: set[str],
     message: Warning | str,
     category: type[Warning],
     filename: str,
@@ -125,6 +127,8 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Print a warning as one line, without the line of code that gave it."""
-    if not issubclass(category, (DeprecationWarning, FutureWarning)):
+    """Print a warning as one line, once, without the line of code that gave it."""
+    is_ours = not issubclass(category, (DeprecationWarning, FutureWarning))
+    if is_ours and str(message) not in shown:
+        shown.add(str(message))
         print(f"finetune-tabpfn: {_pipes.named(str(message))}", file=sys.stderr)

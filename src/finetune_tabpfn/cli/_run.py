@@ -14,6 +14,7 @@ from finetune_tabpfn.runs._dry_run import DryRun, dry_run_of
 from finetune_tabpfn.runs._options import settings_of_runs
 from finetune_tabpfn.runs._run import execute, take_part
 from finetune_tabpfn.utils._optional import require
+from finetune_tabpfn.utils._text import counted
 from finetune_tabpfn.utils._workers import launched
 
 
@@ -79,7 +80,7 @@ def _summary(result: dict[str, Any]) -> str:
         f"{result['task']} of {result['target']!r}: {result['columns']} columns; rows: {rows}; "
         f"base model {result['base_model']['name']}\n\n"
         f"{_scores(result)}\n\n"
-        f"deployed: {result['deployed_weights']}; {result['n_steps']} steps, stopped by "
+        f"deployed: {result['deployed_weights']}; {counted(result['n_steps'], 'step')}, stopped by "
         f"{result['stop_reason']}; {result['seconds']:.0f} s\n"
         f"saved {result['folder']} ({best} of {result['experiment']!r})"
     )

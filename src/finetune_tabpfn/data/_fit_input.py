@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from finetune_tabpfn.data._kinds import Columns
 from finetune_tabpfn.data._validation import (
@@ -97,7 +98,20 @@ def read_input(
 
 def _labelled(X: Table, y: Any, numeric: bool, suffix: str = "") -> LabelledTable:
     name, table = f"y{suffix}", f"X{suffix}"
+    if isinstance(X, pd.DataFrame) and isinstance(y, (pd.Series, pd.DataFrame)):
+        _warn_of_another_order(X.index, y.index, name, table)
     return LabelledTable(X, check_target(y, n_rows=len(X), numeric=numeric, name=name, table=table))
+
+
+def _warn_of_another_order(rows: pd.Index, labels: pd.Index, name: str, table: str) -> None:
+    """Warn where rows and labels seem to belong together by their index, and not by their place."""
+    if rows.equals(labels) or len(rows) != len(labels):
+        return
+    if rows.is_unique and labels.is_unique and rows.isin(labels).all():
+        warn(
+            f"{table} and {name} have the same index in another order and are matched by their "
+            f"place, as in scikit-learn; {name}.loc[{table}.index] would match them by their index."
+        )
 
 
 def _names(X: Any) -> list[str] | None:

@@ -97,6 +97,9 @@ def check_shape(X: Any, *, name: str = "X", min_rows: int = 1) -> Table:
     """
     if isinstance(X, (list, tuple)) and X and isinstance(X[0], (list, tuple)):
         X = _table_of_lists(X, name)
+    if X is None or isinstance(X, (str, dict)):
+        how = f"pd.DataFrame({name})" if isinstance(X, dict) else "a DataFrame"
+        raise ValueError(f"{name} is of the type {type(X).__name__}; {how} would be a table.")
     if not isinstance(X, pd.DataFrame):
         X = check_array(
             X,
@@ -131,6 +134,11 @@ def check_target(
     """
     if y is None:
         raise ValueError(f"fit requires {name} to be passed, but the target {name} is None.")
+    if isinstance(y, str):
+        raise ValueError(
+            f"{name}={y!r} is a text; where it is a column of {table}, {table}.pop({y!r}) takes it "
+            "out as the target."
+        )
     if isinstance(y, pd.DataFrame):
         y = y.to_numpy(dtype=object)
     elif isinstance(y, (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)):
@@ -142,7 +150,7 @@ def check_target(
     if missing:
         raise ValueError(
             f"Input {name} contains NaN in {missing} of {n_rows} rows; drop the rows without "
-            "a label."
+            "a label, as `finetune-tabpfn prepare` does for files."
         )
     y = _of_one_type(y)
     if numeric:
@@ -190,6 +198,11 @@ def check_weight(sample_weight: Any, *, n_rows: int) -> npt.NDArray[np.float64] 
     """
     if sample_weight is None:
         return None
+    if isinstance(sample_weight, str):
+        raise ValueError(
+            f"sample_weight={sample_weight!r} must hold a number for each row; class_weight weighs "
+            "classes."
+        )
     weight = np.asarray(sample_weight, dtype=np.float64)
     if weight.shape != (n_rows,):
         raise ValueError(

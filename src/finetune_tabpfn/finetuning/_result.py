@@ -13,6 +13,7 @@ from finetune_tabpfn.finetuning._hold_out import Comparison
 from finetune_tabpfn.finetuning._lora import Adapter
 from finetune_tabpfn.training._state import Evaluation, HistoryRow, Weights
 from finetune_tabpfn.training._stop_reasons import NOTHING_TO_TRAIN_ON, StopReason
+from finetune_tabpfn.utils._text import counted
 
 DeployedName = Literal["base", "best", "interpolated", "last"]
 DEPLOYED_WORDS = {
@@ -108,7 +109,11 @@ class Trained:
             when = "" if self.n_steps else " before its first step"
             return f"Fine-tuning was interrupted{when}; {kept} is deployed."
         if reason == StopReason.TIME_LIMIT and len(self.history) < 2:
-            return "time_limit left no room for fine-tuning; the base model is deployed."
+            steps = counted(self.n_steps, "step")
+            what = f"to score the {steps} of training" if self.n_steps else "for fine-tuning"
+            return (
+                f"time_limit left no room {what}; the base model is deployed. A longer one will do."
+            )
         if reason in NOTHING_TO_TRAIN_ON:
             return f"Nothing to fine-tune on ({reason}); the base model is deployed."
         return None

@@ -106,6 +106,11 @@ class Loggers:
             several.append("progress")
         folder = None if log_dir is None else Path(log_dir)
         named = [one for one in several if one is not None]
+        if folder is not None and all(one == "progress" for one in named):
+            warn(
+                f"log_dir={str(log_dir)!r} stays as it is, since nothing writes there; "
+                'loggers="csv" or ["jsonl", "plot"] would.'
+            )
         own = folder
         if folder is not None and among_others and any(map(_writes_files, named)):
             own = make_first_free(folder / f"fit-{number}" for number in itertools.count(1))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import os
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -40,7 +41,7 @@ LICENCES = {
 NAMES = ("auto", "mini", *LICENCES)
 
 # what failed in this process: a search of a hundred fits asks the network once
-_failed_downloads: dict[tuple[str, Kind], str] = {}
+_failed_downloads: dict[tuple[str, Kind], tuple[str, float]] = {}  # and the seconds it was given
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,8 @@ def _resolve_auto(kind: Kind, download_timeout: float | None) -> BaseModel:
     cached = in_cache(kind)
     if cached is not None:
         return cached
+    if download_timeout is not None:
+        download_timeout /= 2  # a network that does not answer leaves time to fine-tune mini
     problem = _try_download("v2", kind, download_timeout)
     if problem is None:
         return _resolve_version("v2", kind, download_timeout)
@@ -217,12 +220,14 @@ def _try_download(version: str, kind: Kind, timeout: float | None) -> str | None
             "its weights need a login: accept the licence at https://ux.priorlabs.ai and set "
             "the environment variable TABPFN_TOKEN"
         )
-    if (version, kind) not in _failed_downloads:
+    seconds = math.inf if timeout is None else timeout
+    problem, waited = _failed_downloads.get((version, kind), ("", 0.0))
+    if seconds > 2 * waited:  # what failed in a short time may work in a long one
         problem = _tabpfn.download(version, kind, timeout)
         if problem is None:
             return None
-        _failed_downloads[version, kind] = problem
-    return _failed_downloads[version, kind]
+        _failed_downloads[version, kind] = problem, seconds
+    return problem
 
 
 def _describe(name: str, path: Path, licence: str) -> BaseModel:

@@ -275,7 +275,11 @@ def _sentence(error: ErrorDetails) -> str:
     if error["type"] in ("extra_forbidden", "invalid_key"):
         return _misplaced(section, *names) if names else _misplaced("the file", section)
     if not names:
-        return f"{section}={error['input']!r} must be a section: lines of `name: value`."
+        key = next(iter(sections()[section]))
+        return (
+            f"{section}={error['input']!r} must be a section: `{section}:` alone in a line, "
+            f"below it lines of `name: value`, indented, such as `  {key}: {error['input']}`."
+        )
     model: Any = RunConfig.model_fields[section].annotation
     words = in_words(model.model_json_schema()["properties"][names[0]])
     return f"{section}.{names[0]}={error['input']!r} must be {words}."

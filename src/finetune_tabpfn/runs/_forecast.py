@@ -63,7 +63,8 @@ def execute_forecast(config: RunConfig, *, progress: bool = False) -> dict[str, 
     folder = new_folder(Path(config.output.folder) / str(config.output.experiment))
     save_whole(folder / "config.yaml", lambda part: part.write_text(config.to_yaml(), "utf-8"))
     with messages(config.logging.level):
-        forecaster.set_params(log_dir=folder).fit(table, config.data.target, horizon)
+        forecaster.set_params(log_dir=folder if forecaster.loggers else None)
+        forecaster.fit(table, config.data.target, horizon)
     forecast = forecaster.predict(future=table)
     metrics = _metrics(config, forecaster, tests, table, folder.name)
     _save(config, forecaster, tests, forecast, table, folder)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from finetune_tabpfn.utils._groups import GROUPS
 from finetune_tabpfn.utils._text import nearest
 
 OPTIONS_FILE = Path(__file__).with_name("options.json")
@@ -47,23 +48,7 @@ KINDS: dict[str, Any] = {
     "null": type(None), "string": str, "object": dict, "array": list, "boolean": bool
 }  # fmt: skip
 
-# the settings of the estimators as one looks for them, and which of them most people need
-GROUPS = {
-    "fine-tuning": (
-        "base_model", "time_limit", "max_steps", "learning_rate", "tuning", "patience", "device",
-        "random_state",
-    ),
-    "validation": ("scoring", "validation", "n_folds", "eval_interval", "min_gain_se"),
-    "prediction": ("n_estimators", "fit_mode"),
-    "columns and classes": ("categorical_features", "class_weight", "balanced_contexts"),
-    "steps of the training": (
-        "batch_size", "context_size", "query_size", "precision", "gradient_accumulation_steps",
-        "warmup_steps", "weight_decay", "max_grad_norm", "ema_decay", "plateau_patience",
-        "min_delta",
-    ),
-    'LoRA, with --tuning lora': ("lora_rank", "lora_alpha", "lora_dropout"),
-    "records and checkpoints": ("loggers", "log_dir", "checkpoint", "checkpoint_every", "resume"),
-}  # fmt: skip
+# which settings most people need
 BASIC = {
     "base_model", "time_limit", "max_steps", "learning_rate", "scoring", "validation",
     "n_estimators", "device", "random_state",
@@ -285,7 +270,8 @@ def checked(option: Option, text: str) -> Any:
         return value
     near = nearest(text, option.choices)
     hint = f"; did you mean {near}?" if near else ""
-    raise ValueError(f"must be {in_words(option.schema)}, not {text!r}{hint}")
+    words = in_words(option.schema, {**TYPES, "null": "none"})
+    raise ValueError(f"must be {words}, not {text!r}{hint}")
 
 
 def parse(option: Option, text: str) -> Any:
@@ -323,15 +309,15 @@ def parse_value(text: str) -> Any:
     return text
 
 
-def in_words(schema: dict[str, Any]) -> str:
+def in_words(schema: dict[str, Any], types: Mapping[str, str] = TYPES) -> str:
     """Say what meets a JSON Schema."""
     if "anyOf" in schema:
-        return " or ".join(in_words(each) for each in schema["anyOf"])
+        return " or ".join(in_words(each, types) for each in schema["anyOf"])
     options = [schema["const"]] if "const" in schema else schema.get("enum")
     if options:
         return " or ".join(repr(option) for option in options)
     bounds = [words.format(schema[name]) for name, words in BOUNDS.items() if name in schema]
-    return " ".join([TYPES[schema["type"]], " and ".join(bounds)]).strip()
+    return " ".join([types[schema["type"]], " and ".join(bounds)]).strip()
 
 
 def fits(value: Any, schema: Mapping[str, Any]) -> bool:

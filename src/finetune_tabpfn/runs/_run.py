@@ -70,7 +70,7 @@ def execute(config: RunConfig, *, progress: bool = False) -> dict[str, Any]:
     estimator = make_estimator(config, tables, verbose=progress)
     estimator._validate_params()  # what is wrong is said before there is a folder
     folder = new_folder(Path(config.output.folder) / str(config.output.experiment))
-    estimator.set_params(log_dir=folder)
+    estimator.set_params(log_dir=folder if estimator.loggers else None)
     save_whole(folder / CONFIG, lambda part: part.write_text(config.to_yaml(), encoding="utf-8"))
     with messages(config.logging.level):
         fit(estimator, tables)

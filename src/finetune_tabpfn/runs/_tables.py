@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from finetune_tabpfn._tasks import Classification, Kind, Regression, Task
-from finetune_tabpfn.data._io import infer_task, read_table, split_target
+from finetune_tabpfn.data._io import infer_task, read_table, split_target, warn_of_row_numbers
 from finetune_tabpfn.data._kinds import names_of_text
 from finetune_tabpfn.data._validation import LabelledTable, check_groups, check_target, check_weight
 from finetune_tabpfn.finetuning._validation_split import divide
@@ -54,6 +54,7 @@ def read_tables(config: RunConfig) -> Tables:
     data = config.data
     table = read_table(data.path, missing_values=data.missing_values)
     features, target = split_target(table, data.target)
+    warn_of_row_numbers(features.drop(columns=list(data.drop), errors="ignore"), data.path)
     kind: Kind = infer_task(target) if data.task == "auto" else data.task  # type: ignore[assignment]
     whole = _labelled(features, target, data, kind)
     task: Task = Regression() if kind == "regression" else Classification.of(whole.y)

@@ -41,6 +41,7 @@ from finetune_tabpfn.utils._text import to_json, to_json_line
 from finetune_tabpfn.utils._warn import warn
 
 METRICS_FILE, ROWS_FILE = "metrics.json", "rows.jsonl"
+BATCH_SIZE = 10_000
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def evaluate(
     task: str = "auto",
     out: str | Path | None = None,
     missing_values: Sequence[Any] = (),
-    batch_size: int = 1000,
+    batch_size: int = BATCH_SIZE,
     top: int = 5,
     progress: bool = False,
     **parameters: Any,
@@ -154,16 +155,15 @@ def evaluate(
     rows, y, unlabelled = _labelled_rows(table, target, data)
     X = features_of(fitted, rows, data)
     evaluator = _evaluator_of(fitted, y, target, top)
+    parts = list(batches(len(X), batch_size))
+    _warn_of_known_rows(fitted, X, data)  # before minutes of predicting
     if out is None:
-        predictions = Predictions.joined(
-            [a for _, a in _predictions(fitted, X, batch_size, progress)]
-        )
+        predictions = Predictions.joined([a for _, a in _predictions(fitted, X, parts, progress)])
         files: list[Path] = []
     else:
         out = Path(out)
-        predictions = _write_rows(fitted, X, rows, evaluator, out / ROWS_FILE, batch_size, progress)
+        predictions = _write_rows(fitted, X, rows, evaluator, out / ROWS_FILE, parts, progress)
         files = [out / ROWS_FILE, *evaluator.draw(predictions, out), out / METRICS_FILE]
-    _warn_of_known_rows(fitted, X, data)
     evaluation = Evaluation(
         model=str(model),
         data=str(data),
@@ -297,11 +297,11 @@ def _labelled_rows(
 
 
 def _predictions(
-    model: Any, X: pd.DataFrame, batch_size: int, progress: bool
+    model: Any, X: pd.DataFrame, parts: list[slice], progress: bool
 ) -> Iterable[tuple[slice, Predictions]]:
     """Yield the predictions batch by batch."""
     with tqdm(total=len(X), unit=" rows", desc="evaluating", disable=not progress) as bar:
-        for rows in batches(len(X), batch_size):
+        for rows in parts:
             yield rows, Predictions.of(model, X.iloc[rows])
             bar.update(rows.stop - rows.start)
 
@@ -312,7 +312,7 @@ def _write_rows(
     inputs: pd.DataFrame,
     evaluator: _ClassEvaluator | _QuantityEvaluator,
     path: Path,
-    batch_size: int,
+    slices: list[slice],
     progress: bool,
 ) -> Predictions:
     """Predict and write a record of every row as the batches come; return all predictions."""
@@ -320,7 +320,7 @@ def _write_rows(
 
     def write(part: Path) -> None:
         with part.open("w", encoding="utf-8") as file:
-            for rows, predictions in _predictions(model, X, batch_size, progress):
+            for rows, predictions in _predictions(model, X, slices, progress):
                 _write_records(file, inputs.iloc[rows], evaluator.records(predictions, rows))
                 parts.append(predictions)
 

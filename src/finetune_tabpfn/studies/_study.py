@@ -16,10 +16,11 @@ from finetune_tabpfn.studies._optuna import Proposal, check_space, trials_of
 from finetune_tabpfn.studies._search_space import Settings, draws_of, ends_of, grid_of, refined
 from finetune_tabpfn.studies._series_insights import insights_of
 from finetune_tabpfn.studies._study_comparison import best_of, comparison, metric_name, of_table
-from finetune_tabpfn.studies._study_records import Experiment, check_name, read_experiments
+from finetune_tabpfn.studies._study_records import RESULTS, Experiment, check_name, read_experiments
 from finetune_tabpfn.studies._study_tables import Tabular, study_tables
 from finetune_tabpfn.utils._files import save_whole
 from finetune_tabpfn.utils._optional import require
+from finetune_tabpfn.utils._text import counted
 
 
 class Study:
@@ -73,6 +74,10 @@ class Study:
             raise ValueError(f"base_dir={str(base_dir)!r} is a file; a study needs a folder.")
         self.task, self.save_models = task, save_models
         self.missing_values, self.verbose = tuple(missing_values), verbose
+
+    def __repr__(self) -> str:
+        done = counted(len(list(self.base_dir.glob(f"*/{RESULTS}"))), "experiment")
+        return f"<Study in {str(self.base_dir)!r}: {done}; compare() lists them>"
 
     def run_experiment(
         self,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 TABLES = ("csv", "parquet", "json", "jsonl")
+ALSO_READ = {"tsv": "csv"}
+SPREADSHEETS = ("xlsx", "xls", "ods")
 FITTED = (".joblib", ".tabpfn_fit")  # a fitted estimator: of this package, of tabpfn
 NETWORKS = (".safetensors", ".ckpt")  # a network without rows
 
 
 def table_kind(path: str | Path) -> str:
-    """Return which of `TABLES` a file is: the last of its endings that is one.
+    """Return which of `TABLES` a file is: the last of its endings that is one; ".tsv" is "csv".
 
     Raises
     ------
@@ -18,6 +20,9 @@ def table_kind(path: str | Path) -> str:
         When it has none of them.
     """
     for suffix in reversed(Path(path).suffixes):
-        if suffix[1:].lower() in TABLES:
-            return suffix[1:].lower()
+        kind = suffix[1:].lower()
+        if kind in SPREADSHEETS:
+            raise ValueError(f"{path} is a spreadsheet; save the sheet as CSV (UTF-8).")
+        if (kind := ALSO_READ.get(kind, kind)) in TABLES:
+            return kind
     raise ValueError(f"{path} has none of the endings {', '.join(f'.{kind}' for kind in TABLES)}.")

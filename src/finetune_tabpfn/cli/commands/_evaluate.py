@@ -41,7 +41,11 @@ def add(commands: Commands) -> None:
     add_missing_values(parser)
     add_json(parser)
     parser.add_argument(
-        "--batch-size", type=int, default=1000, metavar="INT", help=further("rows at once [1000]")
+        "--batch-size",
+        type=int,
+        default=10_000,
+        metavar="INT",
+        help=further("rows at once [10000]"),
     )
     parser.add_argument(
         "--top", type=int, default=5, metavar="INT", help=further("classes in a row's record [5]")

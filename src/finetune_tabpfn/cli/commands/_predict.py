@@ -39,6 +39,7 @@ def add(commands: Commands) -> None:
         metavar="FILE",
         help=".csv, .parquet, .json or .jsonl [CSV to standard output]",
     )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
     add_missing_values(parser)
     add_json(parser)
     parser.add_argument(

@@ -18,12 +18,12 @@ from finetune_tabpfn.cli._options import (
     further,
 )
 from finetune_tabpfn.runs._options import (
-    GROUPS,
     add_option,
     as_typed,
     settings_of_forecasts,
     settings_of_studies,
 )
+from finetune_tabpfn.utils._groups import GROUPS
 
 SEARCHES = ("grid", "random", "optuna")
 
