@@ -86,6 +86,7 @@ def test_cross_validation_stratifies_and_scores_by_probabilities():
     assert (scores > 0.5).all()
 
 
+@pytest.mark.slow
 def test_stacking():
     parts = [("tabpfn", classifier()), ("linear", LogisticRegression())]
     model = StackingClassifier(parts, cv=2).fit(X, NAMES)
@@ -103,6 +104,7 @@ def test_calibration():
     assert model.predict_proba(X).shape == (90, 3)
 
 
+@pytest.mark.slow
 def test_bagging():
     model = BaggingClassifier(classifier(), n_estimators=2, random_state=0).fit(X, NAMES)
     assert set(model.predict(X)) <= {"ash", "birch", "cedar"}

@@ -471,6 +471,7 @@ def test_a_large_table_is_decided_with_the_context_that_is_deployed(time_limit, 
     assert model.history_["score"][0] != pytest.approx(model.base_score_, rel=1e-3)  # fewer rows
 
 
+@pytest.mark.slow
 def test_a_large_table_without_time_for_that_is_decided_by_its_rounds(monkeypatch):
     class Impatient(Callback):
         def after_evaluation(self, state):

@@ -70,6 +70,7 @@ def test_a_pickle_holds_the_network_and_the_prepared_rows_once(n_folds):
     assert len(pickle.dumps(model)) < 1.3 * (network + rows)
 
 
+@pytest.mark.slow
 def test_one_fit_does_not_change_another():
     first = classifier().fit(*IRIS)
     before = first.predict_proba(IRIS[0])
@@ -115,6 +116,7 @@ class Counting(ThreadingBackend):
         return super().configure(*args, **others)
 
 
+@pytest.mark.slow
 def test_what_is_computed_inside_a_fit_does_not_go_to_the_users_workers():
     """Jobs of milliseconds would go round a cluster, with every fit and every prediction."""
     joblib.register_parallel_backend("counting", Counting)

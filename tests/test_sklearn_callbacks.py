@@ -52,6 +52,7 @@ def test_a_fit_is_a_task_and_every_round_its_subtask():
     np.testing.assert_array_equal(diary.fitted[-1], model.predict_proba(X))
 
 
+@pytest.mark.slow
 def test_being_watched_changes_nothing():
     watched = classifier().set_callbacks(Diary()).fit(X, NAMES)
     np.testing.assert_array_equal(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -193,7 +192,7 @@ def _check_sizes(n_rows: Any, n_columns: Any, n_classes: Any) -> None:
         ("n_columns", n_columns, 1),
         ("n_classes", n_classes, 0),
     ):
-        if isinstance(value, Integral) and value >= least:
+        if isinstance(value, (int, np.integer)) and value >= least:
             continue
         given = type(value).__name__ if np.ndim(value) else repr(value)
         table = "; of a table they are *X.shape" if np.ndim(value) else ""

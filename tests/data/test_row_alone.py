@@ -120,6 +120,7 @@ def cases(draw):
     return names, numbers, holes, way, sorted(set(cuts)), draw(st.booleans())
 
 
+@pytest.mark.slow
 @settings(
     max_examples=15,
     deadline=None,

@@ -119,6 +119,7 @@ def test_an_estimator_validates_by_time_with_a_gap(dated, n_folds):
     }
 
 
+@pytest.mark.slow
 def test_dates_and_a_random_hold_out_warn_once_unless_random_is_meant(dated):
     X, y = dated
     quick = {"base_model": "mini", "max_steps": 1, "random_state": 0}

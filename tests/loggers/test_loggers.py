@@ -526,6 +526,7 @@ def test_an_offline_run_of_wandb_holds_it_all(tmp_path, monkeypatch):
     assert summary["stop_reason"] == "max_steps"
 
 
+@pytest.mark.slow
 def test_the_network_as_an_artifact_of_wandb_on_request(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -665,6 +666,7 @@ def test_an_open_run_of_mlflow_holds_the_fit_as_a_nested_one(ends, mlflow, tmp_p
     assert not (tmp_path / "logs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 def test_the_users_experiment_of_mlflow_is_used(mlflow, tmp_path):
     mine = mlflow.set_experiment("mine").experiment_id

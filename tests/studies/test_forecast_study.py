@@ -43,6 +43,7 @@ def searched(tmp_path_factory):
     return study
 
 
+@pytest.mark.slow
 def test_three_tables_come_to_the_metrics_of_forecasts(searched):
     table = searched.compare()
     for part in ("train", "validation", "test"):

@@ -123,6 +123,7 @@ def test_an_interrupted_search_goes_on_with_what_is_missing(tmp_path):
     assert CtrlC.fits == 3
 
 
+@pytest.mark.slow
 def test_a_failed_experiment_is_recorded_and_the_search_goes_on(tmp_path):
     study = Study(tmp_path)
     with pytest.warns(UserWarning, match=r"1 of 2 experiments failed; grid_.*'nobody'"):
@@ -164,6 +165,7 @@ def test_workers_that_begin_at_once_get_folders_of_their_own(tmp_path):
     assert len({*folders}) == 40
 
 
+@pytest.mark.slow
 def test_a_splitter_gives_means_over_folds_and_their_spread(tmp_path):
     study = Study(tmp_path)
     one = study.run_experiment(PATIENTS, KFold(2), target="target", parameters=QUICK)

@@ -169,6 +169,7 @@ def test_a_process_that_dies_ends_the_others_at_once_in_one_sentence():
     assert str(first).startswith("Another of the 2 processes of this fit has ended or does not ans")
 
 
+@pytest.mark.slow
 def test_a_process_that_hangs_ends_the_others_when_they_have_waited_long_enough():
     def work(processes):
         def hang():
@@ -287,6 +288,7 @@ def test_a_fit_whose_second_process_dies_goes_on_from_the_last_checkpoint(tmp_pa
     )
 
 
+@pytest.mark.slow
 def test_processes_that_are_given_other_rows_or_parameters_are_told():
     def work(rank):
         X, y = TABLE

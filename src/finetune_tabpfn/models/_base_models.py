@@ -223,9 +223,10 @@ def _try_download(version: str, kind: Kind, timeout: float | None) -> str | None
     seconds = math.inf if timeout is None else timeout
     problem, waited = _failed_downloads.get((version, kind), ("", 0.0))
     if seconds > 2 * waited:  # what failed in a short time may work in a long one
-        problem = _tabpfn.download(version, kind, timeout)
-        if problem is None:
+        found = _tabpfn.download(version, kind, timeout)
+        if found is None:
             return None
+        problem = found
         _failed_downloads[version, kind] = problem, seconds
     return problem
 
