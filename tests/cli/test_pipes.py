@@ -71,7 +71,7 @@ def test_a_long_prediction_shows_at_a_terminal_that_it_goes_on(
 ):
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     call("flowers.csv", "predict", folder / "model.joblib", "-", "--batch-size", 100, *options)
-    assert ("100/150" in terminal.getvalue()) == shows
+    assert ("0/150" in terminal.getvalue()) == shows
 
 
 def test_predictions_as_one_object(folder, call):
