@@ -227,7 +227,7 @@ def test_text_is_kept_unless_asked(reviews, tmp_path):
 
 def test_which_columns_are_text(reviews):
     assert text_columns(read_table(reviews)) == ["text"]
-    with pytest.raises(ValueError, match="no column 'txt' among 'text', 'shop'; did you mean 'text'"):
+    with pytest.raises(ValueError, match="no column 'txt' among 'text', 'shop'; did you mean"):
         text_components(read_table(reviews).drop(columns="stars"), ["txt"])
     blank = pd.DataFrame({"t": ["", None] * 4})
     with pytest.raises(ValueError, match="'t' cannot be turned into TF-IDF"):
