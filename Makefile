@@ -23,7 +23,7 @@ demo: $(READY)
 test: lint
 	$(PYTEST)
 
-# nothing shortened: twenty kills instead of five, all examples and notebooks
+# nothing shortened: twenty kills instead of four, all examples and notebooks
 test-all: lint
 	$(PYTEST) --all
 

@@ -109,7 +109,7 @@ def test_five_hundred_columns():
 @pytest.mark.slow
 def test_tens_of_thousands_of_rows(everything):
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(50_000 if everything else 12_000, 4)).astype(np.float32)
+    X = rng.normal(size=(50_000 if everything else 10_500, 4)).astype(np.float32)
     y = np.where(X[:, 0] > 0, "yes", "no")
     model = classifier(validation=0.01, n_estimators=1).fit(X, y)
     proba = model.predict_proba(X[:200])

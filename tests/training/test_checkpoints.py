@@ -275,7 +275,7 @@ def fit_and_save(folder, out):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_kill_9_at_random_moments_changes_nothing(tmp_path, everything):
-    wanted = 20 if everything else 5
+    wanted = 20 if everything else 4
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["finetune_tabpfn", "torch._dynamo"])
     rng = random.Random(0)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.sparse import issparse
 from sklearn.utils import check_array
 from sklearn.utils.validation import column_or_1d
 
@@ -97,7 +98,8 @@ def check_shape(X: Any, *, name: str = "X", min_rows: int = 1) -> Table:
     """
     if isinstance(X, (list, tuple)) and X and isinstance(X[0], (list, tuple)):
         X = _table_of_lists(X, name)
-    if X is None or isinstance(X, (str, dict)):
+    # a sparse matrix may be a dict as well
+    if X is None or (isinstance(X, (str, dict)) and not issparse(X)):
         how = f"pd.DataFrame({name})" if isinstance(X, dict) else "a DataFrame"
         raise ValueError(f"{name} is of the type {type(X).__name__}; {how} would be a table.")
     if not isinstance(X, pd.DataFrame):
