@@ -227,3 +227,12 @@ def test_a_column_that_counts_the_rows_without_a_name_is_said(column, is_said, t
     assert ["The first column of t.csv has no name" in str(each.message) for each in said] == (
         [True] if is_said else []
     )
+
+
+def test_a_tsv_is_written_and_read_with_tabs(tmp_path):
+    table = pd.DataFrame({"a, b": ["x, y", "z, w"], "c": [1.5, 2.0]})
+    write_table(table, tmp_path / "table.tsv")
+    assert (tmp_path / "table.tsv").read_text().splitlines()[1] == "x, y\t1.5"
+    pd.testing.assert_frame_equal(read_table(tmp_path / "table.tsv"), table, check_dtype=False)
+    write_table(table[["a, b"]], tmp_path / "one.tsv")
+    assert read_table(tmp_path / "one.tsv").columns.tolist() == ["a, b"]

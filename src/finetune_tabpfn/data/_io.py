@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from finetune_tabpfn.utils._endings import table_kind
+from finetune_tabpfn.utils._endings import is_tabbed, table_kind
 from finetune_tabpfn.utils._files import save_whole
 from finetune_tabpfn.utils._optional import require
 from finetune_tabpfn.utils._separators import writing_of
@@ -240,7 +240,7 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
 
     def write(part: Path) -> None:
         if kind == "csv":
-            table.to_csv(part, index=False)
+            table.to_csv(part, index=False, sep="\t" if is_tabbed(path) else ",")
         elif kind == "parquet":
             table.to_parquet(part, index=False)
         else:

@@ -11,6 +11,11 @@ FITTED = (".joblib", ".tabpfn_fit")  # a fitted estimator: of this package, of t
 NETWORKS = (".safetensors", ".ckpt")  # a network without rows
 
 
+def is_tabbed(path: str | Path) -> bool:
+    """Tell whether a file's name says that tabs stand between its cells."""
+    return ".tsv" in (suffix.lower() for suffix in Path(path).suffixes)
+
+
 def table_kind(path: str | Path) -> str:
     """Return which of `TABLES` a file is: the last of its endings that is one; ".tsv" is "csv".
 

@@ -18,7 +18,7 @@ GROUPS = {
         "warmup_steps", "weight_decay", "max_grad_norm", "ema_decay", "plateau_patience",
         "min_delta",
     ),
-    'LoRA, with --tuning lora': ("lora_rank", "lora_alpha", "lora_dropout"),
+    "LoRA, where tuning is lora": ("lora_rank", "lora_alpha", "lora_dropout"),
     "records and checkpoints": ("loggers", "log_dir", "checkpoint", "checkpoint_every", "resume"),
 }  # fmt: skip
 OTHERS = "others"

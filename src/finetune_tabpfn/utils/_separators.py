@@ -8,6 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from finetune_tabpfn.utils._endings import is_tabbed
+
 SEPARATORS = (",", ";", "\t", "|")
 LINES = 20  # that are looked at
 BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16, as spreadsheets write "Unicode text"
@@ -25,7 +27,7 @@ def writing_of(path: Path) -> Writing:
     """Return how a CSV is written.
 
     It is separated by commas, unless another separator divides its first lines alike, and into
-    more cells than a comma does.
+    more cells than a comma does; a ".tsv" is separated by tabs.
 
     Raises
     ------
@@ -37,10 +39,11 @@ def writing_of(path: Path) -> Writing:
         encoding = "utf-16" if file.read(2) in BYTE_ORDER_MARKS else "utf-8-sig"
     with opened(path, "rt", encoding=encoding, newline="") as file:
         lines = [line for line in islice(file, LINES) if line.strip()]
-    divided = {each: _divided(lines, each) for each in SEPARATORS}
-    cells = {each: {len(line) for line in divided[each]} for each in SEPARATORS}
-    alike = [each for each in SEPARATORS if len(cells[each]) == 1 and max(cells[each]) > 1]
-    separator = max(alike, key=lambda each: max(cells[each]), default=",")
+    separators = ("\t",) if is_tabbed(path) else SEPARATORS
+    divided = {each: _divided(lines, each) for each in separators}
+    cells = {each: {len(line) for line in divided[each]} for each in separators}
+    alike = [each for each in separators if len(cells[each]) == 1 and max(cells[each]) > 1]
+    separator = max(alike, key=lambda each: max(cells[each]), default=separators[0])
     first = next(iter(divided[separator]), [])
     return Writing(encoding, separator, tuple(first))
 
