@@ -1,5 +1,6 @@
 """A fitted estimator owns what it needs and nothing else; several can be fitted at once."""
 
+import gc
 import os
 import pickle
 import subprocess
@@ -14,7 +15,7 @@ import torch
 from joblib._parallel_backends import ThreadingBackend
 from sklearn.datasets import load_breast_cancer, load_iris
 
-from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor
+from finetune_tabpfn import FinetunedTabPFNClassifier, FinetunedTabPFNRegressor, LoRA
 from finetune_tabpfn._tabpfn._network import _read
 
 IRIS = load_iris(return_X_y=True)
@@ -133,3 +134,25 @@ def test_a_process_that_fits_often_reads_the_base_model_once():
     before = _read.cache_info().misses
     classifier().fit(*IRIS)
     assert _read.cache_info().misses == before
+
+
+def tensors_in_memory():
+    gc.collect()
+    return sum(torch.is_tensor(found) for found in gc.get_objects())
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        classifier(n_folds=2, max_steps=2),
+        classifier(tuning=LoRA(rank=2), max_steps=1),
+        FinetunedTabPFNRegressor(**{**QUICK, "max_steps": 1}, validation=None),
+    ],
+    ids=["folds", "LoRA", "no hold-out"],
+)
+def test_a_process_can_fit_for_ever(model):
+    """What the first pass of every fit had computed once stayed in memory."""
+    model.fit(*IRIS).predict(IRIS[0])  # what is read once stays, and so does the model
+    before = tensors_in_memory()
+    model.fit(*IRIS).predict(IRIS[0])
+    assert tensors_in_memory() == before
