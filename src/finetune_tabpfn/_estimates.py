@@ -23,6 +23,7 @@ from finetune_tabpfn.finetuning._hold_out import CANDIDATES
 from finetune_tabpfn.finetuning._problem import FineTuningProblem, NothingToTrainError
 from finetune_tabpfn.training._device import gradients
 from finetune_tabpfn.training._loop import TrainConfig
+from finetune_tabpfn.utils._constraints import is_whole
 
 MEASURING_SECONDS = 60.0  # no single piece of work takes more than half; the rest is extrapolated
 STAND_IN_ROWS = 200  # of the table that stands in for a large one where only shapes matter
@@ -192,7 +193,7 @@ def _check_sizes(n_rows: Any, n_columns: Any, n_classes: Any) -> None:
         ("n_columns", n_columns, 1),
         ("n_classes", n_classes, 0),
     ):
-        if isinstance(value, (int, np.integer)) and value >= least:
+        if is_whole(value, least):
             continue
         given = type(value).__name__ if np.ndim(value) else repr(value)
         table = "; of a table they are *X.shape" if np.ndim(value) else ""

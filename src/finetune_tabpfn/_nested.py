@@ -11,10 +11,9 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from sklearn.utils._param_validation import validate_parameter_constraints
-
 from finetune_tabpfn.finetuning._lora import check_peft_config
 from finetune_tabpfn.finetuning._settings import Checkpoint, LoRA, Training
+from finetune_tabpfn.utils._constraints import check_parameters
 from finetune_tabpfn.utils._text import unknown_name
 
 # the parameter, and what its settings are called where each has a name of its own
@@ -37,9 +36,8 @@ def check_nested(estimator: Any) -> None:
     found: list[Any] = [Training(**given), estimator.tuning, estimator.checkpoint]
     for settings in found:
         if isinstance(settings, (Training, LoRA, Checkpoint)):
-            validate_parameter_constraints(
-                settings._parameter_constraints, _values(settings), type(settings).__name__
-            )
+            permitted = settings._parameter_constraints
+            check_parameters(permitted, _values(settings), type(settings).__name__)
     if hasattr(estimator.tuning, "to_dict"):
         check_peft_config(estimator.tuning)
 

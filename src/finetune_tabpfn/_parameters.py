@@ -18,6 +18,7 @@ from finetune_tabpfn._nested import FLAT_NAMES, NESTED, check_nested, home_of, w
 from finetune_tabpfn._scoring import Scoring
 from finetune_tabpfn.finetuning._settings import Checkpoint, LoRA, Settings, Training
 from finetune_tabpfn.training._callbacks import check_callbacks
+from finetune_tabpfn.utils._constraints import check_parameters
 from finetune_tabpfn.utils._documentation import LinksDocumentation
 from finetune_tabpfn.utils._text import nearest, unknown_name
 
@@ -447,7 +448,8 @@ class Parameters(LinksDocumentation, BaseEstimator):
     def _validate_params(self) -> None:
         """Raise, in one sentence, for what is not permitted or contradicts itself."""
         check_callbacks(self.callbacks)
-        super()._validate_params()
+        permitted = self._parameter_constraints
+        check_parameters(permitted, self.get_params(deep=False), type(self).__name__)
         check_nested(self)
         several = self.n_folds != "auto" and self.n_folds > 1
         if self.validation is None and several:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from finetune_tabpfn.data._kinds import Columns
 from finetune_tabpfn.data._sampling import Indices, TimeOrder
+from finetune_tabpfn.utils._constraints import is_whole
 
 BY_TIME = "time"  # `validation` of rows that are in the order of time
 DEFAULT_SHARE = 0.2
@@ -64,10 +65,10 @@ class TimeSplit:
     def __post_init__(self) -> None:
         for name, least in (("n_splits", 1), ("max_train_size", 1)):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, Integral) or value < least):
+            if value is not None and not is_whole(value, least):
                 raise ValueError(f"{name}={value!r} must be a whole number from {least} on.")
         size = self.test_size
-        whole = isinstance(size, Integral) and size >= 1
+        whole = is_whole(size, 1)
         share = isinstance(size, Real) and not isinstance(size, Integral) and 0 < size < 1
         if size is not None and not (whole or share):
             raise ValueError(

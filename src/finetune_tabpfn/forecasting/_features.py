@@ -23,6 +23,7 @@ from finetune_tabpfn.forecasting._rows import (
     refuse_unknown,
 )
 from finetune_tabpfn.forecasting._seasons import find_seasons, natural_seasons
+from finetune_tabpfn.utils._constraints import check_parameters, is_whole
 from finetune_tabpfn.utils._documentation import LinksDocumentation
 
 AUTO = StrOptions({"auto"})
@@ -150,7 +151,8 @@ class TimeSeriesFeatures(LinksDocumentation, TransformerMixin, BaseEstimator):
             For no date column, stamps that repeat within a series, a frequency that cannot be
             inferred, or a lag that looks ahead.
         """
-        self._validate_params()
+        permitted = self._parameter_constraints
+        check_parameters(permitted, self.get_params(deep=False), type(self).__name__)
         layout = Layout.of(X, self.time_column, self.id_column)
         check_covariates(self.covariates, self.past_covariates, X, layout, "X")
         target = np.asarray(y, dtype=np.float64)
@@ -340,7 +342,7 @@ def seasonal_lag(season: int, steps: Any) -> Any:
 def _whole_numbers(name: str, given: Sequence[Any], least: int, why: str = "") -> list[int]:
     """Return sorted periods; raise for what is none or too short."""
     for each in given:
-        if not isinstance(each, Integral) or each < least:
+        if not is_whole(each, least):
             reason = f", {why}" if why else ""
             raise ValueError(
                 f"{name}={list(given)!r} must be whole numbers from {least} on{reason}; {each!r} "

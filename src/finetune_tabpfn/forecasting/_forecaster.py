@@ -28,6 +28,7 @@ from finetune_tabpfn.forecasting._rows import (
     warn_of_empty,
 )
 from finetune_tabpfn.forecasting._target import Rows, choose_transform
+from finetune_tabpfn.utils._constraints import is_whole
 
 NOT_OF_FORECASTS = ("validation", "n_folds", "categorical_features")
 GOLDEN = (5**0.5 - 1) / 2  # its multiples spread the steps evenly over the stamps
@@ -271,7 +272,7 @@ class FinetunedTabPFNForecaster(Parameters):
         """
         check_is_fitted(self, "regressor_")
         asked = self.horizon_ if horizon is None else horizon
-        if not isinstance(asked, Integral) or not 1 <= asked <= self.horizon_:
+        if not is_whole(asked, 1) or asked > self.horizon_:
             raise ValueError(
                 f"horizon={asked!r} must be a whole number from 1 to the horizon of fit "
                 f"({self.horizon_}); fit with a longer one to forecast further."
@@ -317,7 +318,7 @@ class FinetunedTabPFNForecaster(Parameters):
         asked = self.prediction_length if horizon is None else horizon
         if asked is None:
             raise ValueError("horizon=None: say how many periods are to be forecast.")
-        if not isinstance(asked, Integral) or asked < 1:
+        if not is_whole(asked, 1):
             raise ValueError(f"horizon={asked!r} must be a whole number from 1 on.")
         return int(asked)
 

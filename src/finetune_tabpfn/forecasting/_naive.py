@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from finetune_tabpfn.forecasting._features import looked_up
 from finetune_tabpfn.forecasting._forecaster import QUANTILES
 from finetune_tabpfn.forecasting._rows import History, Layout, Places, read_target
 from finetune_tabpfn.forecasting._seasons import find_seasons
+from finetune_tabpfn.utils._constraints import is_whole
 from finetune_tabpfn.utils._documentation import LinksDocumentation
 
 
@@ -65,7 +65,7 @@ class SeasonalNaive(LinksDocumentation, BaseEstimator):
         -------
         self
         """
-        if self.season is not None and (not isinstance(self.season, Integral) or self.season < 1):
+        if self.season is not None and not is_whole(self.season, 1):
             raise ValueError(f"season={self.season!r} must be a whole number from 1 on, or None.")
         layout = Layout.of(df, self.time_column, self.id_column)
         cells = read_target(df, target)

@@ -151,7 +151,7 @@ class PretrainConfig:
         for name, least in LEAST.items():
             value = getattr(self, name)
             number = type(least) if isinstance(least, int) else (int, float)
-            if not isinstance(value, number) or value < least:
+            if isinstance(value, bool) or not isinstance(value, number) or value < least:
                 whole = "a whole number, " if isinstance(least, int) else "a number, "
                 raise ValueError(f"{name}={value!r} must be {whole}{least} or more.")
         for name in ("ema_decay", "warmup_share", "constant_share", "final_share", "begin"):
@@ -161,7 +161,7 @@ class PretrainConfig:
             value = getattr(self, name)
             if value is None and name == "seconds":
                 continue
-            if not isinstance(value, (int, float)) or not value > 0:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
                 raise ValueError(f"{name}={value!r} must be a number above 0.")
         if self.stages is not None and not _are_stages(self.stages):
             raise ValueError(

@@ -25,6 +25,7 @@ from finetune_tabpfn.training._device import gradients
 from finetune_tabpfn.training._loop import TrainConfig, logger, train
 from finetune_tabpfn.training._state import TrainState, Weights
 from finetune_tabpfn.training._stop_reasons import StopReason
+from finetune_tabpfn.utils._constraints import is_whole
 
 # 0.9 million parameters with six blocks, fast on a CPU
 MINI: dict[str, Any] = {
@@ -97,7 +98,7 @@ def pretrain(
         because it is not to be resumed; when `seconds` are over before a first validation.
     """
     begun = clock() if begun is None else begun
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
+    if not is_whole(workers, 0):
         raise ValueError(f"workers={workers!r} must be a whole number, 0 or more.")
     files = Files(out)
     if files.state.is_file() and not resume:

@@ -13,6 +13,7 @@ from sklearn.model_selection import ParameterGrid, ParameterSampler
 from sklearn.utils import check_random_state
 
 from finetune_tabpfn._nested import NESTED
+from finetune_tabpfn.utils._constraints import is_whole
 
 Settings = dict[str, Any]
 AS_WIDE_AS_LOG = 9  # values of which the largest is this many times the smallest differ by factors
@@ -225,7 +226,7 @@ def draws_of(space: Mapping[str, Any], n_iter: int, random_state: int) -> list[S
                 f"space has {name}={values!r}, which must be a list of values, a Range or a "
                 "distribution of scipy.stats."
             )
-    if not isinstance(n_iter, int) or n_iter < 1:
+    if not is_whole(n_iter, 1):
         raise ValueError(f"n_iter={n_iter!r} must be a whole number from 1.")
     if not any(hasattr(values, "rvs") for values in space.values()):
         n_iter = min(n_iter, len(ParameterGrid(dict(space))))

@@ -18,6 +18,7 @@ from finetune_tabpfn.studies._series_insights import insights_of
 from finetune_tabpfn.studies._study_comparison import best_of, comparison, metric_name, of_table
 from finetune_tabpfn.studies._study_records import RESULTS, Experiment, check_name, read_experiments
 from finetune_tabpfn.studies._study_tables import Tabular, study_tables
+from finetune_tabpfn.utils._constraints import is_whole
 from finetune_tabpfn.utils._files import save_whole
 from finetune_tabpfn.utils._optional import require
 from finetune_tabpfn.utils._text import counted
@@ -168,7 +169,7 @@ class Study:
         list of Experiment
             In the order of the grids; those that were done already among them.
         """
-        if not isinstance(refine, int) or refine < 0:
+        if not is_whole(refine, 0):
             raise ValueError(f"refine={refine!r} must be a whole number from 0.")
         plan = self._plan(train, validation, test, target, parameters, name, notes)
         metric = metric_name(metric, plan.tables.task)
@@ -275,7 +276,7 @@ class Study:
         """
         require("optuna", "An adaptive search")
         check_space(space)
-        if not isinstance(n_trials, int) or n_trials < 1:
+        if not is_whole(n_trials, 1):
             raise ValueError(f"n_trials={n_trials!r} must be a whole number from 1.")
         plan = self._plan(train, validation, test, target, parameters, name, notes)
         searched = check_space(plan.tables.own_names(space))

@@ -16,6 +16,7 @@ from finetune_tabpfn.synthetic._marginals import describe, describe_classes, pla
 from finetune_tabpfn.synthetic._mechanisms import Array
 from finetune_tabpfn.synthetic._sampling import codes_of
 from finetune_tabpfn.synthetic._schema import Column, Schema, Target
+from finetune_tabpfn.utils._constraints import is_whole
 
 MAX_SIGNAL = 0.98  # share of the score's variance
 
@@ -61,7 +62,7 @@ def schema_of(frame: pd.DataFrame, target: str | None = None, *, min_count: int 
     >>> schema.target.classes
     {0: 0.333333, 1: 0.333333, 2: 0.333333}
     """
-    if isinstance(min_count, bool) or not isinstance(min_count, int) or min_count < 1:
+    if not is_whole(min_count, 1):
         raise ValueError(f"min_count must be an int from 1 on. Got {min_count!r} instead.")
     if not isinstance(frame, pd.DataFrame) or not frame.size:
         raise ValueError("frame must be a DataFrame with rows and columns.")

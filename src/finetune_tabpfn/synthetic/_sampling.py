@@ -20,6 +20,7 @@ from finetune_tabpfn.synthetic._mechanisms import (
     random_signal,
 )
 from finetune_tabpfn.synthetic._schema import OTHER, Column, Schema, Target
+from finetune_tabpfn.utils._constraints import is_whole
 
 WORDS = ("lorem", "ipsum", "dolor", "sit", "amet", "consectetur", "elit", "sed", "tempor")
 
@@ -57,7 +58,7 @@ def table_from_schema(
     (dtype('int64'), 10)
     """
     schema = _read(schema)
-    if isinstance(n_rows, bool) or not isinstance(n_rows, (int, np.integer)) or n_rows < 1:
+    if not is_whole(n_rows, 1):
         raise ValueError(f"n_rows must be an int from 1 on. Got {n_rows!r} instead.")
     rng = np.random.default_rng(random_state)
     uniforms = draw(_correlation(schema), n_rows, rng)

@@ -14,7 +14,6 @@ from sklearn.utils._param_validation import (
     Interval,
     Options,
     StrOptions,
-    validate_parameter_constraints,
 )
 
 from finetune_tabpfn.synthetic._mechanisms import (
@@ -25,6 +24,7 @@ from finetune_tabpfn.synthetic._mechanisms import (
     random_signal,
     standardised,
 )
+from finetune_tabpfn.utils._constraints import check_parameters
 
 Task = Literal["binary", "multiclass", "regression"]
 Missing = Literal["mcar", "mar", "mnar"]
@@ -194,7 +194,7 @@ def make_table(
 
 def _check(given: dict[str, Any]) -> None:
     """Raise for parameters that are out of range, alone or together."""
-    validate_parameter_constraints(CONSTRAINTS, given, caller_name="make_table")
+    check_parameters(CONSTRAINTS, given, "make_table")
     n_rows, n_groups = given["n_rows"], given["n_groups"]
     n_classes = {"binary": 2, "multiclass": given["n_classes"]}.get(given["task"], 1)
     if n_rows < n_classes:
