@@ -26,14 +26,15 @@ from _environments import (
 )
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-EXTRAS = "cli,plot,studies"
+EXTRAS = "all"
 TOOLS = ("pytest", "pytest-timeout", "hypothesis", "jsonschema", "tabulate")
 # the estimators, what reads tables, and the program
 TESTS = (
-    "tests/cli", "tests/data", "tests/loggers", "tests/runs", "tests/synthetic", "tests/studies",
+    "tests/cli", "tests/data", "tests/finetuning", "tests/forecasting", "tests/loggers",
+    "tests/runs", "tests/studies", "tests/synthetic",
     "tests/test_compliance.py", "tests/test_estimators.py", "tests/test_metadata.py",
 )  # fmt: skip
-SHOWN = ("torch", "scikit-learn", "numpy", "pandas")
+SHOWN = ("torch", "tabpfn", "scikit-learn", "numpy", "pandas")
 
 
 def main() -> int:
