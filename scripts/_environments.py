@@ -71,12 +71,14 @@ def oldest_versions(python: Path, extras: str) -> list[str]:
     """Return the oldest of everything pyproject.toml names that this Python can have, as pip pins.
 
     That is its lower bound, or the first version above it that was built for this Python: what is
-    older than a Python has no wheel for it. uv finds them; it is installed beside the package.
+    older than a Python has no wheel for it. What they bring in turn is pinned too, since pip would
+    search for hours what goes with old versions; what torch alone brings is torch's affair. uv
+    finds them all; it is installed beside the package.
     """
     run([python, "-m", "pip", "install", "--quiet", "uv"])
     chosen = [word for extra in extras.split(",") for word in ("--extra", extra)]
     uv = [python, "-m", "uv", "pip", "compile", "pyproject.toml", *chosen, "--python", python]
     uv += ["--resolution", "lowest-direct", "--only-binary", ":all:"]
     uv += ["--quiet", "--no-header", "--annotation-style", "line"]
-    lines = [line.split("#") for line in run(uv).stdout.splitlines()]
-    return [pin.strip() for pin, why in lines if "(pyproject.toml)" in why]
+    lines = [line.split("# via ") for line in run(uv).stdout.splitlines()]
+    return [pin.strip() for pin, why in lines if "torch" not in why.split(", ")]
