@@ -260,8 +260,6 @@ def stand_in(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub-cache"))
     with hub() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
-        # which huggingface_hub has read already; 1.3 goes by it where it knows better
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.url)
         yield server
 
 
