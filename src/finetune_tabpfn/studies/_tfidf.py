@@ -65,6 +65,6 @@ def text_components(
     encoder = StringEncoder(max(1, min(n_components, len(table) - 1)), random_state=random_state)
     try:
         return ApplyToCols(encoder, cols=list(columns)).fit(table)
-    except ValueError as error:
-        names = ", ".join(map(repr, columns))
-        raise ValueError(f"{names} cannot be turned into TF-IDF: {error}.") from error
+    except (ValueError, RuntimeError) as error:  # skrub makes a RuntimeError of what it is told
+        names, reason = ", ".join(map(repr, columns)), error.__cause__ or error
+        raise ValueError(f"{names} cannot be turned into TF-IDF: {reason}.") from error
