@@ -39,13 +39,15 @@ def new_environment(folder: Path, python: str) -> Path:
     return folder / ("Scripts" if os.name == "nt" else "bin") / "python"
 
 
-def install_torch(python: Path, wanted: str, index: str | None = None) -> None:
-    """Install torch without CUDA.
+def install_torch(
+    python: Path, wanted: str, index: str | None = None, *, with_cuda: bool = False
+) -> None:
+    """Install torch, without CUDA unless gigabytes of its libraries are welcome.
 
     Raises
     ------
     CannotTryError
-        Where there is none, or it would bring gigabytes of CUDA libraries.
+        Where there is none, or it would bring CUDA libraries that nobody asked for.
     """
     pip = [python, "-m", "pip", "install", "--quiet", wanted]
     if wanted == "torch":
@@ -57,17 +59,26 @@ def install_torch(python: Path, wanted: str, index: str | None = None) -> None:
         raise CannotTryError(f"{wanted} for this Python is not to be had here")
     planned = [each["metadata"]["name"] for each in json.loads(report.stdout)["install"]]
     cuda = [name for name in planned if re.search("nvidia|cuda|triton", name)]
-    if cuda:
+    if cuda and not with_cuda:
         raise CannotTryError(
             f"{wanted.removesuffix('>=0')} would bring {len(cuda)} CUDA packages; "
-            f"--torch-index {TORCH_INDEX} has one without"
+            f"--torch-index {TORCH_INDEX} has one without, --with-cuda takes them"
         )
     run(pip)
 
 
-def lower_bounds() -> list[str]:
-    """Return the oldest version of everything that users install, as pip pins it."""
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    used = text[text.index("\ndependencies") : text.index("\nall = ")]
-    listed = re.findall(r'"([A-Za-z][\w.-]*)>=([\d.]+)[^"]*"', used)
-    return sorted(f"{name}=={version}" for name, version in listed)
+def oldest_versions(python: Path, extras: str) -> list[str]:
+    """Return the oldest of everything pyproject.toml names that this Python can have, as pip pins.
+
+    That is its lower bound, or the first version above it that was built for this Python: what is
+    older than a Python has no wheel for it. What they bring in turn is pinned too, since pip would
+    search for hours what goes with old versions; what torch alone brings is torch's affair. uv
+    finds them all; it is installed beside the package.
+    """
+    run([python, "-m", "pip", "install", "--quiet", "uv"])
+    chosen = [word for extra in extras.split(",") for word in ("--extra", extra)]
+    uv = [python, "-m", "uv", "pip", "compile", "pyproject.toml", *chosen, "--python", python]
+    uv += ["--resolution", "lowest-direct", "--only-binary", ":all:"]
+    uv += ["--quiet", "--no-header", "--annotation-style", "line"]
+    lines = [line.split("# via ") for line in run(uv).stdout.splitlines()]
+    return [pin.strip() for pin, why in lines if "torch" not in why.split(", ")]

@@ -3,7 +3,8 @@
 ``python scripts/try_versions.py`` makes an environment for each Python that is here and for both
 ends of the versions that pyproject.toml permits, installs the package, and runs tests in it. What
 cannot be tried here is said, not left out in silence; where torch is not to be had without CUDA,
-what works without torch is tried.
+what works without torch is tried. What pytest said is kept; an environment in which all went well
+is deleted.
 """
 
 from __future__ import annotations
@@ -19,20 +20,21 @@ from _environments import (
     TORCH_INDEX,
     CannotTryError,
     install_torch,
-    lower_bounds,
     new_environment,
+    oldest_versions,
     run,
 )
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-EXTRAS = "cli,plot,studies"
+EXTRAS = "all"
 TOOLS = ("pytest", "pytest-timeout", "hypothesis", "jsonschema", "tabulate")
 # the estimators, what reads tables, and the program
 TESTS = (
-    "tests/cli", "tests/data", "tests/loggers", "tests/runs", "tests/synthetic", "tests/studies",
+    "tests/cli", "tests/data", "tests/finetuning", "tests/forecasting", "tests/loggers",
+    "tests/runs", "tests/studies", "tests/synthetic",
     "tests/test_compliance.py", "tests/test_estimators.py", "tests/test_metadata.py",
 )  # fmt: skip
-SHOWN = ("torch", "scikit-learn", "numpy", "pandas")
+SHOWN = ("torch", "tabpfn", "scikit-learn", "numpy", "pandas")
 
 
 def main() -> int:
@@ -42,6 +44,7 @@ def main() -> int:
     parser.add_argument("--ends", nargs="+", default=("oldest", "newest"), metavar="END")
     parser.add_argument("--extras", default=EXTRAS, help=f"[{EXTRAS}]")
     parser.add_argument("--torch-index", metavar="URL", help=TORCH_INDEX)
+    parser.add_argument("--with-cuda", action="store_true", help="where torch has it: gigabytes")
     parser.add_argument("--torch", metavar="VERSION", help="this one at both ends")
     parser.add_argument("--folder", type=Path, default=ROOT / ".venv" / "versions")
     parser.add_argument("--tests", nargs="+", default=TESTS, metavar="PATH")
@@ -66,14 +69,14 @@ def _tried(python: str, end: str, asked: argparse.Namespace) -> tuple[str, bool]
         raise CannotTryError(f"there is no python{python} on the path")
     folder = asked.folder / f"{python}-{end}"
     inside = new_environment(folder, found)
-    pins = lower_bounds() if end == "oldest" else []
+    pins = oldest_versions(inside, asked.extras) if end == "oldest" else []
     torch = next((pin for pin in pins if pin.startswith("torch==")), "torch>=0")
     if asked.torch:
         torch = f"torch=={asked.torch}"
     constraints = folder / "constraints.txt"
     constraints.write_text("\n".join(pin for pin in pins if not pin.startswith("torch==")))
     try:
-        install_torch(inside, torch, asked.torch_index)
+        install_torch(inside, torch, asked.torch_index, with_cuda=asked.with_cuda)
     except CannotTryError as error:
         run([inside, "-m", "pip", "install", "--quiet", "--no-deps", ROOT])
         _check_answers(inside, folder)
@@ -82,7 +85,10 @@ def _tried(python: str, end: str, asked: argparse.Namespace) -> tuple[str, bool]
     pip = [inside, "-m", "pip", "install", "--quiet", "--constraint", constraints]
     run([*pip, f"{ROOT}[{asked.extras}]", *TOOLS])
     _check_answers(inside, folder)
-    return _tested(inside, folder, asked.tests)
+    said, is_good = _tested(inside, folder.parent / f"{folder.name}.log", asked.tests)
+    if is_good:
+        shutil.rmtree(folder)
+    return said, is_good
 
 
 def _check_answers(python: Path, folder: Path) -> None:
@@ -97,28 +103,20 @@ def _check_answers(python: Path, folder: Path) -> None:
     run([python, "-m", "compileall", "-q", package])
 
 
-def _tested(python: Path, folder: Path, tests: list[str]) -> tuple[str, bool]:
+def _tested(python: Path, log: Path, tests: list[str]) -> tuple[str, bool]:
     """Run the fast tests; return pytest's last line with the versions, and whether it is good."""
     # the warnings of other versions of other libraries are none of ours; pyproject.toml says -q,
     # and a second one hides the line that counts
-    pytest = [
-        python,
-        "-m",
-        "pytest",
-        "-p",
-        "no:cacheprovider",
-        "-o",
-        "filterwarnings=default",
-    ]
+    pytest = [python, "-m", "pytest", "-p", "no:cacheprovider", "-o", "filterwarnings=default"]
     done = run([*pytest, "-m", "not slow", *tests], check=False)
-    log = folder / "tests.log"
     log.write_text(done.stdout + done.stderr, encoding="utf-8")
     lines = [line for line in done.stdout.splitlines() if " passed" in line or " error" in line]
     listed = json.loads(run([python, "-m", "pip", "list", "--format", "json"]).stdout)
     versions = {each["name"].lower(): each["version"] for each in listed}
     shown = ", ".join(f"{name} {versions[name]}" for name in SHOWN)
     last = lines[-1] if lines else "no test ran"
-    return f"{last} ({shown}); {log}", done.returncode == 0
+    is_good = done.returncode == 0
+    return f"{last} ({shown})" + ("" if is_good else f"; {log}"), is_good
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 COMMIT = "0" * 40
 TOKEN = "hf_of_the_tests"
+PAGES = "https://huggingface.co/datasets"  # as a mirror says, which repeats the hub's own answers
 
 
 class StandIn(ThreadingHTTPServer):
@@ -65,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.repos.setdefault(repo, {})
             if asked.get("private") or asked.get("visibility") == "private":
                 self.server.private.add(repo)
-            return self._send({"url": f"{self.server.url}/datasets/{repo}", "name": repo})
+            return self._send({"url": f"{PAGES}/{repo}", "name": repo})
         repo = "/".join(parts[2:4])
         if "preupload" in parts:
             named = [file["path"] for file in json.loads(body)["files"]]
@@ -76,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
             if entry["key"] == "file":
                 content = base64.b64decode(entry["value"]["content"])
                 self.server.repos[repo][entry["value"]["path"]] = content
-        url = f"{self.server.url}/datasets/{repo}/commit/{COMMIT}"
+        url = f"{PAGES}/{repo}/commit/{COMMIT}"
         return self._send({"commitUrl": url, "commitOid": COMMIT, "success": True})
 
     def _send_file(self, repo, name):

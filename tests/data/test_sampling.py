@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.model_selection import StratifiedGroupKFold
 
 from finetune_tabpfn.data._sampling import (
     SplitSampler,
@@ -10,6 +11,7 @@ from finetune_tabpfn.data._sampling import (
     hold_out,
     hold_out_groups,
     one_of_each_first,
+    shuffled_groups,
     target_bins,
 )
 
@@ -92,6 +94,18 @@ def test_groups_are_never_on_both_sides_of_the_hold_out(seed):
     assert not set(groups[train]) & set(groups[held_out])
     assert len(held_out) == pytest.approx(120, abs=60)
     assert strata[held_out].mean() == pytest.approx(strata.mean(), abs=0.15)
+
+
+def test_folds_of_whole_groups_keep_the_strata():
+    """Shuffled by scikit-learn 1.6 they do not."""
+    rng = np.random.default_rng(0)
+    groups = 7 * rng.integers(30, size=600)
+    strata = (groups % 3 == 0).astype(int)
+    numbers = shuffled_groups(groups, seed=0)
+    assert not (numbers == groups // 7).all()
+    for train, held_out in StratifiedGroupKFold(3).split(strata, strata, numbers):
+        assert not set(groups[train]) & set(groups[held_out])
+        assert strata[held_out].mean() == pytest.approx(strata.mean(), abs=0.1)
 
 
 def test_few_groups_and_rare_classes_are_held_out_as_well():

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
+from packaging.version import Version
+from pydantic import VERSION
 
 from finetune_tabpfn import FinetunedTabPFNClassifier
 from finetune_tabpfn._estimators import new_estimator
@@ -145,6 +147,9 @@ def test_every_shipped_file_loads_and_meets_the_schema(path):
     Draft202012Validator(json_schema()).validate(read_yaml(path))
 
 
+@pytest.mark.skipif(
+    Version(VERSION) < Version("2.11"), reason="pydantic says additionalProperties since 2.11"
+)
 def test_the_schema_in_the_docs_is_up_to_date():
     """`finetune-tabpfn schema > docs/run.schema.json` renews it."""
     written = json.loads((ROOT / "docs" / "run.schema.json").read_text())

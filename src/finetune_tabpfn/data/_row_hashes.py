@@ -35,7 +35,9 @@ def _plain(cells: pd.Series) -> npt.NDArray[Any]:
         cells = cells.infer_objects()
     if pd.api.types.is_numeric_dtype(cells.dtype):
         return cells.to_numpy(dtype=np.float64, na_value=np.nan) + 0.0  # -0.0 is 0.0
-    return cells.astype(str).to_numpy(dtype=object)
+    texts = cells.astype(str).to_numpy(dtype=object, copy=True)
+    texts[cells.isna().to_numpy()] = "nan"  # before pandas 3 None was "None"
+    return texts
 
 
 def n_known(rows: Hashes, fitted: Hashes) -> int:

@@ -84,11 +84,8 @@ def hold_out_groups(
     n_groups = len(np.unique(groups))
     if n_groups < 2:
         return np.arange(len(strata)), np.arange(0)
-    folds = StratifiedGroupKFold(
-        n_splits=min(n_groups, max(2, round(1 / fraction))),
-        shuffle=True,
-        random_state=int(rng.integers(2**31)),
-    )
+    groups = shuffled_groups(groups, seed=int(rng.integers(2**31)))
+    folds = StratifiedGroupKFold(n_splits=min(n_groups, max(2, round(1 / fraction))))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of strata that are smaller than the number of folds
         try:
@@ -96,6 +93,19 @@ def hold_out_groups(
         except ValueError:  # every stratum is smaller than that: nothing to stratify by
             train, held_out = next(folds.split(strata, np.zeros_like(strata), groups))
     return train, held_out
+
+
+def shuffled_groups(groups: npt.NDArray[Any], seed: int) -> Indices:
+    """Return numbers for groups, by which ``StratifiedGroupKFold()`` divides as if it shuffled.
+
+    With ``shuffle=True`` older versions of scikit-learn, such as 1.6, take the counts of the strata
+    from one group and the rows from another, so that nothing is stratified. This is what newer
+    ones do.
+    """
+    names, numbers = np.unique(groups, return_inverse=True)
+    order = np.arange(len(names))
+    np.random.RandomState(seed).shuffle(order)
+    return np.argsort(order)[numbers]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from finetune_tabpfn._tasks import Task
-from finetune_tabpfn.data._sampling import Indices, hold_out, hold_out_groups
+from finetune_tabpfn.data._sampling import Indices, hold_out, hold_out_groups, shuffled_groups
 from finetune_tabpfn.data._time_split import TimeSplit, time_split_of
 from finetune_tabpfn.data._validation import LabelledTable
 from finetune_tabpfn.finetuning import _defaults
@@ -152,7 +152,7 @@ def divide_in_folds(
     ValueError
         When the rows cannot be divided so often.
     """
-    strata = task.strata(table.y)
+    strata, groups = task.strata(table.y), table.groups
     splitter = validation
     if isinstance(validation, (str, Real)):
         if validation == "time":
@@ -160,12 +160,15 @@ def divide_in_folds(
                 f"n_folds={n_folds} does not go with validation='time'; "
                 f"TimeSplit(n_splits={n_folds}) does."
             )
-        kind = StratifiedKFold if table.groups is None else StratifiedGroupKFold
-        splitter = kind(n_folds, shuffle=True, random_state=seed)
+        if groups is None:
+            splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+        else:
+            groups = shuffled_groups(groups, seed)
+            splitter = StratifiedGroupKFold(n_folds)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of strata that are smaller than the number of folds
-            splits = list(islice(splitter.split(table.X, strata, table.groups), n_folds))
+            splits = list(islice(splitter.split(table.X, strata, groups), n_folds))
     except ValueError as error:
         raise ValueError(f"n_folds={n_folds} cannot divide the rows: {error}") from error
     return [_parts(table, task, train, held_out) for train, held_out in splits]

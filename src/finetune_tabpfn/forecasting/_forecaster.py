@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -379,14 +380,14 @@ class FinetunedTabPFNForecaster(Parameters):
 
 def _shared_parameters() -> str:
     """Return the descriptions of the parameters that the forecaster shares with the regressor."""
-    blocks = re.split(r"\n    (?=\w)", PARAMETERS)
+    blocks = re.split(r"\n(?=\w)", inspect.cleandoc(PARAMETERS))
     kept = [block for block in blocks if block.split(" : ")[0] not in NOT_OF_FORECASTS]
-    return "\n    ".join(kept)
+    return "\n".join(kept)
 
 
-FinetunedTabPFNForecaster.__doc__ = str(FinetunedTabPFNForecaster.__doc__).replace(
-    "{shared}", _shared_parameters()
-)
+# Python 3.13 takes the indentation off what it compiles; older ones do not
+_own = inspect.cleandoc(str(FinetunedTabPFNForecaster.__doc__))
+FinetunedTabPFNForecaster.__doc__ = _own.replace("{shared}", _shared_parameters())
 # its own parameters, beside those of the regressor
 OWN_PARAMETERS = [
     name

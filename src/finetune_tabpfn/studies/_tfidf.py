@@ -17,11 +17,10 @@ def text_columns(table: pd.DataFrame) -> list[str]:
     """Return the columns of free text: many different cells, of two words and more on average."""
     found = []
     for name, column in table.items():
-        if isinstance(column.dtype, pd.CategoricalDtype) or not pd.api.types.is_string_dtype(
-            column
-        ):
+        cells = column.dropna()  # before pandas 3 a column of text with gaps is one of objects
+        if isinstance(cells.dtype, pd.CategoricalDtype) or not pd.api.types.is_string_dtype(cells):
             continue
-        cells = column.dropna().astype(str)
+        cells = cells.astype(str)
         words = cells.map(lambda cell: len(cell.split())).mean()
         if cells.nunique() > CATEGORIES_AT_MOST and words >= WORDS_AT_LEAST:
             found.append(str(name))
@@ -66,6 +65,6 @@ def text_components(
     encoder = StringEncoder(max(1, min(n_components, len(table) - 1)), random_state=random_state)
     try:
         return ApplyToCols(encoder, cols=list(columns)).fit(table)
-    except ValueError as error:
-        names = ", ".join(map(repr, columns))
-        raise ValueError(f"{names} cannot be turned into TF-IDF: {error}.") from error
+    except (ValueError, RuntimeError) as error:  # skrub makes a RuntimeError of what it is told
+        names, reason = ", ".join(map(repr, columns)), error.__cause__ or error
+        raise ValueError(f"{names} cannot be turned into TF-IDF: {reason}.") from error
