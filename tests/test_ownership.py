@@ -144,8 +144,8 @@ def tensors_in_memory():
 @pytest.mark.parametrize(
     "model",
     [
-        classifier(n_folds=2, max_steps=2),
-        classifier(tuning=LoRA(rank=2), max_steps=1),
+        pytest.param(classifier(n_folds=2, max_steps=2), marks=pytest.mark.slow),
+        pytest.param(classifier(tuning=LoRA(rank=2), max_steps=1), marks=pytest.mark.slow),
         FinetunedTabPFNRegressor(**{**QUICK, "max_steps": 1}, validation=None),
     ],
     ids=["folds", "LoRA", "no hold-out"],
