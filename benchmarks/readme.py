@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "docs", metavar="FOLDER")
     asked = parser.parse_args()
     figures = asked.figures or ["curve", "comparison"]
+    asked.out.mkdir(parents=True, exist_ok=True)
     if "curve" in figures:
         draw_curve(asked.out / "training_curve.png", asked.steps)
     if "comparison" in figures:
