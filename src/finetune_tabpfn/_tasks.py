@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, Final, Literal, Protocol
 
 import numpy as np
@@ -18,6 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from finetune_tabpfn._losses import IGNORED
 from finetune_tabpfn.data._sampling import Indices, target_bins
+from finetune_tabpfn.utils._constraints import is_number
 from finetune_tabpfn.utils._warn import warn
 
 Kind = Literal["classification", "regression"]
@@ -258,7 +258,7 @@ def _weights_by_class(
     text. Classes that are not named weigh 1. scikit-learn takes every key for a number that can be
     one, so that "01" and "1" are the same class to it.
     """
-    if not all(isinstance(weight, Real) for weight in given.values()):
+    if not all(is_number(weight) for weight in given.values()):
         raise ValueError(f"class_weight={dict(given)!r} must hold positive numbers.")
     labels, found = classes.tolist(), {}
     for key, weight in given.items():

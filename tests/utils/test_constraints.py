@@ -17,6 +17,7 @@ from finetune_tabpfn import (
 from finetune_tabpfn.finetuning._settings import Training
 from finetune_tabpfn.forecasting import TimeSplit
 from finetune_tabpfn.pretraining import PretrainConfig
+from finetune_tabpfn.studies import Range
 from finetune_tabpfn.synthetic import make_table, schema_of
 
 IRIS = load_iris(return_X_y=True)
@@ -61,6 +62,11 @@ def test_validation_says_what_would_do():
         "n_columns": lambda: make_table(n_rows=20, n_columns=True),
         "min_count": lambda: schema_of(None, min_count=True),
         "n_splits": lambda: TimeSplit(n_splits=True),
+        "gap": lambda: TimeSplit(gap=True),
+        "ends": lambda: Range(True, 5),
+        "class_weight": lambda: FinetunedTabPFNClassifier(
+            base_model="mini", class_weight={0: True}
+        ).fit(*IRIS),
         "test_size": lambda: TimeSplit(test_size=True),
         "eval_interval": lambda: PretrainConfig(kind="regression", eval_interval=True),
         "seconds": lambda: PretrainConfig(kind="regression", seconds=True),
@@ -68,3 +74,8 @@ def test_validation_says_what_would_do():
 )
 def test_what_takes_numbers_elsewhere(named, call):
     refused(call, named)
+
+
+def test_a_quantile_is_a_number():
+    model = FinetunedTabPFNRegressor(base_model="mini", max_steps=0, n_folds=1).fit(*IRIS)
+    refused(lambda: model.predict(IRIS[0][:2], output_type="quantiles", quantiles=[True]), "quant")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from functools import partial
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from tabpfn.regressor import _logits_to_output
 
 from finetune_tabpfn._tabpfn._network import TabPFN, on_its_own
+from finetune_tabpfn.utils._constraints import is_number
 
 DECILES = [q / 10 for q in range(1, 10)]
 NUMBERS = ("mean", "median", "mode")
@@ -49,7 +49,7 @@ def predict_target(
     asked = DECILES if quantiles is None else list(quantiles)
     if output_type not in OUTPUT_TYPES:
         raise ValueError(f"output_type={output_type!r} must be one of {', '.join(OUTPUT_TYPES)}.")
-    if not all(isinstance(quantile, Real) and 0 <= quantile <= 1 for quantile in asked):
+    if not all(is_number(quantile) and 0 <= quantile <= 1 for quantile in asked):
         raise ValueError(f"quantiles={asked!r} must be numbers from 0 to 1.")
     if quantiles is not None and output_type in NUMBERS:
         raise ValueError(

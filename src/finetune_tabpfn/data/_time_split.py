@@ -74,6 +74,10 @@ class TimeSplit:
             raise ValueError(
                 f"test_size={size!r} must be a share between 0 and 1 or a number of moments."
             )
+        if isinstance(self.gap, bool):
+            raise ValueError(
+                f"gap={self.gap!r} must be a number of moments or a timespan such as '1D'."
+            )
         if self._span < pd.Timedelta(0) if self._is_span else self.gap < 0:  # type: ignore[operator]
             raise ValueError(f"gap={self.gap!r} must not be negative.")
 

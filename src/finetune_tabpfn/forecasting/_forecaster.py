@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -29,7 +29,7 @@ from finetune_tabpfn.forecasting._rows import (
     warn_of_empty,
 )
 from finetune_tabpfn.forecasting._target import Rows, choose_transform
-from finetune_tabpfn.utils._constraints import is_whole
+from finetune_tabpfn.utils._constraints import is_number, is_whole
 
 NOT_OF_FORECASTS = ("validation", "n_folds", "categorical_features")
 GOLDEN = (5**0.5 - 1) / 2  # its multiples spread the steps evenly over the stamps
@@ -279,7 +279,7 @@ class FinetunedTabPFNForecaster(Parameters):
                 f"({self.horizon_}); fit with a longer one to forecast further."
             )
         levels = [float(level) for level in quantiles]
-        if not all(isinstance(level, Real) and 0 < level < 1 for level in quantiles):
+        if not all(is_number(level) and 0 < level < 1 for level in quantiles):
             raise ValueError(f"quantiles={list(quantiles)!r} must be numbers between 0 and 1.")
         coming = coming_rows(
             self.features_.history_, int(asked), self.covariates or (), future, self._known

@@ -13,7 +13,7 @@ from sklearn.model_selection import ParameterGrid, ParameterSampler
 from sklearn.utils import check_random_state
 
 from finetune_tabpfn._nested import NESTED
-from finetune_tabpfn.utils._constraints import is_whole
+from finetune_tabpfn.utils._constraints import is_number, is_whole
 
 Settings = dict[str, Any]
 AS_WIDE_AS_LOG = 9  # values of which the largest is this many times the smallest differ by factors
@@ -44,6 +44,8 @@ class Range:
     log: bool = False
 
     def __post_init__(self) -> None:
+        if not (is_number(self.low) and is_number(self.high)):
+            raise ValueError(f"{self} must have two numbers as its ends.")
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise ValueError(f"{self} must have a low end below its high end.")
         if self.log and self.low <= 0:

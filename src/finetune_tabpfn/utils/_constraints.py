@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -52,5 +52,9 @@ def check_parameters(
 
 def is_whole(value: Any, least: int) -> bool:
     """Tell whether a value is a whole number, Python's or numpy's, from `least` on."""
-    is_bool = isinstance(value, (bool, np.bool_))
-    return isinstance(value, Integral) and not is_bool and int(value) >= least
+    return isinstance(value, Integral) and is_number(value) and int(value) >= least
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a number, Python's or numpy's."""
+    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
